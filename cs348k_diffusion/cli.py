@@ -1,0 +1,197 @@
+"""`cs348k`: open the course, look over the machine, draw samples, train, and grade.
+
+Each command imports what it needs when it is called, so that `cs348k --help` answers at once. What goes wrong is
+told in one sentence with exit status 2.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from pathlib import Path
+from typing import Annotated
+
+import typer
+
+from cs348k_diffusion import __version__
+from cs348k_diffusion.course import CourseError
+
+app = typer.Typer(
+    name="cs348k",
+    help="From procedural moves to diffusion models: a course that runs, and is graded, on a laptop.",
+    no_args_is_help=True,
+    add_completion=False,
+    rich_markup_mode="rich",
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+LEARN, MAKE, TEACH = "Learn", "Make pictures", "Teach"
+
+
+def main() -> None:
+    """Run the command line; what a reader can mend is one sentence and exit status 2, never a traceback."""
+    try:
+        app()
+    except (ValueError, LookupError, OSError, RuntimeError, CourseError) as error:
+        if os.environ.get("CS348K_TRACEBACK"):
+            raise
+        said = str(error) if not isinstance(error, KeyError) else str(error.args[0])
+        typer.secho(f"cs348k: {said}", fg="red", err=True)
+        sys.exit(2)
+
+
+def _version(wanted: bool | None) -> None:
+    if wanted:
+        typer.echo(f"cs348k_diffusion {__version__}")
+        raise typer.Exit
+
+
+Version = Annotated[bool | None, typer.Option("--version", help="Show the version.", callback=_version, is_eager=True)]
+
+
+@app.callback()
+def cs348k(version: Version = None) -> None:
+    """From procedural moves to diffusion models: a course that runs, and is graded, on a laptop."""
+
+
+@app.command(rich_help_panel=LEARN, context_settings={"ignore_unknown_options": True})
+def lab(
+    options: Annotated[list[str], typer.Argument(help="Options for JupyterLab, such as --port 8890.")] = [],  # noqa: B006
+    folder: Annotated[Path | None, typer.Option(help="Where your working copy is.", show_default="work/")] = None,
+) -> None:
+    """Open your copy of the notebooks (other options go to JupyterLab)."""
+    from cs348k_diffusion.course import workspace
+
+    workspace.open_lab(workspace.find(folder), options, typer.echo)
+
+
+@app.command(rich_help_panel=LEARN)
+def update(
+    folder: Annotated[Path | None, typer.Option(help="Where your working copy is.", show_default="work/")] = None,
+) -> None:
+    """Carry your answers over to newer handouts; what you had is kept."""
+    from cs348k_diffusion.course import workspace
+
+    said = workspace.update(workspace.find(folder))
+    for line in said or ["Your notebooks are the newest there are."]:
+        typer.echo(line)
+
+
+@app.command(rich_help_panel=LEARN)
+def doctor() -> None:
+    """Look over this machine and say what to do."""
+    from cs348k_diffusion.course.doctor import examine
+
+    broken = False
+    for finding in examine():
+        broken = broken or finding.breaks
+        mark, colour = ("no", "red") if finding.breaks else ("!", "yellow") if finding.do else ("ok", "green")
+        typer.echo(f"{typer.style(f'{mark:>3}', fg=colour, bold=True)}  {finding.what:<10} {finding.seen}")
+        if finding.do:
+            typer.echo(f"{'':16}-> {finding.do}")
+    raise typer.Exit(1 if broken else 0)
+
+
+@app.command(rich_help_panel=LEARN)
+def check(
+    notebooks: Annotated[list[Path], typer.Argument(help="Your notebooks, such as work/02_forward_noising.ipynb.")],
+    only: Annotated[list[str], typer.Option(help="One exercise, such as E2.1; may be given again.")] = [],  # noqa: B006
+) -> None:
+    """Check your answers and count your points, as the grader will."""
+    from cs348k_diffusion.grading import check_notebook
+
+    for notebook in notebooks:
+        if not notebook.is_file():
+            raise FileNotFoundError(f"there is no notebook {notebook}")
+        _tell(notebook.name, check_notebook(notebook, only=only))
+
+
+def _tell(title: str, graded) -> None:
+    """A student's marks as text: one line an exercise, and why points are missing."""
+    from cs348k_diffusion.exercises.catalogue import registry
+    from cs348k_diffusion.grading.cards import property_of, split
+    from cs348k_diffusion.grading.feedback import group
+
+    typer.secho(f"\n{title}", bold=True)
+    results = group(graded.records, registry())
+    for exercise, records in results:
+        earned, points = (sum(record[part] for record in records) for part in ("earned", "points"))
+        colour = "green" if earned == points else "yellow" if earned else None
+        typer.secho(f"  {earned:>4g}/{points:<4g} {exercise.id:<6} {exercise.title}", fg=colour)
+        for record in records:
+            if record["status"] not in ("passed", "not yet"):
+                says, likely, _ = split(record)
+                typer.echo(f"{'':14}{property_of(record['test'])}: {says}")
+                typer.echo(f"{'':14}Likely mistake: {likely}" if likely else "", nl=bool(likely))
+    for note in graded.notes:
+        typer.secho(f"  {note}", fg="yellow")
+    typer.secho(f"  {sum(r.earned for r in results):>4g}/{sum(r.points for r in results):<4g} in all", bold=True)
+
+
+@app.command(rich_help_panel=MAKE)
+def sample(
+    name: Annotated[str, typer.Argument(help="A shipped model.")] = "digits",
+    n: Annotated[int, typer.Option("--n", min=1, max=1024, help="How many images.")] = 16,
+    steps: Annotated[int, typer.Option(min=1, max=1000, help="How many steps from noise to image.")] = 20,
+    label: Annotated[int | None, typer.Option(help="One class for all images.", show_default="each in turn")] = None,
+    gif: Annotated[bool, typer.Option("--gif", help="Write the way from noise to image as a GIF.")] = False,
+    out: Annotated[Path | None, typer.Option(help="The file to write.", show_default="NAME.png or NAME.gif")] = None,
+    seed: Annotated[int, typer.Option(help="Another seed, other images.")] = 0,
+) -> None:
+    """Draw samples from a shipped model into a PNG, or their way there into a GIF."""
+    from cs348k_diffusion.course import pictures
+
+    out = out or Path(f"{name}.{'gif' if gif else 'png'}")
+    gif = gif or out.suffix.lower() == ".gif"
+    states = pictures.trajectory(name, n, steps, label, seed)
+    pictures.save_gif(states, out) if gif else pictures.save_grid(states[-1].x, out)
+    typer.echo(f"{out}: {n} samples of {name}, {steps} steps, seed {seed}")
+
+
+@app.command(rich_help_panel=MAKE)
+def train(
+    name: Annotated[str, typer.Argument(help="A recipe.")],
+    out: Annotated[Path, typer.Option(help="Where the weights and their card go.")] = Path("trained"),
+    steps: Annotated[int | None, typer.Option(min=1, help="How many steps.", show_default="the recipe's")] = None,
+    seed: Annotated[int, typer.Option(help="Another seed, another model.")] = 0,
+    device: Annotated[str, typer.Option(help="cpu, cuda or mps; under torchrun one GPU for each process.")] = "cpu",
+) -> None:
+    """Train a model from its recipe, and write its weights with a card."""
+    from cs348k_diffusion import recipes
+
+    typer.echo(f"Training {name} on {device}; its weights and card go to {out}/")
+    recipes.train(name, out, seed, steps, device)
+    typer.echo(json.dumps(recipes.card(name, out)["metrics"], indent=2))
+
+
+@app.command(rich_help_panel=TEACH)
+def grade(
+    folder: Annotated[Path, typer.Argument(help="Notebooks named by student, or one folder per student.")],
+    out: Annotated[Path, typer.Option(help="Where marks and feedback pages go.")] = Path("marks"),
+    only: Annotated[
+        list[str], typer.Option(help="An exercise (E2.1) or a notebook (forward_noising); again for more.")
+    ] = [],  # noqa: B006
+    held_back: Annotated[Path | None, typer.Option(help="A folder of check modules of your own.")] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="How many processes.")] = 2,
+    again: Annotated[bool, typer.Option("--again", help="Ignore the results of an earlier run.")] = False,
+) -> None:
+    """Grade a folder of notebooks: a gradebook, and a feedback page for every student."""
+    from cs348k_diffusion.grading import grade as grade_folder
+
+    graded = grade_folder(folder, out, only=only, held_back=held_back, jobs=jobs, again=again)
+    typer.echo(f"{len(graded)} students: {out / 'gradebook.csv'}, and a page each in {out / 'feedback'}")
+
+
+@app.command(rich_help_panel=TEACH)
+def release(
+    out: Annotated[Path, typer.Argument(help="The zip to write.")] = Path("dist/cs348k-course.zip"),
+) -> None:
+    """Make the zip that students get: no solutions, no tests."""
+    from cs348k_diffusion.grading.release import release as write_release
+
+    typer.echo(f"{out}: version {write_release(out)}")
+
+
+if __name__ == "__main__":
+    main()

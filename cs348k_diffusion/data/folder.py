@@ -1,0 +1,72 @@
+"""Your own pictures: a folder of images, with captions beside them if you like."""
+
+from __future__ import annotations
+
+import csv
+import os
+from pathlib import Path
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+SUFFIXES = {".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp"}
+
+
+def load_folder(
+    folder: str | os.PathLike[str], size: int = 32, grey: bool = False
+) -> tuple[Float[Tensor, "n channels size size"], list[str]]:
+    """Every image of a folder, cut to its central square and resized, in [-1, 1]; and one caption for each.
+
+    Files are taken in the order of their names; subfolders are not entered. Captions come from a file `captions.csv`
+    in the folder, with lines such as  cat.png,"a cat, asleep"  ; without it every caption is "". Transparency is laid
+    on black. Raises FileNotFoundError for a missing folder, or one without images; ValueError for a file that is not
+    an image, for a caption without its image, and for an image without its caption.
+    """
+    folder = Path(folder)
+    if not folder.is_dir():
+        raise FileNotFoundError(f"{folder} is not a folder (looked from {Path.cwd()})")
+    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+    if not paths:
+        raise FileNotFoundError(f"no images in {folder}: looked for files ending in {', '.join(sorted(SUFFIXES))}")
+    captions = read_captions(folder / "captions.csv", [path.name for path in paths])
+    return torch.stack([read_image(path, size, grey) for path in paths]), captions
+
+
+def read_image(path: str | os.PathLike[str], size: int, grey: bool = False) -> Float[Tensor, "channels size size"]:
+    """One image, cut to its central square and resized with an area-aware filter, in [-1, 1]; ValueError if it is none."""
+    from PIL import Image, ImageOps, UnidentifiedImageError
+
+    try:
+        with Image.open(path) as opened:
+            image = ImageOps.exif_transpose(opened).convert("RGBA")
+    except (UnidentifiedImageError, OSError, SyntaxError) as error:
+        raise ValueError(f"{path} cannot be read as an image ({error}); mend it or take it out of the folder") from error
+    image = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image).convert("L" if grey else "RGB")
+    image = ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC)
+    pixels = torch.from_numpy(np.array(image)).float() / 127.5 - 1
+    return pixels.view(size, size, -1).permute(2, 0, 1).contiguous()
+
+
+def read_captions(path: str | os.PathLike[str], names: list[str]) -> list[str]:
+    """The captions for the images called `names`, from a CSV file of name and caption; all "" without that file.
+
+    A first line "file,caption" is a heading. Raises ValueError as `load_folder` says, naming the line or the image.
+    """
+    path = Path(path)
+    if not path.is_file():
+        return [""] * len(names)
+    found: dict[str, str] = {}
+    with path.open(newline="", encoding="utf-8-sig") as file:
+        for number, row in enumerate(csv.reader(file, skipinitialspace=True), start=1):
+            if not row or (number == 1 and row == ["file", "caption"]):
+                continue
+            if len(row) != 2:
+                raise ValueError(f'{path}, line {number}: expected  name,"caption"  and found {len(row)} fields: {row}')
+            if row[0] not in names:
+                raise ValueError(f"{path}, line {number}: there is no image {row[0]!r} in the folder")
+            found[row[0]] = row[1].strip()
+    if missing := [name for name in names if name not in found]:
+        raise ValueError(f"{path} has no caption for {', '.join(missing[:5])}: write one, or take the file away")
+    return [found[name] for name in names]

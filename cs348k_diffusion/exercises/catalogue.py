@@ -1,0 +1,128 @@
+"""Which exercises there are, read from the text of the check modules without importing them.
+
+Reading keeps the list cheap, and leaves the import to pytest, which rewrites asserts only in modules that it
+imports itself. An id is one string everywhere: "E3.2" is exercise 2 of notebook 03.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import functools
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+FOLDER = Path(__file__).parent
+
+
+@dataclass(frozen=True)
+class Exercise:
+    """One exercise: the name a student defines, and what the checks, hints and workers need to know about it.
+
+    hints: gentle first; withheld: names of the package ("schedule.cosine") that its worker must not call; ours: the
+    package's own answer, handed out by `mine_or_ours`; seconds: CPU seconds a worker gets; word: the notebook's name
+    without its number, filled in by the registry.
+    """
+
+    id: str
+    name: str
+    title: str
+    hints: tuple[str, ...] = ()
+    withheld: tuple[str, ...] = ()
+    stars: int = 0
+    ours: str = ""
+    seconds: int = 10
+    word: str = ""
+
+
+@dataclass(frozen=True)
+class Check:
+    """One test of an exercise, as its decorator declares it."""
+
+    exercise: str
+    test: str
+    points: int | float
+
+
+def registry(folder: Path = FOLDER) -> dict[str, Exercise]:
+    """Every exercise of a folder of check modules, by id. ValueError when an id or a name is used twice."""
+    files = sorted(folder.glob("*.py"))
+    return dict(_registry(tuple((file, file.stat().st_mtime_ns) for file in files)))
+
+
+def checks_of(exercise: Exercise, folder: Path = FOLDER) -> list[Check]:
+    """The tests of one exercise, in the order of the file."""
+    return [check for check in checks_in(folder / f"{exercise.word}.py") if check.exercise == exercise.id]
+
+
+def checks_in(file: Path) -> tuple[Check, ...]:
+    """Every test of a check module, in order, read from its text."""
+    return _checks(file, file.stat().st_mtime_ns)
+
+
+def of_notebook(word: str, folder: Path = FOLDER) -> list[Exercise]:
+    """The exercises of one notebook ("forward_noising" or "02_forward_noising"), in order."""
+    word = word.lstrip("0123456789_")
+    return [exercise for exercise in registry(folder).values() if exercise.word == word]
+
+
+def find(what: str | Callable, folder: Path = FOLDER) -> Exercise:
+    """The exercise that an id, a name or a student's function belongs to. LookupError names the nearest ones."""
+    known = registry(folder)
+    key = what if isinstance(what, str) else getattr(what, "__name__", type(what).__name__)
+    for exercise in known.values():
+        if key in (exercise.id, exercise.name):
+            return exercise
+    names = [name for exercise in known.values() for name in (exercise.id, exercise.name)]
+    near = difflib.get_close_matches(key, names, 2, 0.5) or [exercise.name for exercise in known.values()][:3]
+    raise LookupError(f"no exercise is called {key!r}; did you mean {' or '.join(near) or 'another notebook'}?")
+
+
+@functools.lru_cache(maxsize=8)
+def _registry(files: tuple[tuple[Path, int], ...]) -> dict[str, Exercise]:
+    known: dict[str, Exercise] = {}
+    for file, _ in files:
+        for exercise in _declared(file):
+            if exercise.id in known or any(exercise.name == other.name for other in known.values()):
+                raise ValueError(f"{file.name}: {exercise.id} {exercise.name!r} is used twice; both must be unique")
+            known[exercise.id] = exercise
+    return known
+
+
+def _declared(file: Path) -> list[Exercise]:
+    for statement in ast.parse(file.read_text(encoding="utf-8"), str(file)).body:
+        if isinstance(statement, ast.Assign | ast.AnnAssign) and statement.value is not None:
+            targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
+            if any(isinstance(target, ast.Name) and target.id == "EXERCISES" for target in targets):
+                return [replace(_literal_exercise(call, file), word=file.stem) for call in statement.value.elts]  # pyright: ignore
+    return []
+
+
+def _literal_exercise(call: ast.expr, file: Path) -> Exercise:
+    if not isinstance(call, ast.Call):
+        raise ValueError(f"{file.name}: EXERCISES must be a tuple of Exercise(...) calls")
+    try:
+        args = [ast.literal_eval(argument) for argument in call.args]
+        named = {keyword.arg: ast.literal_eval(keyword.value) for keyword in call.keywords if keyword.arg}
+    except ValueError as error:
+        place = f"{file.name}, line {call.lineno}"
+        raise ValueError(f"{place}: Exercise(...) takes literals, it is read as text") from error
+    return Exercise(*args, **named)
+
+
+@functools.lru_cache(maxsize=64)
+def _checks(file: Path, _modified: int) -> tuple[Check, ...]:
+    tests = [node for node in ast.parse(file.read_text(encoding="utf-8")).body if isinstance(node, ast.FunctionDef)]
+    marks = [(test, mark) for test in tests for mark in test.decorator_list if _is_exercise_mark(mark)]
+    return tuple(_check(test.name, mark) for test, mark in marks)
+
+
+def _is_exercise_mark(mark: ast.expr) -> bool:
+    return isinstance(mark, ast.Call) and isinstance(mark.func, ast.Attribute) and mark.func.attr == "exercise"
+
+
+def _check(test: str, mark: ast.expr) -> Check:
+    assert isinstance(mark, ast.Call)
+    named = {keyword.arg: ast.literal_eval(keyword.value) for keyword in mark.keywords if keyword.arg == "points"}
+    return Check(ast.literal_eval(mark.args[0]), test, named.get("points", 1))

@@ -1,0 +1,561 @@
+"""Checks of notebook 03: scores, the Langevin step, score matching, annealing, and the hinge to E[x0 | x_t]."""
+
+import math
+
+import pytest
+import torch
+from torch import Tensor, nn
+
+from cs348k_diffusion.exact import Mixture
+from cs348k_diffusion.exercises import Counted, Exercise, expect, picture, run_against
+from cs348k_diffusion.schedule import cosine, exploding, straight
+
+EXERCISES = (
+    Exercise(
+        "E3.1", "mixture_score", "The score of a mixture",
+        hints=(
+            "grad log p = (grad p) / p, and the gradient of one component is w_k N_k(x) (mu_k - x) / s_k^2. Collect "
+            "what stands before each (mu_k - x) / s_k^2: a share. Which function turns logs into shares that sum to 1?",
+            "share = softmax over k of log w_k - d log s_k - |x - mu_k|^2 / (2 s_k^2). The score is the sum over k of "
+            "share_k (mu_k - x) / s_k^2. means - x[:, None] has shape (batch, k, d).",
+        ),
+        withheld=("exact.mixture_score", "exact.Mixture"),
+        ours="exact.mixture_score",
+    ),
+    Exercise(
+        "E3.2", "langevin_step", "One Langevin step",
+        hints=(
+            "Read the slide from left to right: where you are, a step uphill, a shake. What must z be multiplied by "
+            "to get the variance 2 * step?",
+            "x plus step times score, plus the square root of 2 * step times noise. Nothing is halved: that is "
+            "the other convention.",
+        ),
+        withheld=("langevin.langevin_step",),
+        ours="langevin.langevin_step",
+    ),
+    Exercise(
+        "E3.3", "score_matching_loss", "Denoising score matching",
+        hints=(
+            "Give sigma a second axis: level = sigma[:, None]. Make the noisy x first and ask the score there. When "
+            "the answer is -noise / level, what is level * answer + noise?",
+            "x = x0 + level * noise; the loss is the mean over all numbers of (level * score(x, sigma) + noise)^2. Do "
+            "not detach anything, and return a tensor with no axes.",
+        ),
+        withheld=("training.score_matching_loss",),
+        ours="training.score_matching_loss",
+    ),
+    Exercise(
+        "E3.4", "anneal", "Annealing",
+        hints=(
+            "Two nested loops: over the sigmas, then `repeats` updates at each. In the inner loop ask for the score "
+            "where x is now, draw new noise, take one langevin_step, and yield x.",
+            "The step size at a level is step * (sigma / sigmas[-1]) ** 2. Go on from the x that the level before left "
+            "you, and yield after every update, not only at the end of a level.",
+        ),
+        withheld=("langevin.anneal", "langevin.annealed_langevin"),
+        ours="langevin.anneal",
+    ),
+    Exercise(
+        "E3.5", "x0_from_score", "From a score to a clean guess",
+        hints=(
+            "Solve x_t = alpha_t x0 + sigma_t eps for x0, then put in the noise that the score stands for: "
+            "eps_hat = -sigma_t score.",
+            "alpha_t, sigma_t = schedule(t, x) are already shaped to multiply x. Then (x + sigma_t^2 score) / alpha_t.",
+        ),
+        withheld=("denoiser.x0_from_score",),
+        ours="denoiser.x0_from_score",
+    ),
+    Exercise(
+        "E3.6", "test_score_field", "A score is a gradient",
+        hints=(
+            "Draw a few hundred points in [-3, 3]^2. How much does log_p change when one coordinate moves by a small "
+            "h, and what should that be if the score is right? Autograd through log_p works, too.",
+            "In float64, for each axis: (log_p(x + h e) - log_p(x - h e)) / (2 h) with h = 1e-4 must equal the score's "
+            "component; compare with torch.testing.assert_close(..., rtol=1e-3, atol=1e-3), which rejects NaN as well.",
+        ),
+    ),
+)  # fmt: skip
+
+
+def normals(*shape, seed=0):
+    """Standard normal numbers."""
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def oracle(x, weights, means, stds):
+    """The score by autograd of torch.distributions' log p, in float64."""
+    parts = torch.distributions.Independent(torch.distributions.Normal(means.double(), stds.double()[:, None]), 1)
+    mixture = torch.distributions.MixtureSameFamily(torch.distributions.Categorical(weights.double()), parts)
+    x = x.double().requires_grad_()
+    (score,) = torch.autograd.grad(mixture.log_prob(x).sum(), x)
+    return score.to(torch.float32)
+
+
+def score_mistakes(x, weights, means, stds):
+    """What the usual slips would answer."""
+    offset, d = means - x[:, None], means.shape[1]
+    squared = offset.square().sum(2) / (2 * stds**2)
+    logs = weights.log() - d * stds.log() - squared
+
+    def mix(share, scale=stds**2):
+        return ((share / scale)[..., None] * offset).sum(1)
+
+    p = logs.logsumexp(1).exp() * (2 * math.pi) ** (-d / 2)
+    nearest = nn.functional.one_hot(logs.argmax(1), len(weights)).float()
+    return {
+        "the sign: it points away from the means": -mix(logs.softmax(1)),
+        "standard deviation for variance: divided by s, not by s^2": mix(logs.softmax(1), stds),
+        "not divided by the variance": mix(logs.softmax(1), torch.ones_like(stds)),
+        "the weights w_k are forgotten in the shares": mix((logs - weights.log()).softmax(1)),
+        "the shares forget that a wide component is lower (s_k^-d)": mix((weights.log() - squared).softmax(1)),
+        "the shares use s_k^-1, but in d dimensions it is s_k^-d": mix((logs + (d - 1) * stds.log()).softmax(1)),
+        "the weights w_k instead of the shares at x": mix(weights.expand_as(logs)),
+        "only the nearest component counts": mix(nearest),
+        "the gradient of p, not of log p": mix(logs.softmax(1)) * p[:, None],
+    }
+
+
+WEIGHTS, STDS = torch.tensor([0.15, 0.6, 0.25]), torch.tensor([0.4, 1.3, 0.8])
+
+
+@pytest.mark.exercise("E3.1", points=1)
+def test_one_gaussian_pulls_to_its_mean(mixture_score):
+    x, mean = normals(5, 2), torch.tensor([[0.5, -1.0]])
+    for std in (0.5, 2.0):
+        one = (torch.ones(1), mean, torch.tensor([std]))
+        expect(
+            mixture_score(x, *one),
+            (mean - x) / std**2,
+            says=f"With one component, N(mu, {std:g}^2 I), the score is (mu - x) / {std:g}^2.",
+            mistakes=score_mistakes(x, *one),
+        )
+
+
+@pytest.mark.exercise("E3.1", points=1)
+def test_is_the_gradient_of_log_p(mixture_score):
+    for d in (2, 3):
+        x, means = 1.5 * normals(40, d, seed=d), 1.5 * normals(3, d, seed=10 + d)
+        got, want = mixture_score(x, WEIGHTS, means, STDS), oracle(x, WEIGHTS, means, STDS)
+        expect(got, want, says=f"The score must be the gradient of log p; compared with autograd in {d} dimensions.",
+               mistakes=score_mistakes(x, WEIGHTS, means, STDS), rtol=1e-4, atol=1e-4)  # fmt: skip
+
+
+@pytest.mark.exercise("E3.1", points=1)
+def test_is_finite_far_away(mixture_score):
+    x, means = torch.tensor([[40.0, 0.0], [-60.0, 30.0]]), 1.5 * normals(3, 2, seed=3)
+    expect(
+        mixture_score(x, WEIGHTS, means, STDS),
+        oracle(x, WEIGHTS, means, STDS),
+        says="Far from all components p is 0 in float32, but its logarithm and the score are not: stay with logs.",
+        mistakes={"p underflows, so p / p is NaN": torch.full((2, 2), torch.nan)}
+        | {"p underflows, so p / p is NaN: the score vanishes": torch.zeros(2, 2)}
+        | score_mistakes(x, WEIGHTS, means, STDS),
+        rtol=1e-4,
+        atol=1e-4,
+    )
+
+
+STEPS = (0.01, 0.1, 0.5, 1.0)
+
+
+def step_mistakes(x, score, step, noise):
+    """What the usual slips would answer."""
+    uphill, shake = x + step * score, math.sqrt(2 * step) * noise
+    return {
+        "walks downhill: the score has the wrong sign": x - step * score + shake,
+        "the paper's noise sqrt(step) with the slide's drift": uphill + math.sqrt(step) * noise,
+        "the paper's drift step / 2 with the slide's noise": x + step / 2 * score + shake,
+        "the paper's step / 2 and sqrt(step), half as much as the slide's": x + (uphill - x + 2**0.5 * shake) / 2,
+        "variance for standard deviation: 2 step instead of its root": uphill + 2 * step * noise,
+        "the root of step alone: sqrt(2) is outside or missing": uphill + 2 * math.sqrt(step) * noise,
+        "noise of variance 1": uphill + noise,
+        "no noise: that is gradient ascent": uphill,
+        "the step is forgotten": x + score + shake,
+        "x is forgotten": step * score + shake,
+        "the noise has the wrong sign": uphill - shake,
+    }  # fmt: skip
+
+
+@pytest.mark.exercise("E3.2", points=1)
+def test_walks_uphill(langevin_step):
+    x, score, still = normals(5, 3), normals(5, 3, seed=1), torch.zeros(5, 3)
+    for step in STEPS:
+        expect(langevin_step(x, score, step, still), x + step * score,
+               says=f"Without noise, x moves by step * score; tried step = {step:g}.",
+               mistakes=step_mistakes(x, score, step, still))  # fmt: skip
+
+
+@pytest.mark.exercise("E3.2", points=1)
+def test_shakes_by_the_root_of_two_steps(langevin_step):
+    x, score, noise = normals(5, 3), normals(5, 3, seed=1), normals(5, 3, seed=2)
+    for step in STEPS:
+        expect(langevin_step(x, score, step, noise), x + step * score + (2 * step) ** 0.5 * noise,
+               says=f"The shake is the given noise times sqrt(2 step), beside the uphill part; tried step = {step:g}.",
+               mistakes=step_mistakes(x, score, step, noise))  # fmt: skip
+
+
+@pytest.mark.exercise("E3.2", points=1)
+def test_settles_at_the_known_variance(langevin_step):
+    one, none = torch.ones(1, 1, dtype=torch.float64), torch.zeros(1, 1, dtype=torch.float64)
+    for step in STEPS:
+        kept = langevin_step(one, -one, step, none)  # on N(0, 1), where score(x) = -x, the chain is x <- a x + b z
+        shaken = langevin_step(none, none, step, one)
+        says = f"On N(0, 1) the chain's variance must settle at 1 / (1 - step / 2); tried step = {step:g}."
+        expect(kept, (1 - step) * one, says=says, mistakes={
+            "walks downhill: the score has the wrong sign": (1 + step) * one,
+            "the paper's drift step / 2 with the slide's noise": (1 - step / 2) * one,
+            "the step is forgotten": none,
+        })  # fmt: skip
+        expect(shaken**2 / (1 - kept**2), one / (1 - step / 2), says=says, mistakes={
+            "the paper's noise sqrt(step) with the slide's drift": one / (2 - step),
+            "variance for standard deviation: 2 step instead of its root": 4 * step * one / (2 - step),
+            "no noise: that is gradient ascent": none,
+        })  # fmt: skip
+
+
+NOISY = torch.tensor([0.1, 0.5, 1.0, 2.0, 3.0])
+
+
+@pytest.mark.exercise("E3.3", points=1)
+def test_is_zero_when_the_score_explains_the_noise(score_matching_loss):
+    x0, noise = 2 + normals(5, 2), normals(5, 2, seed=1)
+    level = NOISY[:, None]
+    says = "score(x, sigma) = (x0 - x) / sigma^2 points from every noisy x straight back to its x0: the loss must be 0."
+    expect(
+        score_matching_loss(lambda x, sigma: (x0 - x) / sigma[:, None] ** 2, x0, NOISY, noise),
+        torch.zeros(()),
+        says=says,
+        mistakes={
+            "the target has the wrong sign: it is -noise / sigma": 4 * noise.square().mean(),
+            "the score is asked at the clean x0": noise.square().mean(),
+            "ignores the data: x is only noise": (x0 / level).square().mean(),
+            "sigma is a standard deviation, not a variance": ((1 - level**-0.5) * noise).square().mean(),
+            "the target is noise times sigma, not noise over sigma": lambda: ((1 - level**2) * noise).square().mean(),
+        },
+        rtol=1e-4,
+        atol=1e-5,
+    )
+
+
+@pytest.mark.exercise("E3.3", points=1)
+def test_weighs_every_level_alike(score_matching_loss):
+    x0, noise, level = normals(5, 2), normals(5, 2, seed=1), NOISY[:, None]
+    each = noise.square()
+    expect(
+        score_matching_loss(lambda x, sigma: torch.zeros_like(x), x0, NOISY, noise),
+        each.mean(),
+        says="A score that is 0 everywhere must lose the mean of noise^2, at small and at large sigma alike.",
+        mistakes={
+            "wrong weighting: without sigma^2 the smallest level is all that counts": (each / level**2).mean(),
+            "wrong weighting: sigma instead of sigma^2": (each / level).mean(),
+            "wrong weighting: sigma^4 instead of sigma^2": (each * level**2).mean(),
+            "constant zero": torch.zeros(()),
+            "a sum instead of a mean": each.sum(),
+            "a sum over coordinates instead of a mean": each.sum(1).mean(),
+            "half of it": each.mean() / 2,
+            "the square is missing": noise.abs().mean(),
+        },
+    )
+
+
+class Gain(nn.Module):
+    """gain times the score of N(1, 4) blurred by sigma: right at gain = 1."""
+
+    def __init__(self, gain: float):
+        super().__init__()
+        self.gain = nn.Parameter(torch.tensor(gain))
+
+    def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
+        """The score at x, of shape (batch, 1)."""
+        return self.gain * (1 - x) / (4 + sigma[:, None] ** 2)
+
+
+def corners(sigma):
+    """Four (x0, sigma, noise) with exactly the moments of x0 ~ N(1, 4) and noise ~ N(0, 1), independent."""
+    x0, noise = torch.tensor([[3.0], [3.0], [-1.0], [-1.0]]), torch.tensor([[1.0], [-1.0], [1.0], [-1.0]])
+    return x0, torch.full((4,), sigma), noise
+
+
+@pytest.mark.exercise("E3.3", points=1)
+def test_is_least_at_the_true_score(score_matching_loss):
+    gains = (0.0, 0.5, 1.0, 1.5)
+    for sigma in (0.5, 3.0):
+        got = [score_matching_loss(Gain(gain).requires_grad_(False), *corners(sigma)) for gain in gains]
+        share = sigma**2 / (4 + sigma**2)  # of the variance of x that is noise
+        naive = [torch.tensor((1 - gain * share) ** 2) for gain in gains]
+        expect(
+            got,
+            [torch.tensor(1 - share + (gain - 1) ** 2 * share) for gain in gains],
+            says="For data N(1, 4) the loss is least at the true score of the blurred data, 4 / (4 + sigma^2) there;"
+            f" tried {gains} times that score at sigma = {sigma:g}.",
+            mistakes={
+                "constant zero": [torch.zeros(())] * 4,
+                "the target has the wrong sign: it is -noise / sigma": [
+                    torch.tensor(1 - share + (gain + 1) ** 2 * share) for gain in gains
+                ],
+                "the score is asked at the clean x0": [
+                    torch.tensor(1 + 4 * (gain * sigma / (4 + sigma**2)) ** 2) for gain in gains
+                ],
+                "ignores the data: x is only noise": [
+                    mean + torch.tensor((gain * sigma / (4 + sigma**2)) ** 2) for gain, mean in zip(gains, naive)
+                ],
+            },
+            rtol=1e-4,
+            atol=1e-5,
+        )
+
+
+@pytest.mark.exercise("E3.3", points=1)
+def test_teaches_the_network(score_matching_loss):
+    for gain in (0.2, 1.0, 2.0):
+        network, share = Gain(gain), 1 / 5
+        score_matching_loss.vjp((network, *corners(1.0)), torch.ones(()), wrt=())
+        assert network.gain.grad is not None, "detached gradient: the loss does not reach the network's parameters"
+        expect(
+            network.gain.grad,
+            torch.tensor(2 * (gain - 1) * share),
+            says=f"The gradient must push the network towards the true score; it answers {gain:g} times that score.",
+            mistakes={
+                "the target has the wrong sign: it is -noise / sigma": torch.tensor(2 * (gain + 1) * share),
+                "half of it": torch.tensor((gain - 1) * share),
+                "constant zero": torch.zeros(()),
+            },
+            rtol=1e-4,
+            atol=1e-5,
+        )
+
+
+SIGMAS, STEP, REPEATS = [4.0, 2.0, 0.5], 0.02, 3
+LEVELS = [sigma for sigma in SIGMAS for _ in range(REPEATS)]
+
+
+def walk(anneal, score, x, draw, sigmas=SIGMAS, step=STEP, repeats=REPEATS):
+    """Every x that the student's chain yields, stacked."""
+    chain = anneal(score, x, sigmas, step, repeats, draw)
+    assert hasattr(chain, "iterate"), "not an iterator: let the function `yield x` after every update"
+    items = chain.iterate(1000)
+    shapes = {tuple(item.shape) if isinstance(item, Tensor) else item for item in items}
+    assert shapes <= {tuple(x.shape)}, f"yield x, a tensor of shape {tuple(x.shape)}; got {shapes}"
+    says = "There must be one x for each update, `repeats` of them at each sigma."
+    expect(len(items), len(sigmas) * repeats, says=says, mistakes={
+        "yields only the last x of each level": len(sigmas),
+        "yields the start, too": len(sigmas) * repeats + 1,
+        "one update too few at each level": len(sigmas) * (repeats - 1),
+        "the last level is left out": (len(sigmas) - 1) * repeats,
+    })  # fmt: skip
+    return torch.stack(items)
+
+
+def level_of(seen):
+    """The sigma of one recorded call score(x, sigma)."""
+    args, named = seen
+    sigma = torch.as_tensor((*args, *named.values())[1]).flatten()
+    assert len(sigma.unique()) == 1, "score(x, sigma) is asked for one sigma at a time"
+    return float(sigma[0])
+
+
+@pytest.mark.exercise("E3.4", points=1)
+def test_goes_down_the_ladder(anneal):
+    score = Counted(lambda x, sigma: torch.zeros_like(x))
+    walk(anneal, score, normals(4, 2), torch.zeros_like)
+    expect(
+        [level_of(seen) for seen in score.seen],
+        LEVELS,
+        says="The score must be asked once for each update, at the noisiest sigma first.",
+        mistakes={
+            "the ladder is upside down": LEVELS[::-1],
+            "the score is asked once for a whole level": SIGMAS,
+            "always the last sigma": [SIGMAS[-1]] * len(LEVELS),
+            "the levels take turns": SIGMAS * REPEATS,
+            "the score is asked twice for each update": [sigma for sigma in LEVELS for _ in range(2)],
+        },
+        rtol=1e-5,
+    )
+
+
+def uphill(rule, start):
+    """Where a slope of 1 everywhere leads without noise, when the step size at a level is rule(sigma)."""
+    return start + torch.tensor([rule(sigma) for sigma in LEVELS]).cumsum(0)[:, None, None]
+
+
+@pytest.mark.exercise("E3.4", points=1)
+def test_takes_steps_that_fit_the_level(anneal):
+    start = normals(4, 2)
+    rise = torch.tensor([STEP * (sigma / SIGMAS[-1]) ** 2 for sigma in LEVELS])
+    within = rise.view(-1, REPEATS).cumsum(1).flatten()
+    expect(
+        walk(anneal, lambda x, sigma: torch.ones_like(x), start, torch.zeros_like),
+        uphill(lambda sigma: STEP * (sigma / SIGMAS[-1]) ** 2, start),
+        says="The step size must be step * (sigma / sigmas[-1])^2; tried on a slope of 1, without noise.",
+        mistakes={
+            "the same step at every level": uphill(lambda sigma: STEP, start),
+            "the ratio of the sigmas is not squared": uphill(lambda sigma: STEP * sigma / SIGMAS[-1], start),
+            "relative to the first sigma, not the last": uphill(lambda sigma: STEP * (sigma / SIGMAS[0]) ** 2, start),
+            "step * sigma^2, not divided by the last sigma": uphill(lambda sigma: STEP * sigma**2, start),
+            "the ratio of the sigmas is upside down": uphill(lambda sigma: STEP * (SIGMAS[-1] / sigma) ** 2, start),
+            "every level starts again from the first x": start + within[:, None, None],
+            "walks downhill": uphill(lambda sigma: -STEP * (sigma / SIGMAS[-1]) ** 2, start),
+        },
+    )
+
+
+@pytest.mark.exercise("E3.4", points=1)
+def test_draws_new_noise_for_every_update(anneal):
+    start, noises = normals(4, 2), normals(len(LEVELS), 4, 2, seed=1)
+    rest = iter(noises)
+    draw = Counted(lambda x: next(rest, torch.zeros(4, 2)))
+    got = walk(anneal, lambda x, sigma: torch.zeros_like(x), start, draw)
+    sizes = torch.tensor([STEP * (sigma / SIGMAS[-1]) ** 2 for sigma in LEVELS])[:, None, None]
+    shakes = (2 * sizes).sqrt()
+    per_level = noises[: len(SIGMAS)].repeat_interleave(REPEATS, 0)
+    expect(
+        got,
+        start + (shakes * noises).cumsum(0),
+        says="Where the score is 0, only the shake is left: sqrt(2 * step size) times draw(x), drawn anew each time.",
+        mistakes={
+            "the same noise for a whole level": start + (shakes * per_level).cumsum(0),
+            "the same noise for all updates": start + (shakes * noises[0]).cumsum(0),
+            "no noise: that is gradient ascent": start.expand_as(noises).clone(),
+            "the root of the step size, without the 2": start + (sizes.sqrt() * noises).cumsum(0),
+            "variance for standard deviation": start + (2 * sizes * noises).cumsum(0),
+            "the same step at every level": start + ((2 * STEP) ** 0.5 * noises).cumsum(0),
+        },
+    )
+
+
+@pytest.mark.exercise("E3.4", points=1)
+def test_one_level_is_the_plain_chain(anneal):
+    step, count = 0.5, 40
+    turn = iter(torch.eye(count)[:, :, None])  # the k-th shake moves only chain k: together they show every response
+    draw = Counted(lambda x: next(turn, torch.zeros(count, 1)))
+    got = walk(anneal, lambda x, sigma: -x, torch.zeros(count, 1), draw, sigmas=[0.5], step=step, repeats=count)
+    expect(
+        got[-1].square().sum(),
+        torch.tensor(1 / (1 - step / 2)),
+        says="With one level and the score of N(0, 1), the variance must settle at 1 / (1 - step / 2).",
+        mistakes={
+            "the score is asked once for a whole level": torch.tensor(2.0 * step * count),
+            "the root of the step size, without the 2": torch.tensor(1 / (2 - step)),
+            "the same noise for a whole level": torch.tensor(2 / step),
+            "no noise: that is gradient ascent": torch.zeros(()),
+        },
+        rtol=1e-4,
+        atol=1e-5,
+    )
+
+
+def guess_mistakes(x, score, alpha, sigma):
+    """What the usual slips would answer."""
+    return {
+        "sigma instead of sigma^2": (x + sigma * score) / alpha,
+        "the sign: the score points to the data": (x - sigma**2 * score) / alpha,
+        "not divided by alpha": x + sigma**2 * score,
+        "divided by alpha^2": (x + sigma**2 * score) / alpha**2,
+        "alpha and sigma are swapped": (x + alpha**2 * score) / sigma,
+        "x is divided by alpha, the score is not": x / alpha + sigma**2 * score,
+        "that is the noise, not the clean guess": -sigma * score,
+        "one time for the whole batch": lambda: (x + sigma[:1] ** 2 * score) / alpha[:1],
+    }
+
+
+@pytest.mark.exercise("E3.5", points=1)
+def test_is_the_mean_of_all_clean_points_that_fit(x0_from_score):
+    denoise = Mixture(torch.tensor([[-1.0, 0.5], [2.0, 1.0]]), 0.3, torch.tensor([0.3, 0.7])).denoiser(cosine())
+    x, t = 1.5 * normals(6, 2), torch.tensor([0.05, 0.2, 0.4, 0.5, 0.7, 0.9])
+    score, want = denoise.score(x, t), denoise(x, t)
+    got = x0_from_score(cosine(), x, t, score)
+    picture(got, want, "clean guesses")
+    expect(got, want, says="Given the exact score, the answer must be E[x0 | x_t]; every example has its own time.",
+           mistakes=guess_mistakes(x, score, *cosine()(t, x)), rtol=1e-4, atol=1e-4)  # fmt: skip
+
+
+@pytest.mark.exercise("E3.5", points=1)
+def test_holds_on_every_schedule_and_for_images(x0_from_score):
+    x, t = normals(3, 1, 4, 5), torch.tensor([0.2, 0.5, 0.8])
+    for schedule in (straight(), exploding(5.0, 0.1)):
+        alpha, sigma = schedule(t, x)
+        blurred = 0.5 * alpha**2 + sigma**2  # every pixel of the data is N(1, 0.5)
+        score = (alpha - x) / blurred
+        expect(x0_from_score(schedule, x, t, score), 1 + 0.5 * alpha / blurred * (x - alpha),
+               says=f"It must hold on any schedule, {schedule.name} among them, and for images of shape (1, 4, 5).",
+               mistakes=guess_mistakes(x, score, alpha, sigma), rtol=1e-4, atol=1e-4)  # fmt: skip
+
+
+def leaning(x):
+    """A right field: a Gaussian whose coordinates are correlated."""
+    precision, offset = torch.tensor([[2.0, 0.8], [0.8, 1.0]]).to(x), x - torch.tensor([0.5, -0.3]).to(x)
+    return -0.5 * (offset @ precision * offset).sum(1), -offset @ precision
+
+
+def shares(x):
+    """A mixture of two clumps: log of each part's density, the offsets to its mean, its std, its weight."""
+    weights, stds = torch.tensor([0.3, 0.7]).to(x), torch.tensor([0.6, 0.9]).to(x)
+    offset = torch.tensor([[-1.0, 0.5], [1.2, -0.4]]).to(x) - x[:, None]
+    logs = weights.log() - 2 * stds.log() - math.log(2 * math.pi) - offset.square().sum(2) / (2 * stds**2)
+    return logs, offset, stds, weights
+
+
+def two_clumps(x):
+    """A right field: a mixture."""
+    logs, offset, stds, _ = shares(x)
+    return logs.logsumexp(1), ((logs.softmax(1) / stds**2)[..., None] * offset).sum(1)
+
+
+def banana(x):
+    """A right field: bent, and not normalised (a score does not know the constant)."""
+    bend = x[:, 1] - x[:, 0] ** 2 / 4
+    return 7 - x[:, 0] ** 2 / 2 - bend**2, torch.stack([-x[:, 0] + bend * x[:, 0], -2 * bend], 1)
+
+
+def changed(field, change):
+    """A wrong field: log p as it is, and the score after change(x, log_p, score)."""
+
+    def wrong(x):
+        log_p, score = field(x)
+        return log_p, change(x, log_p, score)
+
+    return wrong
+
+
+def by_std(x):
+    """Divided by s, not by s^2."""
+    logs, offset, stds, _ = shares(x)
+    return logs.logsumexp(1), ((logs.softmax(1) / stds)[..., None] * offset).sum(1)
+
+
+def by_weight(x):
+    """The parts weighted by w_k wherever x is."""
+    logs, offset, stds, weights = shares(x)
+    return logs.logsumexp(1), ((weights / stds**2)[:, None] * offset).sum(1)
+
+
+def turned(x):
+    """A quarter turn of x: divergence-free, so no gradient of anything."""
+    return torch.stack([-x[:, 1], x[:, 0]], 1)
+
+
+RIGHT = (leaning, two_clumps, banana)
+WRONG = {
+    "it points downhill": changed(leaning, lambda x, log_p, score: -score),
+    "it is zero everywhere": changed(two_clumps, lambda x, log_p, score: torch.zeros_like(score)),
+    "right direction, wrong length": changed(two_clumps, lambda x, log_p, score: nn.functional.normalize(score)),
+    "standard deviation for variance": by_std,
+    "weights instead of shares": by_weight,
+    "the gradient of p, not of log p": changed(two_clumps, lambda x, log_p, score: score * log_p.exp()[:, None]),
+    "the two coordinates are swapped": changed(leaning, lambda x, log_p, score: score.flip(1)),
+    "a swirl is added, which is no gradient": changed(leaning, lambda x, log_p, score: score + 0.5 * turned(x)),
+    "the second coordinate is ignored": changed(leaning, lambda x, log_p, score: score * score.new_tensor([1, 0])),
+    "wrong only where x_2 > 2": changed(banana, lambda x, log_p, score: torch.where(x[:, 1:] > 2, score / 2, score)),
+    "NaN for x_1 < -2": changed(banana, lambda x, log_p, score: torch.where(x[:, :1] < -2, torch.nan, score)),
+}  # fmt: skip
+
+
+@pytest.mark.exercise("E3.6", points=2)
+def test_accepts_right_fields_and_rejects_the_crude_ones(test_score_field):
+    crude = ("it points downhill", "it is zero everywhere")
+    run_against(test_score_field, RIGHT, {name: WRONG[name] for name in crude})
+
+
+@pytest.mark.exercise("E3.6", points=3)
+def test_rejects_the_subtle_ones_too(test_score_field):
+    run_against(test_score_field, RIGHT, WRONG, seed=1)

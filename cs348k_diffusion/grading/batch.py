@@ -1,0 +1,257 @@
+"""A folder of submissions in, marks and feedback out.
+
+Each student is one line of results.jsonl, written when that student is done: an interrupted run goes on where it
+stopped, and a file that changed since is graded anew. Processes of a small pool run pytest on a few students at a time;
+what the students wrote runs in workers of theirs.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import json
+import re
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures.process import BrokenProcessPool
+from dataclasses import asdict, dataclass, field
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+from cs348k_diffusion.exercises.catalogue import FOLDER, Check, Exercise, checks_in, registry
+from cs348k_diffusion.grading import submission
+from cs348k_diffusion.grading.plugin import Grader, Record, missing, run_checks
+from cs348k_diffusion.grading.submitted import Submitted, handed_in
+from cs348k_diffusion.grading.workers import Spawned, Zygotes, workers
+
+CHUNK, TRIES = 8, 3
+ELSEWHERE = (
+    "grade runs code that you do not trust, and the walls around it are Linux's. Elsewhere run it in a container: "
+    'docker run --rm --network none -v "$PWD:/work" -w /work IMAGE cs348k grade submissions --out marks. '
+    "A single notebook that you trust is checked by: cs348k check NOTEBOOK"
+)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is graded: exercises, the check modules that hold their tests, and what workers must not see."""
+
+    exercises: dict[str, Exercise]
+    files: tuple[Path, ...]
+    public: Path = FOLDER
+    hidden: tuple[str, ...] = ()
+
+    @property
+    def expected(self) -> list[Check]:
+        """Every test that must leave a record."""
+        return [check for file in self.files for check in checks_in(file) if check.exercise in self.exercises]
+
+    @property
+    def ours(self) -> dict[str, str]:
+        """Exercise names and the package's answers to them."""
+        known = registry(self.public).values()
+        return {exercise.name: exercise.ours for exercise in known if exercise.ours}
+
+
+@dataclass
+class Graded:
+    """One student: the records, sentences about the files, and what they were made from."""
+
+    student: str
+    records: list[Record] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    digest: str = ""
+
+
+def grade(
+    folder: Path,
+    out: Path,
+    *,
+    only: Sequence[str] = (),
+    held_back: Path | None = None,
+    jobs: int = 2,
+    again: bool = False,
+    checks: Path = FOLDER,
+) -> dict[str, Graded]:
+    """Grade every submission of a folder; writes marks and feedback to `out` and returns them by student.
+
+    only: exercise ids or notebook words; held_back: a folder of check modules of your own; again: ignore earlier
+    results. Raises RuntimeError where there are no walls (not Linux), NotADirectoryError, LookupError for `only`.
+    """
+    if sys.platform != "linux":
+        raise RuntimeError(ELSEWHERE)
+    if not folder.is_dir():
+        raise NotADirectoryError(f"{folder} is not a folder; grade wants a folder of notebooks named by student")
+    students = handed_in(folder, {exercise.word for exercise in registry(checks).values()})
+    plan = plan_for(students, only, checks, held_back, (str(folder.resolve()), str(out.resolve())))
+    out.mkdir(parents=True, exist_ok=True)
+    journal = out / "results.jsonl"
+    earlier = {} if again else read_journal(journal)
+    digests = {student: digest(paths, plan) for student, paths in students.items()}
+    fresh = {student: each for student, each in earlier.items() if digests.get(student) == each.digest}
+    todo = {student: paths for student, paths in students.items() if student not in fresh}
+    with journal.open("w" if again else "a", encoding="utf-8") as file:
+        for each in progress(graded(todo, plan, jobs), len(todo)):
+            each.digest = digests[each.student]
+            file.write(json.dumps(asdict(each)) + "\n")
+            file.flush()
+            fresh[each.student] = each
+    _report(fresh, plan, out)
+    return fresh
+
+
+def check_notebook(path: Path, *, only: Sequence[str] = (), checks: Path = FOLDER) -> Graded:
+    """One notebook as the batch would grade it; on any platform (outside Linux with a time limit as the only wall)."""
+    plan = plan_for({"you": [path]}, only, checks, None, ())
+    return next(grade_here([("you", [path])], plan))
+
+
+def plan_for(
+    students: dict[str, list[Path]],
+    only: Sequence[str],
+    checks: Path,
+    held_back: Path | None,
+    hidden: tuple[str, ...],
+) -> Plan:
+    """The exercises asked for, or else those of every notebook that somebody handed in."""
+    known = registry(checks)
+    if unknown := [each for each in only if each not in known and each not in {e.word for e in known.values()}]:
+        raise LookupError(f"no exercise or notebook is called {', '.join(unknown)}; there are {', '.join(known)}")
+    words = {exercise.word for exercise in known.values() if exercise.id in only or exercise.word in only}
+    words = words or _words_in(students, known.values()) or {exercise.word for exercise in known.values()}
+    chosen = {e.id: e for e in known.values() if e.word in words and (not only or e.id in only or e.word in only)}
+    files = [checks / f"{word}.py" for word in sorted(words)]
+    files += sorted(held_back.glob("*.py")) if held_back else []
+    return Plan(chosen, tuple(files), checks, hidden)
+
+
+def _words_in(students: dict[str, list[Path]], exercises: Iterable[Exercise]) -> set[str]:
+    waiting = {exercise.name: exercise.word for exercise in exercises}
+    found: set[str] = set()
+    for path in (path for paths in students.values() for path in paths):
+        if waiting:
+            text = _bytes(path)
+            found |= {word for name, word in waiting.items() if re.search(rf"(def|class) {name}\b".encode(), text)}
+            waiting = {name: word for name, word in waiting.items() if word not in found}
+    return found
+
+
+def digest(paths: Iterable[Path], plan: Plan) -> str:
+    """Changes when a student's files, the exercises asked for or the checks change."""
+    parts = hashlib.sha256(json.dumps(sorted(plan.exercises)).encode())
+    for path in (*plan.files, *paths):
+        parts.update(str(path.name).encode("utf-8", "backslashreplace"))
+        parts.update(hashlib.sha256(_bytes(path)).digest())
+    return parts.hexdigest()
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return submission.plain_bytes(path)
+    except submission.Unreadable:
+        return b""
+
+
+def read_journal(path: Path) -> dict[str, Graded]:
+    """The students of an earlier run, the latest line of each; a line cut off by an interruption is ignored."""
+    found: dict[str, Graded] = {}
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+        try:
+            each = Graded(**json.loads(line))
+        except (ValueError, TypeError):
+            continue
+        found[each.student] = each
+    return found
+
+
+def graded(students: dict[str, list[Path]], plan: Plan, jobs: int) -> Iterator[Graded]:
+    """Grade students as they come, in a pool; those whose process died are tried again, alone."""
+    todo, size = list(students.items()), max(1, min(CHUNK, len(students) // (2 * jobs)))
+    if len(todo) <= 2 or jobs < 2:
+        yield from grade_here(todo, plan)
+        return
+    for _ in range(TRIES):
+        done: set[str] = set()
+        for each in _in_pool(todo, plan, jobs, size):
+            done.add(each.student)
+            yield each
+        todo, size = [(student, paths) for student, paths in todo if student not in done], 1
+    for student, _ in todo:
+        yield _ungraded(student, plan, "The grader's process was ended while it worked on this; please look.")
+
+
+def _in_pool(todo: list[tuple[str, list[Path]]], plan: Plan, jobs: int, size: int) -> Iterator[Graded]:
+    if not todo:
+        return
+    chunks = [todo[i : i + size] for i in range(0, len(todo), size)]
+    with ProcessPoolExecutor(min(jobs, len(chunks)), get_context("spawn")) as pool:
+        futures = [pool.submit(_chunk, chunk, plan) for chunk in chunks]
+        try:
+            for future in as_completed(futures):
+                try:
+                    yield from future.result()
+                except BrokenProcessPool:
+                    continue
+        except BaseException:
+            pool.shutdown(wait=False, cancel_futures=True)
+            raise
+
+
+def _chunk(chunk: list[tuple[str, list[Path]]], plan: Plan) -> list[Graded]:
+    return list(grade_here(chunk, plan))
+
+
+def grade_here(chunk: list[tuple[str, list[Path]]], plan: Plan) -> Iterator[Graded]:
+    """Grade some students in this process."""
+    nursery = _nursery(plan.hidden)
+    nursery.launch()
+    sources, results = [], {student: Graded(student) for student, _ in chunk}
+    for student, paths in chunk:
+        try:
+            read = submission.read(paths)
+            sources.append(Submitted(student, read, nursery, plan.ours))
+            read.definitions  # noqa: B018 - reads the cells, and notes those that do not parse
+            results[student].notes = read.notes
+        except submission.Unreadable as error:
+            results[student] = _ungraded(student, plan, str(error))
+    if sources:
+        done = lambda record: results[record["student"]].records.append(record)  # noqa: E731
+        run_checks(plan.files, Grader(plan.exercises.values(), sources, done, plan.public))
+    expected = [(check.exercise, check.test, check.points) for check in plan.expected]
+    for student, each in results.items():
+        each.records += missing(each.records, expected, student)
+        yield each
+
+
+@functools.lru_cache(maxsize=1)
+def _nursery(hidden: tuple[str, ...]) -> Zygotes | Spawned:
+    """One zygote for each process of the pool, for as long as it lives."""
+    return workers(hidden)
+
+
+def _ungraded(student: str, plan: Plan, why: str) -> Graded:
+    records = [
+        Record(student=student, exercise=check.exercise, test=check.test, points=check.points, earned=0,
+               status="failed", message=why, seconds=0.0, held_back=False)
+        for check in plan.expected
+    ]  # fmt: skip
+    return Graded(student, records, [why])
+
+
+def progress(items: Iterable[Graded], total: int) -> Iterator[Graded]:
+    """The same items under a progress bar with rate and time left."""
+    from tqdm import tqdm
+
+    bar: Any = tqdm(items, total=total, unit="student", desc="grading", disable=total == 0)
+    yield from bar
+
+
+def _report(graded: dict[str, Graded], plan: Plan, out: Path) -> None:
+    from cs348k_diffusion.grading.reports import write_reports
+
+    order = {exercise: i for i, exercise in enumerate(plan.exercises)}
+    for each in graded.values():
+        each.records.sort(key=lambda record: order.get(record["exercise"], len(order)))
+    write_reports({name: (each.records, each.notes) for name, each in graded.items()}, plan.exercises, out)

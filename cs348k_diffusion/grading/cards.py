@@ -1,0 +1,88 @@
+"""How a check looks: words first, colour never alone, for the light theme, the dark theme and a screen reader."""
+
+from __future__ import annotations
+
+import re
+from html import escape
+from typing import TYPE_CHECKING
+
+from cs348k_diffusion.grading.plugin import Record
+
+if TYPE_CHECKING:
+    from cs348k_diffusion.grading.checking import Outcome
+
+LIKELY = "This is what you get when the mistake is: "
+_MARK = {"passed": "✓ passed", "failed": "✗ failed", "not yet": "· not yet", "timeout": "✗ out of time"}
+
+
+def property_of(test: str) -> str:
+    """A test's name in words: "test_keeps_unit_variance" is "keeps unit variance"."""
+    return test.removeprefix("test_").replace("_", " ")
+
+
+def number(points: float) -> str:
+    """Points without a needless .0."""
+    return f"{points:g}"
+
+
+def split(record: Record) -> tuple[str, str, str]:
+    """A message in three: what does not hold, the likely mistake, and the details."""
+    message = re.sub(r"^assert ", "", record["message"])
+    lines = message.splitlines()
+    likely = next((line.removeprefix(LIKELY) for line in lines if line.startswith(LIKELY)), "")
+    rest = [line for line in lines[1:] if not line.startswith(LIKELY)]
+    return lines[0] if lines else "", likely, "\n".join(rest)
+
+
+def as_text(outcome: Outcome) -> str:
+    """The card as plain text."""
+    lines = [_title(outcome)]
+    for record in outcome.records:
+        lines.append(f"  {_MARK.get(record['status'], '? error')}: {_line(record)}")
+        if record["status"] != "passed":
+            says, likely, details = split(record)
+            lines += [f"      {line}" for line in (says, *details.splitlines()) if line]
+            lines += [f"      Likely mistake: {likely}"] if likely else []
+    return "\n".join([*lines, _offer(outcome)])
+
+
+def as_html(outcome: Outcome) -> str:
+    """The card as HTML: a heading, a list of properties, the likely mistake, and what to do next."""
+    from cs348k_diffusion.grading.pictures import beside
+
+    items = "".join(_item(record) for record in outcome.records)
+    drawn = "".join(beside(*each) for each in outcome.pictures)
+    frame = "border-left:3px solid currentColor;padding:2px 12px;margin:4px 0"
+    return (
+        f'<div role="group" aria-label="check" style="{frame}"><strong>{escape(_title(outcome))}</strong>'
+        f'<ul style="list-style:none;padding:0;margin:4px 0">{items}</ul>{drawn}'
+        f"<div>{escape(_offer(outcome))}</div></div>"
+    )
+
+
+def _title(outcome: Outcome) -> str:
+    earned, points = outcome.points
+    return f"{outcome.exercise.id} {outcome.exercise.title}: {number(earned)} of {number(points)} points"
+
+
+def _line(record: Record) -> str:
+    plural = "" if record["points"] == 1 else "s"
+    return f"{property_of(record['test'])} ({number(record['points'])} point{plural})"
+
+
+def _item(record: Record) -> str:
+    head = f"<li>{_MARK.get(record['status'], '? error')}: {escape(_line(record))}"
+    if record["status"] == "passed":
+        return head + "</li>"
+    says, likely, details = split(record)
+    guess = f"<div><b>Likely mistake:</b> {escape(likely)}</div>" if likely else ""
+    more = f'<pre style="white-space:pre-wrap;margin:2px 0">{escape(details)}</pre>' if details else ""
+    return f'{head}<div style="padding-left:1.5em">{escape(says)}{more}{guess}</div></li>'
+
+
+def _offer(outcome: Outcome) -> str:
+    earned, total = outcome.so_far
+    so_far = f"This notebook so far: {number(earned)} of {number(total)} points."
+    if outcome.passed or not outcome.exercise.hints:
+        return so_far
+    return f"Stuck? hint({outcome.exercise.name}). {so_far}"

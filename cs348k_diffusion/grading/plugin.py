@@ -1,0 +1,234 @@
+"""The checks as pytest runs them: each test meets each implementation, and one record says what came of it.
+
+The verdict is formed here, in the trusted process: by the test that compares, never by the code compared. A test that
+was expected and left no record is a failure; `missing` finds those. A stochastic test fails only if two seeds fail.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import os
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import Any, Protocol, TypedDict, runtime_checkable
+
+import pytest
+import torch
+
+from cs348k_diffusion.exercises.catalogue import Exercise
+from cs348k_diffusion.exercises.errors import NotYet, StudentError
+from cs348k_diffusion.grading.subject import Subject
+
+SEEDS = (0, 1)
+# Parts of pytest that no check uses; the first writes files, the next two collect garbage for 0.4 s.
+UNUSED = "cacheprovider unraisableexception threadexception faulthandler logging doctest unittest junitxml pastebin"
+MAX_TIMEOUTS = 2  # after so many, an exercise's other tests are not tried
+
+
+class Record(TypedDict):
+    """What came of one test for one student: a line of results.jsonl."""
+
+    student: str
+    exercise: str
+    test: str
+    points: float
+    earned: float
+    status: str  # passed | failed | not yet | error | timeout
+    message: str
+    seconds: float
+    held_back: bool
+
+
+class OutOfTime(Exception):
+    """The student's code used up its time."""
+
+
+class WorkersGone(Exception):
+    """What starts workers has died, and so has the worker: worth one more try."""
+
+
+@runtime_checkable
+class Source(Protocol):
+    """Where implementations come from: a notebook's live functions, or a submission's workers."""
+
+    student: str
+
+    def open(self, exercise: Exercise, seed: int) -> Subject:
+        """The implementation of an exercise. Raises NotYet when there is none."""
+
+    def close(self) -> None:
+        """Let go of whatever is still held."""
+
+
+class Grader:
+    """The pytest plugin: hands each test its subjects and collects the records."""
+
+    def __init__(
+        self,
+        exercises: Iterable[Exercise],
+        sources: list[Any],
+        done: Callable[[Record], None],
+        public: Path | None = None,
+    ):
+        self.exercises = {exercise.id: exercise for exercise in exercises}
+        self.sources, self.done, self.public = sources, done, public
+        self.timeouts: dict[tuple[str, str], int] = {}
+        self.errors: list[str] = []
+
+    def pytest_configure(self, config: pytest.Config) -> None:
+        config.addinivalue_line("markers", "exercise(id, points, withheld, stochastic): a check of an exercise")
+
+    @pytest.fixture
+    def seed(self) -> int:
+        """The seed of a stochastic check; the plugin puts the one in force in its place."""
+        return SEEDS[0]
+
+    def pytest_generate_tests(self, metafunc: pytest.Metafunc) -> None:
+        exercise = self._exercise(metafunc.definition)
+        if exercise and exercise.name in metafunc.fixturenames:
+            names = [source.student for source in self.sources]
+            metafunc.parametrize(exercise.name, range(len(self.sources)), ids=names)
+
+    def pytest_collection_modifyitems(self, items: list[pytest.Item]) -> None:
+        mine = [item for item in items if self._exercise(item) and isinstance(item, pytest.Function)]
+        mine.sort(key=self._source_number)  # stable: a student's tests of one exercise stay together
+        items[:] = mine
+
+    def _source_number(self, item: pytest.Item) -> int:
+        exercise = self._exercise(item)
+        assert exercise
+        callspec = getattr(item, "callspec", None)
+        return callspec.params.get(exercise.name, 0) if callspec else 0
+
+    def _exercise(self, item: Any) -> Exercise | None:
+        mark = item.get_closest_marker("exercise")
+        return self.exercises.get(mark.args[0]) if mark else None
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_pyfunc_call(self, pyfuncitem: pytest.Function) -> bool:
+        exercise = self._exercise(pyfuncitem)
+        assert exercise
+        source, mark = self.sources[self._source_number(pyfuncitem)], pyfuncitem.get_closest_marker("exercise")
+        assert mark
+        if self.timeouts.get((source.student, exercise.id), 0) >= MAX_TIMEOUTS:
+            raise OutOfTime("not tried, because earlier tests of this exercise ran out of time")
+        seeds = SEEDS if mark.kwargs.get("stochastic") else SEEDS[:1]
+        for seed in seeds:
+            try:
+                return self._run_again(pyfuncitem, source, exercise, seed)
+            except (AssertionError, StudentError):
+                if seed == seeds[-1]:
+                    raise
+        return True
+
+    def _run_again(self, item: pytest.Function, source: Any, exercise: Exercise, seed: int) -> bool:
+        try:
+            return self._run(item, source, exercise, seed)
+        except WorkersGone:
+            source.close()
+        try:
+            return self._run(item, source, exercise, seed)
+        except WorkersGone:
+            raise StudentError("", "ended the grader's processes, twice") from None
+
+    def _run(self, item: pytest.Function, source: Any, exercise: Exercise, seed: int) -> bool:
+        names = item._fixtureinfo.argnames
+        given = {name: item.funcargs[name] for name in names}
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(seed)
+            given[exercise.name] = source.open(exercise, seed)
+            if "seed" in given:
+                given["seed"] = seed
+            item.obj(**given)
+        return True
+
+    @pytest.hookimpl(tryfirst=True)
+    def pytest_runtest_makereport(self, item: pytest.Item, call: pytest.CallInfo) -> None:
+        if call.when == "call" or call.excinfo is not None:
+            self.done(self._record(item, call))
+
+    def pytest_collectreport(self, report: pytest.CollectReport) -> None:
+        if report.failed:
+            self.errors.append(f"{report.nodeid}: {report.longreprtext[-2000:]}")
+
+    def _record(self, item: pytest.Item, call: pytest.CallInfo) -> Record:
+        exercise, mark = self._exercise(item), item.get_closest_marker("exercise")
+        assert exercise
+        assert mark
+        source = self.sources[self._source_number(item)]
+        error = call.excinfo.value if call.excinfo else None
+        status, message = verdict(error)
+        if status == "timeout":
+            self.timeouts[source.student, exercise.id] = self.timeouts.get((source.student, exercise.id), 0) + 1
+        points = mark.kwargs.get("points", 1)
+        return Record(
+            student=source.student,
+            exercise=exercise.id,
+            test=getattr(item, "originalname", item.name),
+            points=points,
+            earned=points if status == "passed" else 0,
+            status=status,
+            message=message,
+            seconds=round(call.duration, 3),
+            held_back=self.public is not None and self.public not in item.path.parents,
+        )
+
+    def pytest_unconfigure(self) -> None:
+        for source in self.sources:
+            source.close()
+
+
+def verdict(error: BaseException | None) -> tuple[str, str]:
+    """The status of a test and one message for the student, from what the test raised."""
+    if error is None:
+        return "passed", ""
+    if isinstance(error, NotYet):
+        return "not yet", str(error)
+    if isinstance(error, OutOfTime):
+        return "timeout", str(error)
+    if isinstance(error, AssertionError | StudentError | pytest.fail.Exception):
+        return "failed", str(error)[:4000]
+    return "error", f"the check itself went wrong ({type(error).__name__}: {str(error)[:500]}); tell your instructor"
+
+
+def run_checks(files: Iterable[Path], grader: Grader) -> None:
+    """Run check modules under pytest with this grader.
+
+    No other plugins, no configuration, no cache: an instructor's or a student's pytest settings change nothing.
+    Raises KeyboardInterrupt when interrupted, ValueError with pytest's words when a check module does not load.
+    """
+    args = ["-q", "--noconftest", "-c", os.devnull, "--rootdir", str(Path(__file__).parents[2])]
+    args += [part for name in UNUSED.split() for part in ("-p", f"no:{name}")]
+    args += ["--capture=sys", "--import-mode=importlib", "--tb=no", "-W", "ignore"]
+    shown = io.StringIO()
+    with without_settings(), contextlib.redirect_stdout(shown), contextlib.redirect_stderr(shown):
+        status = pytest.main([*args, *map(str, files)], plugins=[grader])
+    if status == pytest.ExitCode.INTERRUPTED and not grader.errors:
+        raise KeyboardInterrupt
+    if grader.errors or status == pytest.ExitCode.USAGE_ERROR:
+        raise ValueError("\n".join(grader.errors) or shown.getvalue()[-2000:])
+
+
+@contextlib.contextmanager
+def without_settings() -> Iterator[None]:
+    """Hide pytest's environment variables while the checks run."""
+    hidden = {name: os.environ.pop(name) for name in list(os.environ) if name.startswith(("PYTEST_", "PY_COLORS"))}
+    os.environ["PYTEST_DISABLE_PLUGIN_AUTOLOAD"] = "1"
+    try:
+        yield
+    finally:
+        os.environ.pop("PYTEST_DISABLE_PLUGIN_AUTOLOAD", None)
+        os.environ.update(hidden)
+
+
+def missing(records: Iterable[Record], expected: Iterable[tuple[str, str, float]], student: str) -> list[Record]:
+    """Failing records for the tests that were expected and not reported: an exit status proves nothing."""
+    seen = {(record["exercise"], record["test"]) for record in records if record["student"] == student}
+    said = "this check left no result; tell your instructor"
+    return [
+        Record(student=student, exercise=exercise, test=test, points=points, earned=0, status="error", message=said,
+               seconds=0.0, held_back=False)
+        for exercise, test, points in expected
+        if (exercise, test) not in seen
+    ]  # fmt: skip

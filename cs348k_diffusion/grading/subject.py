@@ -1,0 +1,216 @@
+"""The implementation under test, as a check sees it: the same verbs in the notebook and in front of a worker.
+
+A `Subject` is called like the student's function. What comes back are fresh tensors and plain values; a function, a
+module, an iterator or a schedule that the student returns comes back as an `Instance`, which is called, iterated
+and asked for attributes in the same way. Inputs are copied on the way in, so nothing the student does to them is felt.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import functools
+from collections.abc import Callable
+from typing import Any, Protocol, runtime_checkable
+
+import torch
+from torch import nn
+
+from cs348k_diffusion.exercises.expecting import Counted
+from cs348k_diffusion.grading import wire
+from cs348k_diffusion.grading.servant import Servant, Whole, guarded, seed_everything
+
+
+@runtime_checkable
+class Link(Protocol):
+    """The way to a student's code: straight into this process, or over a socket."""
+
+    def ask(self, verb: str, number: int, args: tuple, named: dict, extra: Any = None) -> Any:
+        """Have one verb carried out. Raises StudentError or NotYet."""
+
+    def fresh(self) -> None:
+        """Forget everything the student's code may have stored."""
+
+    def peak_bytes(self) -> int | None:
+        """The high-water mark of the process's memory, where an outsider can read it."""
+
+
+class Handle:
+    """What `Subject` and `Instance` share: call, vector-Jacobian product, attributes."""
+
+    def __init__(self, link: Link, handle_id: int = 0, kind: str = "the answer", iterator: bool = False):
+        self._link, self._id, self.kind, self._iterator = link, handle_id, kind, iterator
+
+    @property
+    def handle_id(self) -> int:
+        """The number that the other side knows this object by."""
+        return self._id
+
+    def __call__(self, *args: Any, **named: Any) -> Any:
+        """Call the student's object. Raises StudentError with what it raised, or NotYet."""
+        return self._link.ask("call", self._id, args, named)
+
+    def vjp(self, args: tuple, cotangent: Any, wrt: tuple[int, ...] = (0,), **named: Any) -> tuple:
+        """Gradients of <cotangent, f(*args)> with respect to the arguments at positions `wrt`.
+
+        A torch module among the arguments has its parameters' `.grad` added to, as a backward pass would.
+        Raises StudentError of kind "detached gradient" when the result does not depend on anything.
+        """
+        return self._link.ask("vjp", self._id, args, named, (cotangent, tuple(wrt)))
+
+    def largest(self, *args: Any, **named: Any) -> int:
+        """Bytes of the largest tensor a call makes, counted by a dispatch mode beside the student's code."""
+        return self._link.ask("largest", self._id, args, named)
+
+
+class Instance(Handle):
+    """Something the student returned or constructed that stays on their side: module, function, iterator, schedule."""
+
+    def iterate(self, n: int) -> list:
+        """The next n items of an iterator (fewer when it ends)."""
+        return self._link.ask("iterate", self._id, (), {}, n)
+
+    def state(self) -> dict[str, torch.Tensor]:
+        """A module's state_dict."""
+        return self._link.ask("state", self._id, (), {})
+
+    def load_state(self, state: dict[str, torch.Tensor]) -> None:
+        """Load a module's state_dict; names and shapes must fit."""
+        self._link.ask("load_state", self._id, (), {}, state)
+
+    def parameter_grads(self, args: tuple, cotangent: Any, **named: Any) -> dict[str, torch.Tensor]:
+        """Gradients of <cotangent, f(*args)> with respect to a module's parameters, by name."""
+        return self._link.ask("parameter_grads", self._id, args, named, cotangent)
+
+    def __getattr__(self, name: str) -> Any:
+        if name.startswith("_"):
+            raise AttributeError(name)
+        return self._link.ask("get", self._id, (), {}, name)
+
+    def __repr__(self) -> str:
+        return f"<{self.kind}, kept on the student's side>"
+
+
+class Subject(Handle):
+    """The student's function or class under test."""
+
+    def construct(self, *args: Any, **named: Any) -> Instance:
+        """Make an instance of the student's class; it stays on their side."""
+        return self._link.ask("construct", self._id, args, named)
+
+    def fresh(self) -> Subject:
+        """The same subject with nothing left over from earlier calls: a new worker in batch."""
+        self._link.fresh()
+        return self
+
+    def memory(self, *args: Any, **named: Any) -> int:
+        """Bytes a call needs: in batch the growth of a fresh worker's high-water mark, else the largest tensor made."""
+        self._link.fresh()
+        before = self._link.peak_bytes()
+        if before is None:
+            return self.largest(*args, **named)
+        self._link.ask("call", self._id, args, named)
+        return (self._link.peak_bytes() or before) - before
+
+
+class LocalLink:
+    """Straight into this process, for the notebook: copies in, copies out, functions called directly."""
+
+    def __init__(self, target: Any, seed: int = 0):
+        self.target, self.seed = target, seed
+        self.fresh()
+
+    def fresh(self) -> None:
+        self.servant, self.callbacks = Servant(self.target), Callbacks()
+        seed_everything(self.seed)
+
+    def peak_bytes(self) -> None:
+        return None
+
+    def ask(self, verb: str, number: int, args: tuple, named: dict, extra: Any = None) -> Any:
+        callbacks = self.callbacks
+
+        def other(pid: tuple) -> Any:
+            if pid[0] == "handle":
+                return self.servant.objects[pid[1]]
+            return functools.partial(callbacks.call, pid[1]) if pid[2] is None else Borrowed(callbacks, *pid[1:3])
+
+        data = wire.dumps((args, named, extra), callbacks.number)
+        args, named, extra = wire.loads(data, other)
+        with callbacks.blaming_checks():
+            result = guarded(lambda: self.servant.serve(verb, number, args, named, extra))
+        return carried(self, self.servant, result)
+
+
+class Callbacks:
+    """The functions that one worker may call back; an assert that fails inside one is the check's verdict."""
+
+    def __init__(self):
+        self.functions: list[Counted] = []
+        self.given: list[Callable] = []
+        self.failed: AssertionError | None = None
+
+    def number(self, function: Callable) -> tuple:
+        """What the other side knows a function by: its number, its schedule, whether it learns."""
+        number = next((i for i, given in enumerate(self.given) if given is function), len(self.given))
+        if number == len(self.given):
+            self.given.append(function)
+            self.functions.append(function if isinstance(function, Counted) else Counted(function))
+        module = module_of(function)
+        learns = module is not None and any(p.requires_grad for p in module.parameters())
+        return "callback", number, getattr(function, "schedule", None), learns
+
+    def call(self, number: int, *args: Any, **named: Any) -> Any:
+        """Evaluate one of them."""
+        try:
+            return self.functions[number](*args, **named)
+        except AssertionError as error:
+            self.failed = self.failed or error
+            raise
+
+    @contextlib.contextmanager
+    def blaming_checks(self):
+        """Raise the first assert that failed inside a callback, whatever the student's code made of it."""
+        try:
+            yield
+        finally:
+            failed, self.failed = self.failed, None
+            if failed is not None:
+                raise failed
+
+
+class Borrowed:
+    """A callback that carries a schedule, as a Denoiser does."""
+
+    def __init__(self, callbacks: Callbacks, number: int, schedule: Any):
+        self._callbacks, self._number, self.schedule = callbacks, number, schedule
+
+    def __call__(self, *args: Any, **named: Any) -> Any:
+        return self._callbacks.call(self._number, *args, **named)
+
+
+def carried(link: Link, servant: Servant, result: Any) -> Any:
+    """A result after the same packing and unpacking that the wire does."""
+    packet = wire.Packet()
+    form = packed(packet, servant, result)
+    return wire.Reader(b"".join(packet.raw), handles(link)).unpack(form)
+
+
+def packed(packet: wire.Packet, servant: Servant, result: Any) -> Any:
+    """The wire form of a verb's result."""
+    return servant.keep(result.value) if isinstance(result, Whole) else packet.pack(result, servant.keep)
+
+
+def handles(link: Link) -> Callable[[int, str, bool], Instance]:
+    """What makes an Instance of a handle that came over this link."""
+    return lambda number, kind, iterator: Instance(link, number, kind, iterator)
+
+
+def local(target: Any, seed: int = 0) -> Subject:
+    """The student's live object as a Subject, in this process."""
+    return Subject(LocalLink(target, seed))
+
+
+def module_of(function: Any) -> nn.Module | None:
+    """The torch module behind a callback, if there is one."""
+    inner = function.function if isinstance(function, Counted) else function
+    return inner if isinstance(inner, nn.Module) else None

@@ -1,0 +1,292 @@
+"""What a student handed in: definitions found by name, whatever happened to the cells around them.
+
+A notebook is read as text and never run. For an exercise, its last definition is taken with all it needs through its
+free names: imports, functions, classes, assignments. Cell tags, order and metadata mean nothing; a cell that cannot be
+read costs only itself, and is told to the student in one sentence.
+"""
+
+from __future__ import annotations
+import __future__
+
+import ast
+import builtins
+import json
+import re
+import stat
+import symtable
+import warnings
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, field
+from functools import cached_property
+from pathlib import Path
+from typing import Any
+
+MAX_FILE, MAX_CELL, MAX_CELLS = 100 << 20, 200_000, 2_000
+HARMLESS = ("time", "capture", "prun", "timeit")  # cell magics whose body is ordinary code
+
+
+class Unreadable(Exception):
+    """A file that is no notebook; the message tells the student why."""
+
+
+@dataclass(frozen=True)
+class Definition:
+    """One top-level statement that binds names: where it stands, what it binds, and what it needs."""
+
+    cell: int
+    index: int
+    binds: frozenset[str]
+    needs: frozenset[str]
+    adds: bool = False  # changes what a name stands for (`x += 1`, `Block.forward = f`) rather than replacing it
+
+
+@dataclass
+class Submission:
+    """The readable cells of one student's notebooks, and what could not be read."""
+
+    cells: list[tuple[int, str]]  # (number of the cell, Python text)
+    notes: list[str] = field(default_factory=list)
+
+    @cached_property
+    def trees(self) -> dict[int, ast.Module]:
+        """The cells that parse, by number; one note for each that does not."""
+        trees = {}
+        for number, text in self.cells:
+            try:
+                trees[number] = _parsed(text)
+            except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+                line = f", line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
+                self.notes.append(f"Cell {number} is not valid Python{line} and was skipped.")
+        return trees
+
+    @cached_property
+    def definitions(self) -> list[Definition]:
+        """Every definition, in the order of the cells."""
+        return [found for number, tree in self.trees.items() for found in _definitions(number, tree)]
+
+    def has(self, name: str) -> bool:
+        """Whether the name is defined anywhere."""
+        return any(name in definition.binds for definition in self.definitions)
+
+    def needed(self, name: str) -> list[tuple[int, str, list[int]]]:
+        """The statements that a name needs, in order: (cell number, its text, indices of its statements)."""
+        texts, chosen = dict(self.cells), sorted(self._closure(name), key=lambda each: (each.cell, each.index))
+        numbers = dict.fromkeys(definition.cell for definition in chosen)
+        return [(n, texts[n], [each.index for each in chosen if each.cell == n]) for n in numbers]
+
+    def flags(self) -> int:
+        """Compiler flags of the notebook's own `from __future__` imports."""
+        imported = [
+            alias.name
+            for tree in self.trees.values()
+            for statement in tree.body
+            if isinstance(statement, ast.ImportFrom) and statement.module == "__future__"
+            for alias in statement.names
+        ]
+        known = [getattr(__future__, name) for name in imported if name in __future__.all_feature_names]
+        return sum({feature.compiler_flag for feature in known})
+
+    def _closure(self, name: str) -> set[Definition]:
+        chosen: set[Definition] = set()
+        waiting, done = {name}, set()
+        while waiting:
+            name = waiting.pop()
+            done.add(name)
+            found = self._binding(name)
+            chosen |= found
+            waiting |= {need for definition in found for need in definition.needs} - done
+        return chosen
+
+    def _binding(self, name: str) -> set[Definition]:
+        """The last definition of a name with what is added to it later; all earlier ones that it builds on."""
+        found: set[Definition] = set()
+        for definition in reversed(self.definitions):
+            if name in definition.binds:
+                found.add(definition)
+                if not definition.adds and not (name in definition.needs and _runs_at_once(self.trees, definition)):
+                    return found
+        if not found and not hasattr(builtins, name):
+            return {definition for definition in self.definitions if "*" in definition.binds}
+        return found
+
+
+def read(paths: Iterable[Path]) -> Submission:
+    """One student's notebooks as one submission. Raises Unreadable when none of them can be read."""
+    cells: list[tuple[int, str]] = []
+    notes: list[str] = []
+    unread: list[str] = []
+    paths = list(paths)
+    for path in paths:
+        try:
+            found, said = _cells(path)
+        except Unreadable as error:
+            unread.append(f"The file {path.name} {error}.")
+            continue
+        start = cells[-1][0] if cells else 0
+        cells += [(start + number, text) for number, text in found]
+        notes += said
+    if len(unread) == len(paths):
+        raise Unreadable(" ".join(unread) or "There is no notebook.")
+    return Submission(cells, notes + unread)
+
+
+def _cells(path: Path) -> tuple[list[tuple[int, str]], list[str]]:
+    notebook = _notebook(_text(path))
+    found, notes = [], []
+    for number, text in enumerate(_code(notebook), start=1):
+        try:
+            found.append((number, _python(text)))
+        except _Skipped as why:
+            notes.append(f"Cell {number} {why} and was skipped.")
+    return found, notes
+
+
+def plain_bytes(path: Path) -> bytes:
+    """A plain file's bytes; looked at before it is opened, since opening a pipe would wait for ever."""
+    try:
+        facts = path.lstat()
+        if not stat.S_ISREG(facts.st_mode):
+            raise Unreadable("is not a plain file (a link, a folder or a pipe), so it was not opened")
+        if facts.st_size > MAX_FILE:
+            raise Unreadable(f"is larger than {MAX_FILE >> 20} MB")
+        return path.read_bytes()
+    except OSError as error:
+        raise Unreadable(f"cannot be opened: {error.strerror}") from error
+
+
+def _text(path: Path) -> str:
+    data = plain_bytes(path)
+    if not data.strip():
+        raise Unreadable("is empty")
+    for encoding in ("utf-16",) if data[:2] in (b"\xff\xfe", b"\xfe\xff") else ("utf-8-sig", "latin-1"):
+        try:
+            return data.decode(encoding)
+        except UnicodeDecodeError:
+            continue
+    raise Unreadable("is not text in a known encoding")
+
+
+def _notebook(text: str) -> dict:
+    try:
+        notebook = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        if re.search(r"^<{7} ", text, re.MULTILINE):
+            raise Unreadable("holds the marks of a merge conflict (<<<<<<<) and is no valid notebook") from error
+        raise Unreadable("is not a valid notebook file (its JSON is broken)") from error
+    if not isinstance(notebook, dict):
+        raise Unreadable("is valid JSON but not a notebook")
+    return notebook
+
+
+def _code(notebook: dict) -> Iterator[str]:
+    """The text of every code cell, of formats 3 and 4."""
+    sheets = notebook.get("worksheets")
+    sheets = sheets if isinstance(sheets, list) else [notebook]
+    lists = [sheet.get("cells") for sheet in sheets if isinstance(sheet, dict)]
+    if not any(isinstance(cells, list) for cells in lists):
+        raise Unreadable("is valid JSON but has no cells")
+    cells = [cell for cells in lists if isinstance(cells, list) for cell in cells if isinstance(cell, dict)]
+    for cell in cells[:MAX_CELLS]:
+        if cell.get("cell_type") == "code":
+            source: Any = cell.get("source", cell.get("input", ""))
+            lines = source if isinstance(source, list) else [source]
+            yield "".join(line for line in lines if isinstance(line, str))
+
+
+class _Skipped(Exception):
+    """Why a cell was not read."""
+
+
+def _python(text: str) -> str:
+    """A cell as plain Python: magics and shell lines become calls that nobody collects."""
+    if len(text) > MAX_CELL:
+        raise _Skipped(f"is longer than {MAX_CELL} characters")
+    first, _, rest = text.lstrip().partition("\n")
+    if first.startswith("%%"):
+        if first[2:].partition(" ")[0] not in HARMLESS:
+            raise _Skipped(f"starts with {first[:20]}, which is not Python,")
+        return _python(rest)
+    if not re.search(r"^\s*[%!?]|[%!?]\s*\w|\?\s*$", text, re.MULTILINE):
+        return text
+    from IPython.core.inputtransformer2 import TransformerManager
+
+    try:
+        return TransformerManager().transform_cell(text)
+    except Exception:  # the transformer is not made for everything a cell may hold
+        return text
+
+
+def _parsed(text: str) -> ast.Module:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return ast.parse(text)
+
+
+def _definitions(cell: int, tree: ast.Module) -> Iterator[Definition]:
+    for index, statement in enumerate(tree.body):
+        binds, adds = _binds(statement)
+        if binds:
+            try:
+                yield Definition(cell, index, frozenset(binds), frozenset(_free(statement)), adds)
+            except (SyntaxError, ValueError, RecursionError, MemoryError):
+                continue
+
+
+def _binds(statement: ast.stmt) -> tuple[set[str], bool]:
+    """The names a statement binds or adds to; loops and bare expressions bind nothing, since they are not run."""
+    match statement:
+        case ast.FunctionDef(name=name) | ast.AsyncFunctionDef(name=name) | ast.ClassDef(name=name):
+            return {name}, False
+        case ast.Import(names=aliases):
+            deeper = any("." in alias.name and not alias.asname for alias in aliases)  # `import a.b` adds b to a
+            return {alias.asname or alias.name.partition(".")[0] for alias in aliases}, deeper
+        case ast.ImportFrom(module="__future__"):
+            return set(), False
+        case ast.ImportFrom(names=aliases):
+            return {alias.asname or alias.name for alias in aliases}, False
+        case ast.Assign(targets=targets):
+            roots = [_root(target) for target in targets]
+            return {name for names, _ in roots for name in names}, any(adds for _, adds in roots)
+        case ast.AnnAssign(target=target, value=value) if value is not None:
+            return _root(target)
+        case ast.AugAssign(target=target):
+            return _root(target)[0], True
+        case ast.If() | ast.Try() | ast.With():
+            inner = [_binds(each) for each in ast.iter_child_nodes(statement) if isinstance(each, ast.stmt)]
+            inner += [_binds(each) for handler in getattr(statement, "handlers", []) for each in handler.body]
+            return {name for names, _ in inner for name in names}, any(adds for _, adds in inner)
+    return set(), False
+
+
+def _root(target: ast.expr) -> tuple[set[str], bool]:
+    if isinstance(target, ast.Name):
+        return {target.id}, False
+    if isinstance(target, ast.Tuple | ast.List):
+        return {name for each in target.elts for name in _root(each)[0]}, False
+    if isinstance(target, ast.Starred):
+        return _root(target.value)
+    while isinstance(target, ast.Attribute | ast.Subscript):
+        target = target.value
+    return ({target.id}, True) if isinstance(target, ast.Name) else (set(), False)
+
+
+def _free(statement: ast.stmt) -> set[str]:
+    """The global names that a statement reads when it runs, or that its functions read when called."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        table = symtable.symtable(ast.unparse(statement), "<cell>", "exec")
+    return set(_globals(table, top=True))
+
+
+def _globals(table: symtable.SymbolTable, top: bool = False) -> Iterator[str]:
+    for symbol in table.get_symbols():
+        if symbol.is_referenced() and (top or symbol.is_global()):
+            yield symbol.get_name()
+    for inner in table.get_children():
+        yield from _globals(inner)
+
+
+def _runs_at_once(trees: dict[int, ast.Module], definition: Definition) -> bool:
+    """Whether a definition reads its names while it is made, as `x = x + 1` does and a function does not."""
+    statement = trees[definition.cell].body[definition.index]
+    return not isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.Import | ast.ImportFrom)

@@ -1,0 +1,175 @@
+"""What runs beside a student's code in its own process: it is handed inputs and gives back plain values.
+
+Nothing here knows a truth, a tolerance or a mark. First comes a job (the definitions to run, what to withhold), then
+one request after the other. A function among the inputs stays with the judge; calling it sends a message there.
+"""
+
+from __future__ import annotations
+
+import ast
+import functools
+import json
+import linecache
+import os
+import signal
+import socket
+import sys
+import types
+import warnings
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cs348k_diffusion.exercises.errors import NotYet, StudentError
+from cs348k_diffusion.grading import sandbox, wire, withheld
+from cs348k_diffusion.grading.servant import Servant, guarded, seed_everything
+from cs348k_diffusion.grading.subject import packed
+
+
+@dataclass(frozen=True)
+class Job:
+    """All that a worker is told: which statements of which cells to run, and what is out of bounds."""
+
+    exercise: str
+    name: str
+    cells: list[tuple[int, str, list[int]]]  # number of the cell, its text, the statements to run
+    closed: list[tuple[str, str]] = field(default_factory=list)
+    ours: dict[str, str] = field(default_factory=dict)
+    flags: int = 0  # the notebook's own `from __future__` imports
+
+
+def enter(sock: socket.socket, folder: str, seconds: int, memory: int) -> None:
+    """Become a worker: quiet, limited, without privileges; then serve until the judge hangs up."""
+    null = os.open(os.devnull, os.O_RDWR)
+    for stream in (0, 1, 2):
+        os.dup2(null, stream)
+    sys.stdin, sys.stdout, sys.stderr = open(0), open(1, "w"), open(2, "w")  # noqa: SIM115
+    os.environ.clear()
+    os.environ.update(HOME=folder, TMPDIR=folder, OMP_NUM_THREADS="1", MPLBACKEND="Agg", PATH="/usr/bin:/bin")
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    sandbox.limit(seconds, memory)
+    sandbox.renounce()
+    torch.set_num_threads(1)
+    warnings.simplefilter("ignore")
+    try:
+        Serving(sock).run()
+    except (EOFError, OSError):
+        os._exit(0)
+
+
+class Serving:
+    """The worker's half of the conversation."""
+
+    def __init__(self, sock: socket.socket):
+        self.sock = sock
+        head, _ = wire.receive(sock, trusted=True)
+        self.job: Job = wire.loads(head, lambda pid: None)
+        withheld.withhold(self.job.closed, self.job.exercise, self.job.ours, NotYet)
+        self.servant: Servant | None = None
+
+    def run(self) -> None:
+        """Answer requests for ever."""
+        while True:
+            head, _ = wire.receive(self.sock, trusted=True)
+            packet = wire.Packet()
+            try:
+                message = {"value": guarded(functools.partial(self._serve, packet, head))}
+            except NotYet as stub:
+                message, packet = {"not yet": str(stub.exercise)}, wire.Packet()
+            except StudentError as error:
+                message, packet = {"raised": [error.kind, error.text, error.where]}, wire.Packet()
+            except BaseException as error:  # KeyboardInterrupt, raised by the answer itself
+                message, packet = {"raised": [type(error).__name__, "", ""]}, wire.Packet()
+            wire.send(self.sock, *packet.finish(message))
+
+    def _serve(self, packet: wire.Packet, request: bytes) -> Any:
+        verb, number, args, named, extra = wire.loads(request, self._other)
+        if self.servant is None:
+            self.servant = Servant(defined(self.job))
+        if verb == "seed":
+            return seed_everything(extra)
+        return packed(packet, self.servant, self.servant.serve(verb, number, args, named, extra))
+
+    def _other(self, pid: tuple) -> Any:
+        if pid[0] == "handle":
+            return self.servant.objects[pid[1]] if self.servant else None
+        return Remote(self, *pid[1:])
+
+    def ask(self, kind: str, number: int, args: Any, named: Any = None) -> Any:
+        """Have the judge evaluate a function of its own; raises RuntimeError with the judge's words."""
+        packet = wire.Packet()
+        form = packet.pack((args, named or {}), lambda value: _cannot_cross(value))
+        wire.send(self.sock, *packet.finish({kind: [number, form]}))
+        head, _ = wire.receive(self.sock, trusted=True)
+        fine, value = wire.loads(head, self._other)
+        if not fine:
+            raise RuntimeError(value)
+        return value
+
+
+def _cannot_cross(value: Any) -> Any:
+    raise TypeError(f"a {type(value).__name__} cannot be passed to this function; pass tensors and plain values")
+
+
+class Remote:
+    """A function of the judge's. Autograd goes through it once (no second derivatives)."""
+
+    def __init__(self, serving: Serving, number: int, schedule: Any, learns: bool):
+        self._serving, self._number, self.schedule = serving, number, schedule
+        self._gate = torch.zeros((), requires_grad=learns)
+
+    def __call__(self, *args: Any, **named: Any) -> Any:
+        flat = [*args, *named.values()]
+        if torch.is_grad_enabled() and any(isinstance(x, Tensor) and x.requires_grad for x in [self._gate, *flat]):
+            return _Through.apply(self._serving, self._number, len(args), tuple(named), self._gate, *flat)
+        return self._serving.ask("call", self._number, args, named)
+
+
+class _Through(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, serving: Serving, number: int, count: int, names: tuple, gate: Tensor, *flat: Any) -> Any:
+        ctx.serving, ctx.number, ctx.count, ctx.names = serving, number, count, names
+        ctx.flat = [x.detach().clone() if isinstance(x, Tensor) else x for x in flat]
+        return serving.ask("call", number, flat[:count], dict(zip(names, flat[count:])))
+
+    @staticmethod
+    def backward(ctx: Any, *cotangents: Tensor) -> Any:
+        args, named = tuple(ctx.flat[: ctx.count]), dict(zip(ctx.names, ctx.flat[ctx.count :]))
+        grads = ctx.serving.ask("backward", ctx.number, (args, cotangents), named)
+        return None, None, None, None, torch.zeros(()), *grads
+
+
+def defined(job: Job) -> Any:
+    """Run the job's definitions and hand over the one it is about.
+
+    A statement that fails costs only the names it would have bound. Raises NotYet when the exercise's name is missing.
+    """
+    module = types.ModuleType("__main__")
+    sys.modules["__main__"] = module
+    problems = []
+    for number, text, statements in job.cells:
+        file = f"<cell {number}>"
+        linecache.cache[file] = (len(text), None, text.splitlines(keepends=True), file)
+        body = ast.parse(text).body
+        for index in statements:
+            try:
+                code = compile(ast.Module([body[index]], []), file, "exec", job.flags, dont_inherit=True)
+                exec(code, vars(module))
+            except Exception as error:
+                problems.append(f"cell {number}, line {body[index].lineno}: {type(error).__name__}: {error}"[:300])
+    if job.name in vars(module):
+        return vars(module)[job.name]
+    if problems:
+        raise StudentError("", f"could not be defined: {'; '.join(problems[:3])}")
+    raise NotYet(job.exercise)
+
+
+def main() -> None:
+    """Entry where there is no zygote: connect to the judge's port with the token it gave, then work."""
+    given = json.loads(sys.argv[1])
+    sock = socket.create_connection(("127.0.0.1", given["port"]))
+    sock.sendall(given["token"].encode())
+    os.chdir(given["folder"])
+    enter(sock, given["folder"], given["seconds"], given["memory"])

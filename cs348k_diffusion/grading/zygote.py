@@ -1,0 +1,104 @@
+"""A process that has torch and the package loaded, and forks a worker whenever it is asked to.
+
+Forking takes a hundredth of a second where importing torch takes one. The zygote runs nothing of a student's; it talks
+to the judge over a socket in short JSON messages, each start with the socket of the worker-to-be.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gc
+import json
+import os
+import pkgutil
+import signal
+import socket
+import sys
+from importlib import import_module
+from pathlib import Path
+
+import torch
+
+from cs348k_diffusion.grading import sandbox, withheld, worker
+from cs348k_diffusion.grading.servant import seed_everything
+
+PACKAGE = __name__.partition(".")[0]
+NOT_LOADED = {"exercises", "grading", "lab", "cli", "course", "recipes"}  # closed to workers, or slow to import
+
+
+def main(control_fd: int, hidden: list[str]) -> None:
+    """Serve until the judge hangs up."""
+    os.setsid()
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    control = socket.socket(fileno=control_fd)
+    _preload()
+    walls = sandbox.Walls([*hidden, *_source_files()])
+    control.send(json.dumps({"held": walls.held}).encode())
+    _warm_up()
+    while True:
+        message, fds, _, _ = socket.recv_fds(control, 65536, 1)
+        if not message:
+            os._exit(0)
+        asked = json.loads(message)
+        answer = _start(walls, control, fds[0], **asked["start"]) if "start" in asked else _end(asked["end"])
+        control.send(json.dumps(answer).encode())
+
+
+def _preload() -> None:
+    package = import_module(PACKAGE)
+    for info in pkgutil.iter_modules(package.__path__):
+        if info.name not in NOT_LOADED:
+            with contextlib.suppress(Exception):  # a module that does not import is no use to a student either
+                import_module(f"{PACKAGE}.{info.name}")
+
+
+def _warm_up() -> None:
+    """Do once what every worker would do first; then leave the memory that all share alone."""
+    torch.set_num_threads(1)
+    seed_everything(0)
+    torch.nn.Linear(2, 2)(torch.ones(1, 2)).sum().backward()
+    withheld.loaded_modules()
+    gc.collect()
+    gc.freeze()
+
+
+def _source_files() -> list[str]:
+    """The loaded part of the package on disk, which holds answers, and the closed part."""
+    loaded = [module for name, module in list(sys.modules.items()) if name.partition(".")[0] == PACKAGE]
+    files = [path for module in loaded for path in (module.__file__, getattr(module, "__cached__", None)) if path]
+    root = Path(__file__).parents[1]
+    closed = [root / "exercises", *(root.parent / name for name in ("solutions", "tests") if _is_clone(root))]
+    return [*files, *map(str, closed)]
+
+
+def _is_clone(root: Path) -> bool:
+    return (root.parent / "pyproject.toml").exists()
+
+
+def _start(walls: sandbox.Walls, control: socket.socket, fd: int, folder: str, seconds: int, memory: int) -> dict:
+    walls.before_fork()
+    pid = os.fork()
+    if pid:
+        os.close(fd)
+        return {"pid": pid}
+    try:
+        os.setsid()
+        control.close()
+        if walls.own_pids >= 0:
+            os.close(walls.own_pids)
+        sandbox.own_disk(folder, walls)
+        worker.enter(socket.socket(fileno=fd), folder, seconds, memory)
+    finally:
+        os._exit(1)
+
+
+def _end(pid: int) -> dict:
+    """Kill a worker with its group; its wait status and the CPU seconds it used."""
+    for kill in (os.killpg, os.kill):
+        with contextlib.suppress(OSError):
+            kill(pid, signal.SIGKILL)
+    try:
+        _, status, used = os.wait4(pid, 0)
+    except ChildProcessError:
+        return {"status": 0, "cpu": 0.0}
+    return {"status": status, "cpu": used.ru_utime + used.ru_stime}

@@ -1,0 +1,102 @@
+"""What was trained, how, and how good it is: recipes, weights that ship with the package, and their cards.
+
+`load("digits")` hands out a trained model, `card("digits")` says how it was made and what it scores beside real data,
+`train("digits", "weights/")` makes it again.
+"""
+
+from __future__ import annotations
+
+import time
+from pathlib import Path
+
+import torch
+from torch import nn
+
+from cs348k_diffusion.nets import Classifier
+from cs348k_diffusion.recipes import cards, digits, digits_classifier, points
+from cs348k_diffusion.recipes.cards import card
+from cs348k_diffusion.recipes.digits import digit_report
+from cs348k_diffusion.recipes.parallel import share_gradients, team
+from cs348k_diffusion.recipes.recipe import Recipe
+from cs348k_diffusion.running import Run, last
+from cs348k_diffusion.training import Progress
+
+__all__ = ["RECIPES", "Recipe", "card", "digit_report", "features", "load", "train", "training"]
+
+RECIPES = {recipe.name: recipe for recipe in (digits.RECIPE, digits_classifier.RECIPE, *points.RECIPES)}
+
+
+def load(name: str) -> nn.Module:
+    """The trained model of that name, on the CPU, in eval mode; for "digits" a NetDenoiser.
+
+    Raises KeyError, with the names that exist, for another; ValueError when the weights are damaged.
+    """
+    recipe = _find(name)
+    if not recipe.shipped:
+        raise KeyError(f"{name!r} comes without weights, it trains in seconds: train({name!r})")
+    return cards.restore(_built(recipe, seed=0), name)
+
+
+def features(name: str = "digits") -> Classifier:
+    """The frozen classifier in whose features samples of `name` are judged: `.features(x)`, and called, logits.
+
+    Raises KeyError when there is none of that name.
+    """
+    if name != "digits":
+        raise KeyError(f"there is a classifier for 'digits' only, not for {name!r}")
+    return digits.classifier()
+
+
+def training(name: str, seed: int = 0, steps: int | None = None, device: str = "cpu") -> Run[Progress]:
+    """The recipe's training as a Run of Progress, to be watched; `.model` of the last is the trained model."""
+    recipe = _find(name)
+    generator = torch.Generator().manual_seed(seed)
+    return recipe.training(_built(recipe, seed).to(device), steps or recipe.steps, recipe.batch, generator)
+
+
+def train(
+    name: str, folder: str | Path | None = None, seed: int = 0, steps: int | None = None, device: str = "cpu"
+) -> nn.Module:
+    """Train the recipe from scratch; with a folder, judge the model and write its weights and card there.
+
+    Under torchrun the processes share each batch, on one GPU each if `device` is "cuda", and the first one writes.
+    Raises KeyError, with the names that exist, for an unknown name.
+    """
+    recipe, began = _find(name), time.process_time()
+    steps = steps or recipe.steps
+    with team(device) as (rank, size):
+        model = _built(recipe, seed).to(f"cuda:{rank}" if device == "cuda" and size > 1 else device)
+        if size > 1:
+            share_gradients(model, size)
+        generator = torch.Generator().manual_seed(seed * size + rank)
+        model = last(recipe.training(model, steps, recipe.batch // size, generator)).model
+    if folder is not None and rank == 0:
+        minutes = round((time.process_time() - began) / 60, 2)
+        made = {"seed": seed, "steps": steps, "device": device, "processes": size, "cpu_minutes": minutes}
+        cards.save(model, {**_described(recipe, model), **made, "metrics": recipe.judge(model)}, folder)
+    return model
+
+
+def _find(name: str) -> Recipe:
+    if name not in RECIPES:
+        raise KeyError(f"there is no recipe {name!r}; there are {', '.join(RECIPES)}")
+    return RECIPES[name]
+
+
+def _built(recipe: Recipe, seed: int) -> nn.Module:
+    with torch.random.fork_rng(devices=[]):  # so that loading a model does not move the reader's random numbers
+        torch.manual_seed(seed)
+        return recipe.build()
+
+
+def _described(recipe: Recipe, model: nn.Module) -> dict[str, object]:
+    return {
+        "name": recipe.name,
+        "about": recipe.about,
+        "data": recipe.data,
+        "command": f"cs348k train {recipe.name}",
+        "parameters": sum(parameter.numel() for parameter in model.parameters()),
+        "batch": recipe.batch,
+        "settings": recipe.settings,
+        "torch": torch.__version__,
+    }

@@ -1,0 +1,39 @@
+"""What a recipe is: how to build a model, how to train it, and how to judge it, under one name."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any
+
+import torch
+from torch import nn
+
+from cs348k_diffusion.running import Run
+from cs348k_diffusion.training import Progress
+
+Training = Callable[[Any, int, int, torch.Generator], Run[Progress]]
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """A model that can be trained again.
+
+    build() is the untrained model; training(model, steps, batch, generator) a Run of Progress, on the device that the
+    model lives on; judge(model) the numbers for its card, each beside that of real data. `settings` is what a reader
+    of the card wants to know besides. shape: of one image, for those that draw images. shipped: whether the weights come
+    with the package.
+    """
+
+    name: str
+    about: str
+    data: str
+    steps: int
+    batch: int
+    build: Callable[[], nn.Module]
+    training: Training
+    judge: Callable[[Any], dict[str, Any]]
+    settings: dict[str, Any] = field(default_factory=dict)
+    shape: tuple[int, ...] = ()
+    shape: tuple[int, ...] = ()
+    shipped: bool = False

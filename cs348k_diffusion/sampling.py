@@ -1,0 +1,277 @@
+"""One step walks from time t to time s; every sampler of the lecture is a path of such steps.
+
+    x_s = alpha_s x0_hat + sigma_s (sqrt(1 - f) eps_hat + sqrt(f) z),   eps_hat = (x_t - alpha_t x0_hat) / sigma_t
+
+f, the fresh share, says how much of the noise at time s is drawn anew: 0 is DDIM, the ancestral share is DDPM, a
+small f without moving (s = t) is Langevin. A sampler knows (x, t) and nothing else; what the sample means is the
+denoiser's business.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import pairwise
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from cs348k_diffusion.denoiser import Denoiser, eps_from_x0
+from cs348k_diffusion.noise import noise_like
+from cs348k_diffusion.running import Run
+from cs348k_diffusion.schedule import Schedule, as_time
+
+
+class State(NamedTuple):
+    """Where a sampler stands: x at time t after `index` steps, and the x0_hat that led there."""
+
+    index: int
+    t: float
+    x: Tensor
+    x0_hat: Tensor
+    stage: int = 0
+
+    def frame(self) -> Tensor:
+        """What `watch` draws: x itself."""
+        return self.x
+
+    def label(self) -> str:
+        """The caption of the frame."""
+        return f"step {self.index}, t = {self.t:.3f}"
+
+
+class Walked(NamedTuple):
+    """What a rule may look at: the denoiser, and the last two (time, x, x0_hat), newest last."""
+
+    denoise: Denoiser
+    times: list[float]
+    xs: list[Tensor]
+    x0_hats: list[Tensor]
+
+
+Rule = Callable[[Walked, float, float], Tensor]
+Fresh = float | Callable[[Schedule, float, float], float]
+
+
+def step(
+    schedule: Schedule,
+    x_t: Float[Tensor, "batch ..."],
+    x0_hat: Tensor,
+    t: Tensor | float,
+    s: Tensor | float,
+    fresh: Tensor | float = 0.0,
+    noise: Tensor | None = None,
+) -> Tensor:
+    """From x at time t to x at time s: the one step (see the module's equation).
+
+    t, s: numbers or (batch,) in [0, 1], in any order; fresh: the share f in [0, 1]; noise: N(0, I) shaped like x_t,
+    needed when fresh > 0. Raises ValueError at sigma_t = 0 (there is no noise to read), for a share outside
+    [0, 1], and for missing noise. Source: Song et al. 2021 (DDIM), eq. 12, arXiv:2010.02502.
+    """
+    share = torch.as_tensor(fresh, dtype=x_t.dtype, device=x_t.device).view(-1, *(1,) * (x_t.ndim - 1))
+    if not bool(((share >= 0) & (share <= 1)).all()):
+        raise ValueError(f"fresh is a share of the noise and lies in [0, 1], got {fresh}")
+    if not bool((schedule(t, x_t)[1] > 0).all()):
+        raise ValueError("step cannot start where sigma_t = 0: there is no noise left to read; start at t > 0")
+    alpha_s, sigma_s = schedule(s, x_t)
+    direction = (1 - share).sqrt() * eps_from_x0(schedule, x_t, t, x0_hat)
+    if bool((share > 0).any()):
+        if noise is None:
+            raise ValueError("fresh > 0 draws noise anew: pass noise=noise_like(x_t, generator)")
+        direction = direction + share.sqrt() * noise
+    return alpha_s * x0_hat + sigma_s * direction
+
+
+def ancestral_step(
+    schedule: Schedule, x_t: Tensor, x0_hat: Tensor, t: float, s: float, noise: Tensor
+) -> Float[Tensor, "batch ..."]:
+    """A draw from the posterior q(x_s | x_t, x0_hat): one step of DDPM. noise ~ N(0, I), shaped like x_t."""
+    return step(schedule, x_t, x0_hat, t, s, ancestral(schedule, t, s), noise)
+
+
+def ddim_step(schedule: Schedule, x_t: Tensor, x0_hat: Tensor, t: float, s: float) -> Float[Tensor, "batch ..."]:
+    """The step that keeps all of its noise: one step of DDIM, x_s = alpha_s x0_hat + sigma_s eps_hat."""
+    return step(schedule, x_t, x0_hat, t, s)
+
+
+def implied_x0(schedule: Schedule, x_t: Tensor, x_s: Tensor, t: Tensor | float, s: Tensor | float) -> Tensor:
+    """The x0_hat for which one noise-free step takes x_t to x_s: the inverse of `step` in its second argument.
+
+    x0_hat = (x_s - (sigma_s / sigma_t) x_t) / (alpha_s - (sigma_s / sigma_t) alpha_t)
+
+    It is what a student must answer to do two of its teacher's steps in one.
+    Source: Salimans & Ho 2022, algorithm 2, arXiv:2202.00512.
+    """
+    (alpha_t, sigma_t), (alpha_s, sigma_s) = schedule(t, x_t), schedule(s, x_t)
+    shrink = sigma_s / sigma_t
+    return (x_s - shrink * x_t) / (alpha_s - shrink * alpha_t)
+
+
+def ancestral(schedule: Schedule, t: float, s: float) -> float:
+    """The fresh share that makes `step` draw from the exact posterior q(x_s | x_t, x0_hat): DDPM.
+
+    f = 1 - min(r, 1/r)^2,   r = alpha_t sigma_s / (alpha_s sigma_t)
+
+    For s > t the same share gives the forward kernel q(x_s | x_t). Source: Ho et al. 2020, eq. 7, arXiv:2006.11239.
+    """
+    time = torch.tensor([t, s], dtype=torch.float64)
+    alpha, sigma = schedule.alpha(as_time(time, time)), schedule.sigma(time)
+    across, along = float(alpha[0] * sigma[1]), float(alpha[1] * sigma[0])
+    return 1 - (min(across, along) / max(across, along)) ** 2 if across != along else 0.0
+
+
+def path(n: int, start: float = 1.0, end: float = 0.0) -> Float[Tensor, " times"]:
+    """n + 1 times from start to end, evenly spaced: n steps, n evaluations, n States. float64."""
+    if n < 1:
+        raise ValueError(f"a path needs at least one step, got n = {n}")
+    return torch.linspace(start, end, n + 1, dtype=torch.float64)
+
+
+def log_snr_path(schedule: Schedule, n: int, start: float = 0.99, end: float = 0.01) -> Float[Tensor, " times"]:
+    """n + 1 times from start to end, evenly spaced in log-SNR: what multistep solvers like. float64.
+
+    With end = 0 the even spacing stops at t = 0.01 and one last step goes to the data.
+    Source: Lu et al. 2022, section 3.4, arXiv:2206.00927.
+    """
+    ends = torch.tensor([start, end or 0.01], dtype=torch.float64)
+    lo, hi = schedule.log_snr(ends).tolist()
+    times = time_of_log_snr(schedule, torch.linspace(lo, hi, n + 1 if end else n, dtype=torch.float64))
+    return torch.cat([times[:-1], ends[1:]] if end else [times, times.new_zeros(1)])
+
+
+def edm_path(
+    schedule: Schedule, n: int, sigma_max: float = 80.0, sigma_min: float = 0.002, rho: float = 7.0
+) -> Float[Tensor, " times"]:
+    """n times whose noise-to-signal ratios sigma / alpha are spaced as in EDM, and then 0: n + 1 times, float64.
+
+    ratio_i = (sigma_max^(1/rho) + i/(n-1) (sigma_min^(1/rho) - sigma_max^(1/rho)))^rho,   i = 0 .. n-1
+
+    Heun needs it: on evenly spaced times its first steps are so long that it loses to DDIM. A schedule that never is
+    as noisy as sigma_max starts at its own noisiest time.
+    Source: Karras et al. 2022, eq. 5, arXiv:2206.00364.
+    """
+    noisiest = math.exp(-0.5 * float(schedule.log_snr(torch.ones((), dtype=torch.float64))))
+    ends = min(sigma_max, noisiest) ** (1 / rho), sigma_min ** (1 / rho)
+    ramp = torch.linspace(*ends, n, dtype=torch.float64) ** rho
+    times = time_of_log_snr(schedule, -2 * torch.log(ramp))
+    return torch.cat([times, times.new_zeros(1)])
+
+
+def time_of_log_snr(schedule: Schedule, log_snr: Float[Tensor, " n"]) -> Float[Tensor, " n"]:
+    """The times at which the schedule has these log-SNRs: the inverse of `schedule.log_snr`, by bisection."""
+    low, high = torch.zeros_like(log_snr), torch.ones_like(log_snr)
+    for _ in range(60):
+        middle = (low + high) / 2
+        noisier = schedule.log_snr(middle) < log_snr
+        low, high = torch.where(noisier, low, middle), torch.where(noisier, middle, high)
+    return (low + high) / 2
+
+
+def first_order(walked: Walked, t: float, s: float) -> Tensor:
+    """Step with the newest x0_hat: Euler's method for the probability-flow ODE, that is DDIM."""
+    return walked.x0_hats[-1]
+
+
+def multistep(walked: Walked, t: float, s: float) -> Tensor:
+    """DPM-Solver++(2M): extrapolate x0_hat along half the log-SNR from the last two; no further evaluation.
+
+    x0 = x0_hat_i + (h_i / (2 h_{i-1})) (x0_hat_i - x0_hat_{i-1}),   h = steps of log(alpha / sigma)
+
+    The first step, and a last one to s = 0, are first order. Source: Lu et al. 2022, algorithm 2, arXiv:2211.01095.
+    """
+    new = walked.x0_hats[-1]
+    if len(walked.times) < 2 or s == 0:
+        return new
+    grid = torch.tensor([walked.times[-2], t, s], dtype=torch.float64)
+    before, now, after = (walked.denoise.schedule.log_snr(grid) / 2).tolist()
+    return new + (after - now) / (2 * (now - before)) * (new - walked.x0_hats[-2])
+
+
+def heun(walked: Walked, t: float, s: float) -> Tensor:
+    """Heun's method: step to s, ask again there, and redo the step with the mean of the two noises.
+
+    x0 = (x_t - sigma_t (eps_hat_t + eps_hat_s) / 2) / alpha_t
+
+    Two evaluations a step, one for the last step to s = 0. Raises ValueError where alpha_t = 0: start below t = 1,
+    for instance with `edm_path`. Source: Karras et al. 2022, algorithm 1, arXiv:2206.00364.
+    """
+    schedule, x, x0_hat = walked.denoise.schedule, walked.xs[-1], walked.x0_hats[-1]
+    if s == 0:
+        return x0_hat
+    alpha_t, sigma_t = schedule(t, x)
+    if not bool((alpha_t > 0).all()):
+        raise ValueError(f"heun divides by alpha({t:g}) = 0: start below t = 1, say with edm_path(schedule, n)")
+    trial = step(schedule, x, x0_hat, t, s)
+    eps_s = eps_from_x0(schedule, trial, s, walked.denoise(trial, as_time(s, trial)))
+    return (x - sigma_t * (eps_from_x0(schedule, x, t, x0_hat) + eps_s) / 2) / alpha_t
+
+
+def sample(
+    denoise: Denoiser,
+    x: Float[Tensor, "batch ..."],
+    times: Iterable[float] | Tensor,
+    fresh: Fresh = 0.0,
+    rule: Rule = first_order,
+    generator: torch.Generator | None = None,
+) -> Run[State]:
+    """Walk x along the times and yield a State after each step.
+
+    x: noise at times[0] (`schedule.prior`); times: n + 1 numbers, usually descending (`path(n)`); fresh: a number or a
+    function (schedule, t, s) -> share; rule: which x0_hat to step with. Raises ValueError for fewer than two times.
+    """
+    walk = [float(t) for t in times]
+    if len(walk) < 2:
+        raise ValueError("a walk needs at least two times: from where, and to where; try path(50)")
+    return Run(_states(denoise, x, walk, fresh, rule, generator), f"sampling, {len(walk) - 1} steps")
+
+
+@torch.no_grad()
+def _states(
+    denoise: Denoiser, x: Tensor, times: Sequence[float], fresh: Fresh, rule: Rule, generator: torch.Generator | None
+) -> Iterator[State]:
+    schedule, walked = denoise.schedule, Walked(denoise, [], [], [])
+    for index, (t, s) in enumerate(pairwise(times), start=1):
+        x0_hat = denoise(x, as_time(t, x))
+        walked = Walked(denoise, [*walked.times[-1:], t], [*walked.xs[-1:], x], [*walked.x0_hats[-1:], x0_hat])
+        share = fresh(schedule, t, s) if callable(fresh) else fresh
+        noise = noise_like(x, generator) if share > 0 else None
+        x = step(schedule, x, rule(walked, t, s), t, s, share, noise)
+        yield State(index, s, x, x0_hat)
+
+
+def ddpm(
+    denoise: Denoiser, x: Tensor, times: Iterable[float] | Tensor, generator: torch.Generator | None = None
+) -> Run[State]:
+    """Ancestral sampling: every step draws from q(x_s | x_t, x0_hat). Source: Ho et al. 2020, algorithm 2."""
+    return sample(denoise, x, times, fresh=ancestral, generator=generator)
+
+
+def ddim(
+    denoise: Denoiser,
+    x: Tensor,
+    times: Iterable[float] | Tensor,
+    eta: float = 0.0,
+    generator: torch.Generator | None = None,
+) -> Run[State]:
+    """Few, noise-free steps along the probability-flow ODE; eta in [0, 1] mixes ancestral noise back in.
+
+    f = eta^2 ancestral(t, s). The DDIM paper's eta scales the standard deviation, hence the square.
+    Source: Song et al. 2021, eq. 12 and 16, arXiv:2010.02502.
+    """
+    if not 0 <= eta <= 1:
+        raise ValueError(f"eta lies in [0, 1] (0 = DDIM, 1 = DDPM), got {eta}")
+    fresh: Fresh = (lambda schedule, t, s: eta**2 * ancestral(schedule, t, s)) if eta else 0.0
+    return sample(denoise, x, times, fresh=fresh, generator=generator)
+
+
+def langevin_share(schedule: Schedule, t: float, step_size: float) -> float:
+    """The fresh share whose step from t to t is a Langevin update of this step size: f = 2 step_size / sigma_t^2.
+
+    The two differ by O(f^2). Raises ValueError when the step size is too large to be one (f > 1).
+    """
+    share = 2 * step_size / float(schedule.sigma(torch.tensor(t, dtype=torch.float64))) ** 2
+    if not 0 <= share <= 1 or math.isnan(share):
+        raise ValueError(f"a Langevin step of {step_size} at t = {t} would need a fresh share of {share:.3g} > 1")
+    return share

@@ -1,0 +1,202 @@
+"""Everything that learns goes through one loop, and the loop is a generator.
+
+    for progress in fit(model, batches, steps=480, loss=denoising()): ...
+
+A loss is a function (model, batch, generator) -> scalar. Training a denoiser is regression: noise an example, ask
+for the example back. Distillation and consistency training change the target and nothing else.
+"""
+
+from __future__ import annotations
+
+import copy
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from typing import NamedTuple
+
+import torch
+from jaxtyping import Float
+from torch import Tensor, nn
+
+from cs348k_diffusion.denoiser import FROM_X0, NetDenoiser, drop
+from cs348k_diffusion.forward import add_noise
+from cs348k_diffusion.noise import noise_like, uniform
+from cs348k_diffusion.running import Run
+
+Cond = Mapping[str, Tensor]
+Batch = Tensor | tuple[Tensor, Cond]
+Loss = Callable[[NetDenoiser, Batch, torch.Generator | None], Tensor]
+Target = Callable[[Tensor, Tensor, Tensor, Cond], Tensor]
+
+
+class Progress(NamedTuple):
+    """Where training stands after `step` updates: the last batch's loss, and the averaged (EMA) model.
+
+    The model is updated in place as training goes on: copy it if you want to keep this moment.
+    """
+
+    step: int
+    loss: float
+    model: nn.Module
+
+    def label(self) -> str:
+        """The caption under the loss curve."""
+        return f"update {self.step}, loss {self.loss:.4f}"
+
+
+def fit(
+    model: nn.Module,
+    batches: Iterable[Batch],
+    steps: int,
+    loss: Callable[..., Tensor],
+    *,
+    lr: float | Callable[[float], float] = 1e-3,
+    ema: float = 0.995,
+    clip_norm: float = 1.0,
+    generator: torch.Generator | None = None,
+) -> Run[Progress]:
+    """Train `model` in place with AdamW and yield a Progress after every update.
+
+    lr: a number, or a function of the fraction done in [0, 1] (`warm_cosine(1e-3)`); ema: the longest memory of the
+    averaged weights, warmed up so that short runs are not dominated by the start; generator: of times and noises.
+    Raises FloatingPointError when the loss is not finite (before the weights are touched), ValueError for steps < 1
+    and for batches that run out.
+    """
+    if steps < 1:
+        raise ValueError(f"training needs at least one step, got {steps}")
+    return Run(_updates(model, iter(batches), steps, loss, lr, ema, clip_norm, generator), f"training, {steps} steps")
+
+
+def _updates(
+    model: nn.Module,
+    batches: Iterator[Batch],
+    steps: int,
+    loss: Callable[..., Tensor],
+    lr: float | Callable[[float], float],
+    ema: float,
+    clip_norm: float,
+    generator: torch.Generator | None,
+) -> Iterator[Progress]:
+    rate: Callable[[float], float] = lr if callable(lr) else lambda fraction: lr
+    optimizer = torch.optim.AdamW(model.parameters(), lr=rate(0.0))
+    average = copy.deepcopy(model).eval().requires_grad_(False)
+    for k in range(1, steps + 1):
+        optimizer.param_groups[0]["lr"] = rate((k - 1) / steps)
+        if (batch := next(batches, None)) is None:
+            raise ValueError(f"the batches ran out at update {k} of {steps}: hand `fit` an endless iterator")
+        value = update(model.train(), batch, loss, optimizer, clip_norm, generator)
+        average_into(average, model, min(ema, (1 + k) / (10 + k)))
+        yield Progress(k, value, average)
+    model.eval()
+
+
+@torch.enable_grad()
+def update(
+    model: nn.Module,
+    batch: Batch,
+    loss: Callable[..., Tensor],
+    optimizer: torch.optim.Optimizer,
+    clip_norm: float = 1.0,
+    generator: torch.Generator | None = None,
+) -> float:
+    """One gradient step; returns the loss before it. FloatingPointError, and no step, where that is not finite."""
+    optimizer.zero_grad(set_to_none=True)
+    value = loss(model, batch, generator)
+    if not math.isfinite(value.item()):
+        raise FloatingPointError(f"the loss is {value.item()}: try a lower lr, and look at the data's range")
+    value.backward()
+    nn.utils.clip_grad_norm_(model.parameters(), clip_norm)
+    optimizer.step()
+    return value.item()
+
+
+@torch.no_grad()
+def average_into(average: nn.Module, model: nn.Module, decay: float) -> None:
+    """average <- decay average + (1 - decay) model, for parameters; buffers are copied. Changes `average` in place."""
+    for old, new in zip(average.parameters(), model.parameters(), strict=True):
+        old.lerp_(new, 1 - decay)
+    for old, new in zip(average.buffers(), model.buffers(), strict=True):
+        old.copy_(new)
+
+
+def warm_cosine(peak: float, warm: float = 0.05) -> Callable[[float], float]:
+    """A learning rate that rises linearly over the first `warm` of training, then falls to 0 along a cosine."""
+
+    def rate(fraction: float) -> float:
+        rise = min(1.0, (fraction + 1e-3) / warm) if warm else 1.0
+        return peak * rise * 0.5 * (1 + math.cos(math.pi * fraction))
+
+    return rate
+
+
+def clean(x0: Tensor, x_t: Tensor, t: Tensor, cond: Cond) -> Tensor:
+    """The target of ordinary training: the clean example itself."""
+    return x0
+
+
+def uniform_times(n: int, generator: torch.Generator | None = None) -> Tensor:
+    """n times spread evenly over (0, 1), with one common random shift: less noisy than n independent draws.
+
+    Source: Kingma et al. 2021, section 6.3, arXiv:2107.00630.
+    """
+    shift = uniform(1, generator)
+    times = (shift + torch.arange(n, device=shift.device) / n) % 1.0
+    return times.clamp(min=torch.finfo(times.dtype).eps)  # at t = 0 itself there is no noise to predict
+
+
+def denoising(
+    target: Target = clean,
+    weight: Callable[[Tensor], Tensor] | None = None,
+    dropout: float = 0.0,
+    times: Callable[[int, torch.Generator | None], Tensor] = uniform_times,
+) -> Loss:
+    """The loss that makes a network a denoiser.
+
+    E | F(x_t, t, c) - F* |^2,   x_t = alpha_t x0 + sigma_t eps
+
+    F is what the network predicts (x0, eps or v) and F* that quantity for the target x0. With `weight`, a function of
+    log-SNR (batch,), the error is weight(log_snr) |x0_hat - target|^2 instead: unit weight is x0-space, 1 + SNR is
+    v-space. dropout: the share of examples trained without their condition. Batches are x0, or (x0, {name: value}).
+    Source: Ho et al. 2020, eq. 14; Salimans & Ho 2022, section 4.
+    """
+
+    def loss(model: NetDenoiser, batch: Batch, generator: torch.Generator | None = None) -> Tensor:
+        x0, cond = (batch, {}) if isinstance(batch, Tensor) else batch
+        cond = drop(cond, model.null, dropout, generator) if dropout else cond
+        t = times(len(x0), generator).to(x0)
+        x_t = add_noise(model.schedule, x0, t, noise_like(x0, generator))
+        with torch.no_grad():  # a target is a fact to be learned, even where a network (a teacher) states it
+            goal = target(x0, x_t, t, cond)
+        if weight is None:
+            return (model.raw(x_t, t, **cond) - FROM_X0[model.predict](model.schedule, x_t, t, goal)).square().mean()
+        error = (model(x_t, t, **cond) - goal).square().flatten(1).mean(1)
+        return (weight(model.schedule.log_snr(t)) * error).mean()
+
+    return loss
+
+
+@torch.no_grad()
+def score_matching_loss(
+    score: Callable[[Tensor, Tensor], Tensor],
+    x0: Float[Tensor, "batch d"],
+    sigma: Float[Tensor, " batch"],
+    noise: Float[Tensor, "batch d"],
+) -> Float[Tensor, ""]:
+    """Denoising score matching: mean | sigma score(x, sigma) + noise |^2 at x = x0 + sigma noise.
+
+    The target is -noise / sigma, the weight sigma^2 makes every level count alike. The best answer is the score of the
+    data blurred by sigma, and its loss is not zero. Source: Vincent 2011, eq. 9; Song & Ermon 2019, eq. 5 and 6.
+    """
+    level = sigma[:, None]
+    return (level * score(x0 + level * noise, sigma) + noise).square().mean()
+
+
+def loss_by_time(
+    model: NetDenoiser, batch: Batch, times: Iterable[float], generator: torch.Generator | None = None
+) -> Float[Tensor, " times"]:
+    """Mean |x0_hat - x0|^2 at each time: which noise levels a model is good at. Returns (len(times),)."""
+    x0, cond = (batch, {}) if isinstance(batch, Tensor) else batch
+    errors = []
+    for t in times:
+        x_t = add_noise(model.schedule, x0, t, noise_like(x0, generator))
+        errors.append((model(x_t, t, **cond) - x0).square().mean())
+    return torch.stack(errors)

@@ -1,0 +1,343 @@
+"""Answers to notebook 04: right ones written differently, and wrong ones by name."""
+
+import math
+
+import torch
+import torch.nn.functional as F
+from torch import nn
+
+from cs348k_diffusion.nets import Film, zeroed
+from cs348k_diffusion.nets.unet import group_norm
+
+
+def x0_and_eps_by_rotation(x, v, alpha, sigma):
+    turn = torch.tensor([[alpha, -sigma], [sigma, alpha]])
+    return tuple(torch.einsum("ij,j...->i...", turn, torch.stack([x, v])))
+
+
+def x0_and_eps_by_complex(x, v, alpha, sigma):
+    z = torch.complex(x, v) * torch.polar(torch.ones(()), torch.tensor(math.atan2(sigma, alpha)))
+    return z.real.clone(), z.imag.clone()
+
+
+def numbers(schedule, x_t, t, s):
+    (alpha_t, sigma_t), (alpha_s, sigma_s) = schedule(t, x_t), schedule(s, x_t)
+    return alpha_t, sigma_t, alpha_s, sigma_s, (alpha_t / alpha_s).square()
+
+
+def ancestral_by_share(schedule, x_t, x0_hat, t, s, noise):
+    alpha_t, sigma_t, alpha_s, sigma_s, _ = numbers(schedule, x_t, t, s)
+    kept = alpha_t * sigma_s / (alpha_s * sigma_t)
+    eps_hat = (x_t - alpha_t * x0_hat) / sigma_t
+    return alpha_s * x0_hat + sigma_s * (kept * eps_hat + (1 - kept**2).clamp(min=0).sqrt() * noise)
+
+
+def ancestral_by_residual(schedule, x_t, x0_hat, t, s, noise):
+    alpha_t, sigma_t, alpha_s, sigma_s, keep2 = numbers(schedule, x_t, t, s)
+    pull = keep2.sqrt() * sigma_s.square() / sigma_t.square()  # Kalman's gain: x_t is a measurement of x_s
+    mean = alpha_s * x0_hat + pull * (x_t - alpha_t * x0_hat)
+    return torch.addcmul(mean, (sigma_s.square() * (1 - pull * keep2.sqrt())).clamp(min=0).sqrt(), noise)
+
+
+def ancestral(share_of_variance=None, mean=None, sign=1.0):
+    """An ancestral step with its standard deviation or its mean replaced."""
+
+    def ancestral_step(schedule, x_t, x0_hat, t, s, noise):
+        alpha_t, sigma_t, alpha_s, sigma_s, keep2 = numbers(schedule, x_t, t, s)
+        b2 = sigma_t**2 - keep2 * sigma_s**2
+        right = (alpha_s * b2 * x0_hat + keep2.sqrt() * sigma_s**2 * x_t) / sigma_t**2
+        variance = b2 * sigma_s**2 / sigma_t**2
+        std = variance.sqrt() if share_of_variance is None else share_of_variance(variance, b2, sigma_s)
+        eps_hat = (x_t - alpha_t * x0_hat) / sigma_t
+        centre = right if mean is None else mean(alpha_s, sigma_s, x0_hat, eps_hat, x_t)
+        return centre + sign * std * noise
+
+    return ancestral_step
+
+
+def ancestral_swapped(schedule, x_t, x0_hat, t, s, noise):
+    return ancestral_by_residual(schedule, x_t, x0_hat, s, t, 0 * noise) if s > 0 else x0_hat
+
+
+def ancestral_noisy_end(schedule, x_t, x0_hat, t, s, noise):
+    return ancestral_by_share(schedule, x_t, x0_hat, t, s, noise) if s > 0 else x0_hat + 0.2 * noise
+
+
+def ancestral_dividing(schedule, x_t, x0_hat, t, s, noise):
+    alpha_t = schedule(t, x_t)[0]
+    return ancestral_by_share(schedule, x_t, x0_hat, t, s, noise) + 0 * (x_t / (alpha_t * (alpha_t > 1e-6)))
+
+
+def ddim_by_ratio(schedule, x_t, x0_hat, t, s):
+    alpha_t, sigma_t, alpha_s, sigma_s, _ = numbers(schedule, x_t, t, s)
+    shrink = sigma_s / sigma_t
+    return shrink * x_t + (alpha_s - shrink * alpha_t) * x0_hat
+
+
+def ddim_by_lerp(schedule, x_t, x0_hat, t, s):
+    alpha_t, sigma_t, alpha_s, sigma_s, _ = numbers(schedule, x_t, t, s)
+    offset = torch.lerp(torch.zeros_like(x_t), x_t - alpha_t * x0_hat, (sigma_s / sigma_t).expand_as(x_t))
+    return offset + alpha_s * x0_hat
+
+
+def ddim(formula):
+    def ddim_step(schedule, x_t, x0_hat, t, s):
+        alpha_t, sigma_t, alpha_s, sigma_s, _ = numbers(schedule, x_t, t, s)
+        return formula(x0_hat, (x_t - alpha_t * x0_hat) / sigma_t, x_t, alpha_t, sigma_t, alpha_s, sigma_s)
+
+    return ddim_step
+
+
+def ddim_from_eps(schedule, x_t, x0_hat, t, s):
+    alpha_t, sigma_t, alpha_s, sigma_s, _ = numbers(schedule, x_t, t, s)
+    eps_hat = (x_t - alpha_t * x0_hat) / sigma_t
+    return alpha_s * (x_t - sigma_t * eps_hat) / torch.where(alpha_t < 1e-6, 0.0, alpha_t) + sigma_s * eps_hat
+
+
+def embedding_by_logs(t, width):
+    m = width // 2
+    rows = [[math.exp(math.log(1000) * k / (m - 1)) * one for k in range(m)] for one in t.tolist()]
+    angles = torch.tensor(rows, dtype=torch.float64)
+    return torch.hstack([angles.sin(), angles.cos()]).to(t.dtype)
+
+
+def embedding_by_outer(t, width):
+    angles = torch.outer(t, torch.logspace(0, 3, width // 2, dtype=t.dtype))
+    return torch.cat([torch.sin(angles), torch.sin(angles + math.pi / 2)], 1)
+
+
+def embedding(frequencies=None, join=None):
+    def time_embedding(t, width):
+        m = width // 2
+        w = 1000 ** torch.linspace(0, 1, m) if frequencies is None else frequencies(m)
+        angles = t[:, None] * w
+        sine, cosine = angles.sin(), angles.cos()
+        return torch.cat([sine, cosine], 1) if join is None else join(sine, cosine)
+
+    return time_embedding
+
+
+class BlockOfSequences(nn.Module):
+    """The same block with its pieces applied one after another in a loop."""
+
+    def __init__(self, channels_in, channels_out, width):
+        super().__init__()
+        self.norm_in, self.norm_out = group_norm(channels_in), group_norm(channels_out)
+        self.conv_in = nn.Conv2d(channels_in, channels_out, 3, padding="same")
+        self.conv_out = nn.Conv2d(channels_out, channels_out, 3, padding="same")
+        nn.init.zeros_(self.conv_out.weight)
+        nn.init.zeros_(self.conv_out.bias)
+        self.film = Film(width, channels_out)
+        self.skip = nn.Conv2d(channels_in, channels_out, 1) if channels_in != channels_out else nn.Sequential()
+
+    def forward(self, h, emb):
+        r = h
+        for layer in (self.norm_in, F.silu, self.conv_in, self.norm_out):
+            r = layer(r)
+        r = self.film(r, emb)
+        return self.conv_out(r * torch.sigmoid(r)) + self.skip(h)
+
+
+class BlockWithFunctions(nn.Module):
+    """The same block, with in-place activations and the residual added by torch.add."""
+
+    def __init__(self, channels_in, channels_out, width):
+        super().__init__()
+        self.film = Film(width, channels_out)
+        self.skip = nn.Identity()
+        if channels_in != channels_out:
+            self.skip = nn.Conv2d(channels_in, channels_out, kernel_size=1)
+        self.norm_in = nn.GroupNorm(8, channels_in)
+        self.norm_out = nn.GroupNorm(8, channels_out)
+        self.conv_in = nn.Conv2d(channels_in, channels_out, kernel_size=(3, 3), padding=(1, 1))
+        self.conv_out = zeroed(nn.Conv2d(channels_out, channels_out, kernel_size=(3, 3), padding=(1, 1)))
+
+    def forward(self, h, emb):
+        inner = self.norm_out(self.conv_in(nn.SiLU(inplace=True)(self.norm_in(h))))
+        return torch.add(self.conv_out(nn.SiLU()(self.film(inner, emb))), self.skip(h))
+
+
+class NoEmbedding(BlockWithFunctions):
+    def forward(self, h, emb):
+        inner = self.norm_out(self.conv_in(F.silu(self.norm_in(h))))
+        return self.skip(h) + self.conv_out(F.silu(inner))
+
+
+class NoSkip(BlockWithFunctions):
+    def forward(self, h, emb):
+        inner = self.norm_out(self.conv_in(F.silu(self.norm_in(h))))
+        return self.conv_out(F.silu(self.film(inner, emb)))
+
+
+class NotZeroed(BlockWithFunctions):
+    def __init__(self, channels_in, channels_out, width):
+        super().__init__(channels_in, channels_out, width)
+        self.conv_out.reset_parameters()
+
+
+class NoSecondSilu(BlockWithFunctions):
+    def forward(self, h, emb):
+        inner = self.norm_out(self.conv_in(F.silu(self.norm_in(h))))
+        return self.skip(h) + self.conv_out(self.film(inner, emb))
+
+
+class FilmTooEarly(BlockWithFunctions):
+    def forward(self, h, emb):
+        inner = self.norm_out(self.film(self.conv_in(F.silu(self.norm_in(h))), emb))
+        return self.skip(h) + self.conv_out(F.silu(inner))
+
+
+class NoFirstNorm(BlockWithFunctions):
+    def forward(self, h, emb):
+        inner = self.norm_out(self.conv_in(F.silu(h)))
+        return self.skip(h) + self.conv_out(F.silu(self.film(inner, emb)))
+
+
+class Detached(BlockWithFunctions):
+    def forward(self, h, emb):
+        return super().forward(h, emb.detach())
+
+
+class OtherNames(nn.Module):
+    def __init__(self, channels_in, channels_out, width):
+        super().__init__()
+        self.norm1, self.conv1 = group_norm(channels_in), nn.Conv2d(channels_in, channels_out, 3, padding=1)
+
+    def forward(self, h, emb):
+        return self.conv1(F.silu(self.norm1(h)))
+
+
+def test_three_laws(step):
+    g = torch.Generator().manual_seed(3)
+    x_t, x0_hat = torch.randn(8, generator=g), torch.randn(8, generator=g)
+
+    def close(a, b):
+        assert (a - b).abs().max() < 1e-3
+
+    close(step(x_t, x0_hat, 0.7, 0.7), x_t)
+    close(step(x_t, x0_hat, 0.7, 0.0), x0_hat)
+    close(step(step(x_t, x0_hat, 0.7, 0.4), x0_hat, 0.4, 0.1), step(x_t, x0_hat, 0.7, 0.1))
+
+
+def test_by_long_walk(step):
+    x_t, x0_hat = torch.full((1, 1, 2, 2), 2.0), torch.zeros(1, 1, 2, 2)
+    x = x_t
+    for k in range(9, 4, -1):
+        x = step(x, x0_hat, (k + 1) / 11, k / 11)
+    direct = step(x_t, x0_hat, 10 / 11, 5 / 11)
+    assert torch.allclose(x, direct, atol=1e-3), "five steps land where one does"
+    assert torch.allclose(step(x_t, x0_hat, 0.5, 0.5), x_t, atol=1e-3), "no time, no change"
+    assert torch.allclose(step(x_t, x0_hat - 1, 0.5, 0.0), x0_hat - 1, atol=1e-3), "time 0 is the data"
+
+
+def laws(*kept):
+    """A property test with some of the three laws only."""
+
+    def test_step(step):
+        x_t, x0_hat = torch.ones(3, 2), -0.5 * torch.ones(3, 2)
+        if "stay" in kept:
+            assert (step(x_t, x0_hat, 0.6, 0.6) - x_t).abs().max() < 1e-3
+        if "arrive" in kept:
+            assert (step(x_t, x0_hat, 0.6, 0.0) - x0_hat).abs().max() < 1e-3
+        if "compose" in kept:
+            two = step(step(x_t, x0_hat, 0.6, 0.4), x0_hat, 0.4, 0.2)
+            assert (two - step(x_t, x0_hat, 0.6, 0.2)).abs().max() < 1e-3
+
+    return test_step
+
+
+def test_knows_one_schedule(step):
+    laws("stay", "arrive", "compose")(step)
+    x0, eps = torch.ones(2), torch.ones(2)
+    x_t = math.cos(math.pi / 4) * (x0 + eps)
+    assert (step(x_t, x0, 0.5, 1 / 3) - (math.cos(math.pi / 6) + 0.5)).abs().max() < 1e-3
+
+
+def test_shape_only(step):
+    x = torch.randn(4, 2)
+    assert step(x, x, 0.5, 0.2).shape == (4, 2)
+
+
+def test_from_pure_noise(step):
+    x, x0 = torch.ones(2), torch.zeros(2)
+    assert (step(x, x0, 1.0, 0.0) - x0).abs().max() < 1e-3 and (step(x, x0, 0.5, 0.5) - x).abs().max() < 1e-3
+
+
+RIGHT = {
+    "E4.1": [x0_and_eps_by_rotation, x0_and_eps_by_complex],
+    "E4.2": [ancestral_by_share, ancestral_by_residual],
+    "E4.3": [ddim_by_ratio, ddim_by_lerp],
+    "E4.4": [embedding_by_logs, embedding_by_outer],
+    "E4.5": [BlockOfSequences, BlockWithFunctions],
+    "E4.6": [test_three_laws, test_by_long_walk],
+}
+WRONG = {
+    "E4.1": {
+        "the sign of v": lambda x, v, alpha, sigma: (alpha * x + sigma * v, sigma * x - alpha * v),
+        "alpha and sigma are swapped": lambda x, v, alpha, sigma: (sigma * x - alpha * v, alpha * x + sigma * v),
+        "x0 and eps are returned in the wrong order": lambda x, v, alpha, sigma: (
+            sigma * x + alpha * v,
+            alpha * x - sigma * v,
+        ),
+        "divides by sigma, which is 0 at the data": lambda x, v, alpha, sigma: (
+            alpha * x - sigma * v,
+            (x - alpha * (alpha * x - sigma * v)) / torch.tensor(sigma),
+        ),
+        "v is returned as if it were eps": lambda x, v, alpha, sigma: (alpha * x - sigma * v, v),
+        "divides by alpha, as for eps-prediction": lambda x, v, alpha, sigma: (
+            (x - sigma * v) / torch.tensor(alpha),
+            v,
+        ),
+        "wrong number of values": lambda x, v, alpha, sigma: (alpha * x - sigma * v,),
+    },
+    "E4.2": {
+        "variance for standard deviation": ancestral(lambda variance, b2, sigma_s: variance),
+        "the variance of the step from s to t (beta)": ancestral(lambda variance, b2, sigma_s: b2.sqrt()),
+        "no noise is added: that is DDIM": ancestral(lambda variance, b2, sigma_s: 0 * b2),
+        "all of the noise at s is drawn anew": ancestral(lambda variance, b2, sigma_s: sigma_s),
+        "the noise has the wrong sign": ancestral(sign=-1.0),
+        "all the noise is kept: that is DDIM": ancestral(mean=lambda a, sd, x0, eps, x: a * x0 + sd * eps),
+        "x_t is forgotten: the mean is not alpha_s x0_hat": ancestral(mean=lambda a, sd, x0, eps, x: a * x0),
+        "returns x_t unchanged": lambda schedule, x_t, x0_hat, t, s, noise: x_t,
+        "returns x0_hat": lambda schedule, x_t, x0_hat, t, s, noise: x0_hat,
+        "t and s are swapped": ancestral_swapped,
+        "noise is added at the last step": ancestral_noisy_end,
+        "NaN": ancestral_dividing,
+    },
+    "E4.3": {
+        "sigma_t where sigma_s belongs": ddim(lambda x0, eps, x, at, st, as_, ss: as_ * x0 + st * eps),
+        "alpha_t where alpha_s belongs": ddim(lambda x0, eps, x, at, st, as_, ss: at * x0 + ss * eps),
+        "x_t is used as the noise": ddim(lambda x0, eps, x, at, st, as_, ss: as_ * x0 + ss * x),
+        "the noise is dropped": ddim(lambda x0, eps, x, at, st, as_, ss: as_ * x0),
+        "the noise has the wrong sign": ddim(lambda x0, eps, x, at, st, as_, ss: as_ * x0 - ss * eps),
+        "the noise is not divided by sigma_t": ddim(lambda x0, eps, x, at, st, as_, ss: as_ * x0 + ss * st * eps),
+        "x0_hat is not scaled by alpha_t": ddim(lambda x0, eps, x, at, st, as_, ss: as_ * x0 + ss * (x - x0) / st),
+        "NaN": ddim_from_eps,
+    },
+    "E4.4": {
+        "cosines first": embedding(join=lambda sine, cosine: torch.cat([cosine, sine], 1)),
+        "sines and cosines take turns": embedding(join=lambda sine, cosine: torch.stack([sine, cosine], 2).flatten(1)),
+        "m instead of m - 1": embedding(lambda m: 1000 ** (torch.arange(m) / m)),
+        "frequencies evenly spaced": embedding(lambda m: torch.linspace(1, 1000, m)),
+        "the frequencies run from 1 down to 1/1000": embedding(lambda m: 1000 ** -torch.linspace(0, 1, m)),
+        "wrong shape": embedding(join=lambda sine, cosine: torch.cat([sine, cosine], 0)),
+    },
+    "E4.5": {
+        "the embedding is not used": NoEmbedding,
+        "the skip connection is missing": NoSkip,
+        "conv_out is not zeroed": NotZeroed,
+        "the second silu is missing": NoSecondSilu,
+        "film comes before the second norm": FilmTooEarly,
+        "the first norm is missing": NoFirstNorm,
+        "gradient": Detached,
+        "The layers with parameters must be": OtherNames,
+    },
+    "E4.6": {
+        "lands on x0_hat at once": laws("arrive", "compose"),
+        "does not move": laws("stay", "compose"),
+        "wrong only between the ends": laws("stay", "arrive"),
+        "it rejects one": test_knows_one_schedule,
+        "drops the noise": test_shape_only,
+        "arrives only when it starts at t = 1": test_from_pure_noise,
+    },
+}

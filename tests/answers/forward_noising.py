@@ -1,0 +1,208 @@
+"""Answers to notebook 02: right ones written differently, and wrong ones by name."""
+
+import math
+
+import torch
+
+
+def noise_by_angle(x, beta, noise):
+    angle = math.asin(math.sqrt(beta))
+    return math.cos(angle) * x + math.sin(angle) * noise
+
+
+def noise_with_tensors(x, beta, noise):
+    beta = torch.tensor(float(beta), dtype=x.dtype)
+    return torch.addcmul(x * torch.sqrt(1 - beta), torch.sqrt(beta), noise)
+
+
+def jump_by_loop(x0, betas, k, noise):
+    rows = []
+    for one, steps, eps in zip(x0, k.tolist(), noise):
+        bar = math.prod(1 - b for b in betas[:steps].tolist())
+        rows.append(math.sqrt(bar) * one + math.sqrt(1 - bar) * eps)
+    return torch.stack(rows)
+
+
+def jump_by_logs(x0, betas, k, noise):
+    log_bar = torch.log1p(-betas).cumsum(0)
+    log_bar = torch.nn.functional.pad(log_bar, (1, 0)).gather(0, k)
+    while log_bar.ndim < x0.ndim:
+        log_bar = log_bar.unsqueeze(-1)
+    return torch.exp(log_bar / 2) * x0 + torch.sqrt(-torch.expm1(log_bar)) * noise
+
+
+def bars(betas, k, x0):
+    bar = torch.cat([torch.ones(1), torch.cumprod(1 - betas, 0)])[k]
+    return bar.view(-1, *(1,) * (x0.ndim - 1))
+
+
+def jump_off_by_one(x0, betas, k, noise):
+    bar = torch.cumprod(1 - betas, 0)[k].view(-1, *(1,) * (x0.ndim - 1))
+    return bar.sqrt() * x0 + (1 - bar).sqrt() * noise
+
+
+def jump_with_variance(x0, betas, k, noise):
+    bar = bars(betas, k, x0)
+    return bar * x0 + (1 - bar) * noise
+
+
+def jump_last_step(x0, betas, k, noise):
+    beta = torch.cat([torch.zeros(1), betas])[k].view(-1, *(1,) * (x0.ndim - 1))
+    return (1 - beta).sqrt() * x0 + beta.sqrt() * noise
+
+
+def jump_sum(x0, betas, k, noise):
+    bar = (1 - torch.cat([torch.zeros(1), betas.cumsum(0)])[k]).clamp(min=0).view(-1, *(1,) * (x0.ndim - 1))
+    return bar.sqrt() * x0 + (1 - bar).sqrt() * noise
+
+
+def jump_same_k(x0, betas, k, noise):
+    bar = bars(betas, k, x0)[:1]
+    return bar.sqrt() * x0 + (1 - bar).sqrt() * noise
+
+
+def jump_unscaled(x0, betas, k, noise):
+    return bars(betas, k, x0).sqrt() * x0 + noise
+
+
+def jump_minus(x0, betas, k, noise):
+    bar = bars(betas, k, x0)
+    return bar.sqrt() * x0 - (1 - bar).sqrt() * noise
+
+
+def alpha_sigma_by_tanh(log_snr):
+    half = torch.tanh(log_snr.double() / 2)
+    alpha, sigma = torch.exp(-torch.nn.functional.softplus(-log_snr.double()) / 2), torch.exp(
+        -torch.nn.functional.softplus(log_snr.double()) / 2
+    )
+    assert half.shape == alpha.shape
+    return alpha.float(), sigma.float()
+
+
+def alpha_sigma_by_log(log_snr):
+    sigma = torch.exp(-0.5 * torch.logaddexp(log_snr, torch.zeros_like(log_snr)))
+    return torch.exp(log_snr / 2) * sigma, sigma
+
+
+def alpha_sigma_subtracting(log_snr):
+    alpha_squared = torch.sigmoid(log_snr)
+    return alpha_squared.sqrt(), (1 - alpha_squared).sqrt()
+
+
+def alpha_sigma_halves(log_snr):
+    return torch.sigmoid(2 * log_snr).sqrt(), torch.sigmoid(-2 * log_snr).sqrt()
+
+
+def alpha_sigma_naive(log_snr):
+    snr = torch.exp(3 * log_snr) ** (1 / 3)  # overflows where log_snr > 29.6
+    return (snr / (1 + snr)).sqrt(), (1 / (1 + snr)).sqrt()
+
+
+def test_five_properties(schedule):
+    t = torch.linspace(0, 1, 201)
+    alpha, sigma = (value.double() for value in schedule(t))
+    if not (torch.isfinite(alpha) & torch.isfinite(sigma)).all():
+        raise AssertionError("not finite")
+    torch.testing.assert_close(alpha.square() + sigma.square(), torch.ones(201).double(), rtol=0, atol=1e-3)
+    assert alpha.min() >= -1e-5 and sigma.min() >= -1e-5
+    assert alpha.diff().max() <= 1e-6
+    assert abs(alpha[0] - 1) < 0.01 and alpha[-1] < 0.05
+
+
+def test_by_snr(schedule):
+    t = torch.linspace(0, 1, 64)
+    alpha, sigma = schedule(t)
+    for a, s in zip(alpha.tolist(), sigma.tolist()):
+        assert a == a and s == s, "NaN"
+        assert a > -1e-4 and s > -1e-4
+        assert abs(math.hypot(a, s) - 1) < 1e-3
+    angle = torch.atan2(sigma, alpha)
+    assert (angle[1:] >= angle[:-1] - 1e-5).all(), "noise only grows"
+    assert math.cos(angle[0]) > 0.99 and math.cos(angle[-1]) < 0.05
+
+
+def without(*skipped):
+    """A property test that leaves some of the five properties out."""
+
+    def test_schedule(schedule):
+        alpha, sigma = schedule(torch.linspace(0, 1, 101))
+        checks = {
+            "finite": lambda: torch.isfinite(alpha).all() and torch.isfinite(sigma).all(),
+            "positive": lambda: not ((alpha < -1e-6).any() or (sigma < -1e-6).any()),
+            "squares": lambda: not ((alpha**2 + sigma**2 - 1).abs() > 1e-3).any(),
+            "falls": lambda: not (alpha[1:] > alpha[:-1] + 1e-6).any(),
+            "starts": lambda: not alpha[0] < 0.99,
+            "ends": lambda: not alpha[-1] > 0.05,
+        }
+        for name, holds in checks.items():
+            assert name in skipped or holds(), name
+
+    return test_schedule
+
+
+def test_asserts_nothing(schedule):
+    alpha, sigma = schedule(torch.linspace(0, 1, 11))
+    (alpha**2 + sigma**2 - 1).abs() < 1e-3
+
+
+def test_rejects_everything(schedule):
+    alpha, _ = schedule(torch.linspace(0, 1, 101))
+    assert alpha[-1] == 0
+
+
+def test_crashes(schedule):
+    alpha, _ = schedule(torch.linspace(0, 1, 101))
+    if alpha[0] < 0.5:
+        raise ValueError("wrong")
+    without()(schedule)
+
+
+RIGHT = {
+    "E2.1": [noise_by_angle, noise_with_tensors],
+    "E2.2": [jump_by_loop, jump_by_logs],
+    "E2.3": [alpha_sigma_by_tanh, alpha_sigma_by_log],
+    "E2.4": [test_five_properties, test_by_snr],
+}
+WRONG = {
+    "E2.1": {
+        "variance for standard deviation": lambda x, beta, noise: (1 - beta) ** 0.5 * x + beta * noise,
+        "1 - beta without the root": lambda x, beta, noise: (1 - beta) * x + beta**0.5 * noise,
+        "x is not shrunk": lambda x, beta, noise: x + beta**0.5 * noise,
+        "the roots of beta and 1 - beta are swapped": lambda x, beta, noise: beta**0.5 * x + (1 - beta) ** 0.5 * noise,
+        "the noise has the wrong sign": lambda x, beta, noise: (1 - beta) ** 0.5 * x - beta**0.5 * noise,
+        "noise of variance 1": lambda x, beta, noise: (1 - beta) ** 0.5 * x + noise,
+        "ignores x": lambda x, beta, noise: beta**0.5 * noise,
+        "draws its own noise": lambda x, beta, noise: (1 - beta) ** 0.5 * x + beta**0.5 * torch.randn(x.shape),
+        "wrong dtype": lambda x, beta, noise: ((1 - beta) ** 0.5 * x + beta**0.5 * noise).double(),
+        "NaN": lambda x, beta, noise: (1 - beta) ** 0.5 * x + (beta - 1) ** 0.5 * noise
+        if beta == 1
+        else x * torch.nan,
+    },
+    "E2.2": {
+        "off by one": jump_off_by_one,
+        "variance for standard deviation": jump_with_variance,
+        "beta instead of alpha_bar: only the last step": jump_last_step,
+        "a sum of betas instead of a product": jump_sum,
+        "the same k for every example": jump_same_k,
+        "the noise is not scaled": jump_unscaled,
+        "the noise has the wrong sign": jump_minus,
+    },
+    "E2.3": {
+        "sigma = sqrt(1 - alpha^2) has no digits left": alpha_sigma_subtracting,
+        "log(alpha / sigma): the squares are forgotten": alpha_sigma_halves,
+        "returns alpha^2 and sigma^2": lambda log_snr: (torch.sigmoid(log_snr), torch.sigmoid(-log_snr)),
+        "alpha and sigma are swapped": lambda log_snr: (torch.sigmoid(-log_snr).sqrt(), torch.sigmoid(log_snr).sqrt()),
+        "the exponential overflows: NaN": alpha_sigma_naive,
+        "sigma = 1 - alpha": lambda log_snr: (torch.sigmoid(log_snr).sqrt(), 1 - torch.sigmoid(log_snr).sqrt()),
+    },
+    "E2.4": {
+        "alpha + sigma = 1 instead of the squares": without("squares"),
+        "still 36 % picture at the end": without("ends"),
+        "the signal rises again in the middle": without("falls"),
+        "NaN at the end": without("finite"),
+        "negative noise": without("positive"),
+        "it rejects one": test_rejects_everything,
+        "only a failing assert counts as rejecting": test_crashes,
+        "constant: never any noise": test_asserts_nothing,
+    },
+}

@@ -1,0 +1,26 @@
+"""What holds in every test: one torch thread, no network, and shapes and types checked as annotated."""
+
+import os
+import runpy
+import sys
+from pathlib import Path
+
+for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
+    os.environ[variable] = "1"
+os.environ.setdefault("MPLBACKEND", "Agg")
+
+OFFLINE = str(Path(__file__).parent / "offline")
+if OFFLINE not in os.environ.get("PYTHONPATH", "").split(os.pathsep):  # for kernels and workers that tests start
+    os.environ["PYTHONPATH"] = os.pathsep.join(filter(None, [OFFLINE, os.environ.get("PYTHONPATH")]))
+if not getattr(sys, "works_offline", False):  # and for this process
+    runpy.run_path(str(Path(OFFLINE) / "sitecustomize.py"))
+
+import torch
+from jaxtyping import install_import_hook
+
+import tests.type_rules  # noqa: F401 (the hook below names it)
+
+torch.set_num_threads(1)
+checked = [name for name in sys.modules if name.startswith("cs348k_diffusion.")]
+assert not checked, f"imported before the annotations could be checked: {checked}"
+install_import_hook("cs348k_diffusion", "tests.type_rules.checked")

@@ -1,0 +1,124 @@
+"""The checks themselves: right answers pass, each named wrong one is rejected by its name, mutants do not slip through.
+
+All of it in the kernel, as `check` runs, and again in workers, as `grade` runs.
+"""
+
+from pathlib import Path
+
+import pytest
+from nbformat.v4 import new_code_cell, new_notebook
+
+from cs348k_diffusion.exercises.catalogue import FOLDER, Exercise, checks_of, of_notebook, registry
+from cs348k_diffusion.grading import batch, handout
+from tests import mutants
+from tests.answers import HERE, Given, answers, definition, records_of, runs, solution
+
+WORDS = sorted({exercise.word for exercise in registry().values()})
+EXERCISES = list(registry().values())
+
+
+def named(exercise: Exercise) -> str:
+    return exercise.id
+
+
+REFERENCE = "the notebook's own answer"
+
+
+def handed_in(word: str) -> dict[str, dict[str, str]]:
+    """student -> exercise -> answer, as an expression: the right ones, and one student for each rank of wrong ones."""
+    found: dict[str, dict[str, str]] = {REFERENCE: {exercise.id: exercise.name for exercise in of_notebook(word)}}
+    for id in (exercise.id for exercise in of_notebook(word)):
+        for k in range(len(answers(word).RIGHT[id])):
+            found.setdefault(f"right answer {k + 1}", {})[id] = f"RIGHT['{id}'][{k}]"
+        for k in range(len(answers(word).WRONG[id])):
+            found.setdefault(f"wrong answer {k + 1}", {})[id] = f"[*WRONG['{id}'].values()][{k}]"
+    return found
+
+
+def live(word: str) -> list[Given]:
+    """The answers as functions of this process."""
+    by_id = {exercise.id: exercise for exercise in of_notebook(word)}
+    return [
+        Given(student, {id: runs(definition(by_id[id])) for id in given})
+        if student == REFERENCE
+        else Given(student, {id: eval(expression, vars(answers(word))) for id, expression in given.items()})
+        for student, given in handed_in(word).items()
+    ]
+
+
+def notebooks(word: str, folder: Path) -> dict[str, list[Path]]:
+    """The answers as notebooks that students might hand in."""
+    names = {exercise.id: exercise.name for exercise in of_notebook(word)}
+    found = {}
+    for k, (student, given) in enumerate(handed_in(word).items()):
+        cells = [new_code_cell((HERE / f"{word}.py").read_text(), id="answers")]
+        cells += [new_code_cell(f"{names[id]} = {what}", id=f"e{n}") for n, (id, what) in enumerate(given.items())]
+        (folder / f"{k}.ipynb").write_text(handout.text(new_notebook(cells=cells)))
+        found[student] = [folder / f"{k}.ipynb"]
+    return found | {REFERENCE: [solution(word)]}
+
+
+def problems(word: str, records: list) -> list[str]:
+    """Right answers that do not pass, wrong ones that do or are rejected without their name, and missing records."""
+    found = []
+    for student, given in handed_in(word).items():
+        for exercise in of_notebook(word):
+            if exercise.id in given:
+                mine = [r for r in records if (r["student"], r["exercise"]) == (student, exercise.id)]
+                found += [f"{exercise.id} {student}: {line}" for line in problems_of(exercise, student, mine)]
+    return found
+
+
+def problems_of(exercise: Exercise, student: str, records: list) -> list[str]:
+    missing = {check.test for check in checks_of(exercise)} - {record["test"] for record in records}
+    failed = [record for record in records if record["status"] != "passed"]
+    said = "\n".join(f"{r['test']}: {r['status']}: {r['message']}" for r in failed)
+    if missing:
+        return [f"no record of {missing}"]
+    if any(record["status"] in ("error", "not yet") for record in records):
+        return [said]
+    if not student.startswith("wrong"):
+        return [said] if failed else []
+    name = list(answers(exercise.word).WRONG[exercise.id])[int(student.split()[-1]) - 1]
+    return [] if name in said else [f"{name!r} is accepted" if not failed else f"{name!r} is not named in:\n{said}"]
+
+
+@pytest.mark.parametrize("exercise", EXERCISES, ids=named)
+def test_every_exercise_has_two_right_and_four_wrong_answers_and_two_hints(exercise):
+    given = answers(exercise.word)
+    right, wrong = given.RIGHT[exercise.id], given.WRONG[exercise.id]
+    assert len({id(answer) for answer in right}) >= 2
+    assert len(wrong) >= 4
+    assert len({id(answer) for answer in wrong.values()}) == len(wrong)
+    assert len(exercise.hints) == 2
+    assert checks_of(exercise)
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_answers_belong_to_exercises(word):
+    ids = {exercise.id for exercise in of_notebook(word)}
+    given = answers(word)
+    for listed in (given.RIGHT, given.WRONG, getattr(given, "EQUIVALENT", {})):
+        assert set(listed) <= ids
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_in_the_kernel_right_answers_pass_and_wrong_ones_are_named(word):
+    found = problems(word, records_of(of_notebook(word), live(word)))
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize("word", WORDS)
+def test_in_workers_right_answers_pass_and_wrong_ones_are_named(word, tmp_path):
+    students = notebooks(word, tmp_path)
+    plan = batch.plan_for(students, [word], FOLDER, None, ())
+    found = problems(word, [record for each in batch.grade_here([*students.items()], plan) for record in each.records])
+    assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize("exercise", EXERCISES, ids=named)
+def test_mutants_of_the_reference_are_rejected(exercise):
+    count, alive, stale = mutants.report(exercise, mutants.SAMPLE)
+    assert count >= 5, "too little code to mutate"
+    assert not alive, "no check rejects these, and EQUIVALENT does not explain them:\n" + "\n".join(alive)
+    assert not stale, "EQUIVALENT explains mutants that are rejected or do not exist:\n" + "\n".join(stale)

@@ -1,0 +1,167 @@
+"""The command line: it answers, it writes what it says, and what goes wrong is one sentence and status 2."""
+
+import hashlib
+import json
+import re
+import sys
+
+import nbformat
+import pytest
+import torch
+from PIL import Image
+
+from cs348k_diffusion import cli, recipes
+from cs348k_diffusion.course import doctor, pictures, workspace
+
+COMMANDS = ["lab", "update", "doctor", "check", "sample", "train", "grade", "release"]
+
+
+@pytest.fixture
+def run(monkeypatch, capsys, tmp_path):
+    """Call the command line in an empty folder; returns the exit status, and what it wrote to stdout and stderr."""
+    monkeypatch.chdir(tmp_path)
+
+    def call(*words):
+        monkeypatch.setattr(sys, "argv", ["cs348k", *map(str, words)])
+        with pytest.raises(SystemExit) as ended:
+            cli.main()
+        said = capsys.readouterr()
+        return ended.value.code or 0, said.out, said.err
+
+    return call
+
+
+@pytest.fixture
+def untrained(monkeypatch):
+    """The digits model before training: as quick, and there whether or not weights are."""
+    torch.manual_seed(0)
+    model = recipes.RECIPES["digits"].build().eval()
+    monkeypatch.setattr(recipes, "load", lambda name: model)
+
+
+def test_help_lists_every_command(run):
+    status, out, _ = run("--help")
+    assert status == 0
+    assert re.findall(r"^│ (\w+) ", out, re.MULTILINE) == COMMANDS
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_explains_itself(run, command):
+    status, out, _ = run(command, "--help")
+    assert status == 0
+    assert f"cs348k {command}" in out
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["sample", "nothing"], "there is no recipe 'nothing'; there are digits"),
+        (["sample", "two_moons"], "comes without weights"),
+        (["train", "nothing"], "there is no recipe 'nothing'"),
+        (["check", "nowhere.ipynb"], "there is no notebook nowhere.ipynb"),
+        (["grade", "nowhere"], "nowhere is not a folder"),
+    ],
+)
+def test_a_mistake_is_one_sentence(run, words, said):
+    status, _, err = run(*words)
+    assert status == 2
+    assert err.startswith("cs348k: ")
+    assert said in err
+    assert err.count("\n") == 1
+
+
+def test_lab_understands_its_own_arguments_and_jupyters(run, tmp_path):
+    (tmp_path / "notebooks").mkdir()
+    nbformat.write(nbformat.v4.new_notebook(), tmp_path / "notebooks" / workspace.START)
+    status, _, err = run("lab", "--no-browser", "--folder", "here", "--port", "eight")
+    assert status == 2
+    assert "--port needs a number" in err
+    assert not (tmp_path / "here").exists()  # nothing is made for a call that cannot work
+
+
+def test_a_bug_shows_its_traceback_on_request(run, monkeypatch):
+    monkeypatch.setenv("CS348K_TRACEBACK", "1")
+    monkeypatch.setattr(sys, "argv", ["cs348k", "check", "nowhere.ipynb"])
+    with pytest.raises(FileNotFoundError):
+        cli.main()
+
+
+def test_sample_writes_a_grid(run, untrained, tmp_path):
+    status, out, _ = run("sample", "digits", "--n", 6, "--steps", 2, "--out", "six.png")
+    assert status == 0
+    assert "six.png" in out
+    with Image.open(tmp_path / "six.png") as picture:
+        assert picture.size == (3 * 68 + 4, 2 * 68 + 4)  # three columns, two rows, 8x8 drawn as 64x64
+        assert len(set(picture.convert("L").resize((24, 16)).tobytes())) > 10
+
+
+def test_a_gif_shows_every_step_and_rests_at_the_end(run, untrained, tmp_path):
+    run("sample", "digits", "--n", 4, "--steps", 5, "--gif")
+    with Image.open(tmp_path / "digits.gif") as picture:
+        assert picture.n_frames == 5
+        picture.seek(4)
+        assert picture.info["duration"] == 1500
+
+
+def test_a_seed_says_which_samples(run, untrained, tmp_path):
+    for name, seed in (("one", 3), ("again", 3), ("other", 4)):
+        run("sample", "digits", "--n", 2, "--steps", 2, "--seed", seed, "--out", f"{name}.png")
+    one, again, other = ((tmp_path / f"{name}.png").read_bytes() for name in ("one", "again", "other"))
+    assert one == again
+    assert one != other
+
+
+def test_a_label_that_does_not_exist_is_named(run, untrained):
+    status, _, err = run("sample", "digits", "--label", 10)
+    assert status == 2
+    assert "its labels are 0 to 9" in err
+
+
+def test_a_grid_shows_each_image_in_its_place():
+    images = torch.tensor([-1.0, 0.0, 1.0]).view(3, 1, 1, 1).expand(3, 1, 8, 8)
+    sheet = pictures.grid(images).convert("L")
+    assert [sheet.getpixel(place) for place in ((36, 36), (104, 36), (36, 104))] == [0, 128, 255]
+
+
+def test_doctor_finds_damaged_weights(monkeypatch, tmp_path):
+    folder = tmp_path / "recipes" / "weights"
+    folder.mkdir(parents=True)
+    monkeypatch.setattr(doctor, "PACKAGE", tmp_path)
+    (folder / "a.safetensors").write_bytes(b"weights")
+    (folder / "a.json").write_text(json.dumps({"sha256": hashlib.sha256(b"weights").hexdigest()}))
+    assert [finding.breaks for finding in doctor.look_at_weights()] == [False]
+    (folder / "a.safetensors").write_bytes(b"damaged")
+    (finding,) = doctor.look_at_weights()
+    assert finding.breaks
+    assert "a.safetensors" in finding.seen
+
+
+def test_doctor_names_a_package_that_is_too_old(monkeypatch):
+    monkeypatch.setattr(
+        doctor.metadata, "requires", lambda _: ["numpy>=999", "no-such-package", "ruff>=999; extra=='dev'"]
+    )
+    (finding,) = doctor.look_at_packages()
+    assert finding.breaks
+    assert re.fullmatch(r"numpy \S+ \(needs >=999\), no-such-package missing \(needs \)", finding.seen)
+
+
+def test_doctor_reports_a_look_that_fails_and_goes_on(monkeypatch):
+    def look_at_trouble():
+        raise OSError("no such thing")
+        yield
+
+    monkeypatch.setattr(doctor, "LOOKS", (look_at_trouble, doctor.look_at_python))
+    first, second = doctor.examine()
+    assert (first.what, first.breaks) == ("trouble", True)
+    assert (second.what, second.do) == ("Python", "")
+
+
+def test_doctor_is_content_with_this_machine(run):
+    status, out, _ = run("doctor")
+    assert status == 0, out
+
+
+def test_update_says_so_when_there_is_nothing_to_do(run, tmp_path):
+    (tmp_path / "notebooks").mkdir()
+    nbformat.write(nbformat.v4.new_notebook(), tmp_path / "notebooks" / workspace.START)
+    assert run("update")[1] == "Your notebooks are the newest there are.\n"

@@ -1,0 +1,177 @@
+"""The house is in order: what README and CONTRIBUTING say is true, the locks hold, the top level is clean."""
+
+import ast
+import os
+import re
+import shlex
+import socket
+import subprocess
+import sys
+import tomllib
+from pathlib import Path
+
+import pytest
+import typer
+from packaging.requirements import Requirement
+from packaging.utils import canonicalize_name
+
+from cs348k_diffusion.cli import app
+from cs348k_diffusion.exercises.catalogue import checks_of, registry
+
+ROOT = Path(__file__).parents[1]
+PAGES = ["README.md", "CONTRIBUTING.md", "docs/for_students.md"]
+PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
+LOCK = dict(
+    line.split("==") for line in (ROOT / "lock.txt").read_text().splitlines() if "==" in line and line[0] != "#"
+)
+TOP = set(
+    ".ci .gitattributes .gitignore .pre-commit-config.yaml CHANGELOG.md CONTRIBUTING.md LICENSE Makefile README.md "
+    "cs348k_diffusion docs lock.txt notebooks pyproject.toml solutions tests".split()
+)
+
+
+def page(name):
+    return (ROOT / name).read_text(encoding="utf-8")
+
+
+def tracked():
+    """The files that git knows or would add."""
+    if not (ROOT / ".git").exists():
+        pytest.skip("not a git checkout")
+    listed = subprocess.run(
+        ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT, capture_output=True, text=True, check=True,
+    ).stdout  # fmt: skip
+    return [path for name in listed.split("\0") if name and (path := ROOT / name).is_file()]
+
+
+def python_files():
+    return sorted((ROOT / "cs348k_diffusion").rglob("*.py"))
+
+
+def commands():
+    """Every `cs348k` command with the options it takes."""
+    group = typer.main.get_command(app)
+    return {name: {flag for p in c.params for flag in p.opts} | {"--help"} for name, c in group.commands.items()}
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_make_target_in_the_text_exists(name):
+    targets = set(re.findall(r"^([a-z]+):", page("Makefile"), re.MULTILINE))
+    assert set(re.findall(r"(?:`|^\s*)make ([a-z]+)", page(name), re.MULTILINE)) <= targets
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_command_line_in_the_text_is_understood(name):
+    for line in re.findall(r"(?:^|[`\\])cs348k (.+?)(?:`|$)", page(name), re.MULTILINE):
+        command, *words = shlex.split(line, comments=True)
+        assert command in commands(), line
+        options = {word for word in words if word.startswith("--")}
+        assert command == "lab" or options <= commands()[command], line
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_link_leads_somewhere(name):
+    links = re.findall(r"\]\((?!http)([^)#]*)(#[^)]*)?\)", page(name))
+    for target, anchor in links:
+        file = (ROOT / name).parent / target if target else ROOT / name
+        assert file.exists(), target
+        headings = re.findall(r"^#+ (.*)$", file.read_text(encoding="utf-8"), re.MULTILINE) if anchor else []
+        slugs = {f"#{re.sub(r'[^a-z0-9 -]', '', heading.lower()).replace(' ', '-')}" for heading in headings}
+        assert not anchor or anchor in slugs, f"{target}{anchor}"
+
+
+def test_the_table_of_notebooks_has_their_points():
+    rows = re.findall(
+        r"^\| \[(\d\d_(\w+))\]\(notebooks/\1\.ipynb\) \|.*\| (\d+) \| (\d+) \|$", page("README.md"), re.MULTILINE
+    )
+    exercises = registry().values()
+    points = {word: sum(c.points for e in exercises if e.word == word for c in checks_of(e)) for _, word, _, _ in rows}
+    assert {word: int(said) for _, word, _, said in rows} == points
+    assert sorted(name for name, *_ in rows) == sorted(path.stem for path in (ROOT / "solutions").glob("*.ipynb"))
+
+
+def test_the_minutes_are_those_that_the_notebooks_promise():
+    for name, minutes in re.findall(r"^\| \[(\d\d_\w+)\].*\| (\d+) \| \d+ \|$", page("README.md"), re.MULTILINE):
+        assert f"**about** {minutes} minutes" in page(f"solutions/{name}.ipynb"), name
+
+
+def test_contributing_names_folders_that_exist():
+    layout = re.search(r"## Layout\n\n```\n(.*?)```", page("CONTRIBUTING.md"), re.DOTALL)[1]
+    for line in layout.splitlines()[1:]:
+        name = line.split("  ")[1 if line.startswith("  ") else 0].strip()
+        folder = ROOT / ("cs348k_diffusion" if line.startswith("  ") else "")
+        places = [folder / name] if "/" in name or "." in name else [folder / f"{word}.py" for word in name.split()]
+        assert all(place.exists() for place in places), line
+
+
+def test_the_top_level_is_what_a_newcomer_needs():
+    assert {path.relative_to(ROOT).parts[0] for path in tracked()} - TOP == set()
+
+
+def test_no_file_names_a_place_on_this_machine():
+    places = [str(place).encode() for place in (ROOT, Path.home()) if len(place.parts) > 1]
+    texts = {path: path.read_bytes() for path in tracked() if path.suffix not in (".safetensors", ".npz", ".png")}
+    assert [path for path, text in texts.items() if any(place + b"/" in text for place in places)] == []
+
+
+def test_every_dependency_is_locked_at_a_version_it_allows():
+    locked = {canonicalize_name(name): version for name, version in LOCK.items()}
+    extras = PROJECT["optional-dependencies"]["dev"]
+    backend = tomllib.loads(page("pyproject.toml"))["build-system"]["requires"]
+    for requirement in map(Requirement, [*PROJECT["dependencies"], *extras, *backend]):
+        assert requirement.specifier.contains(locked[canonicalize_name(requirement.name)]), requirement
+
+
+def test_the_lock_serves_every_platform():
+    assert LOCK["torch"] == "2.13.0"
+    assert not [row for row in LOCK if re.match(r"nvidia|cuda|triton", row)]
+    assert not [version for version in LOCK.values() if not re.fullmatch(r"[\w.]+", version)]
+
+
+def test_every_dependency_is_justified():
+    tables = page("CONTRIBUTING.md").partition("## Dependencies")[2]
+    named = set(re.findall(r"[\w-]+", " ".join(re.findall(r"^\| (.*?) \|", tables, re.MULTILINE))))
+    listed = [*PROJECT["dependencies"], *PROJECT["optional-dependencies"]["dev"]]
+    assert {Requirement(each).name for each in listed} <= named
+
+
+def test_ci_runs_the_tests_that_contributors_run():
+    assert os.access(ROOT / ".ci" / "run", os.X_OK)
+    assert re.search(r"^make test", page(".ci/run"), re.MULTILINE)
+
+
+def test_functions_stay_short():
+    for path in python_files():
+        for node in ast.walk(ast.parse(path.read_text())):
+            if isinstance(node, ast.FunctionDef):
+                lines = node.end_lineno - node.lineno + 1 - len((ast.get_docstring(node) or "").splitlines())
+                assert lines <= 50, f"{path.name}: {node.name} has {lines} lines"
+
+
+@pytest.mark.parametrize("path", python_files(), ids=lambda path: str(path.relative_to(ROOT / "cs348k_diffusion")))
+def test_a_module_opens_with_its_idea(path):
+    text = path.read_text()
+    doc = ast.get_docstring(ast.parse(text))
+    assert doc, "no docstring"
+    assert path.name == "__init__.py" or len(doc.splitlines()) <= 12
+
+
+@pytest.mark.parametrize("address", [("example.org", 80), ("192.0.2.1", 80), ("2001:db8::1", 80)])
+def test_the_tests_cannot_reach_a_network(address):
+    with pytest.raises(ConnectionRefusedError, match="offline"):
+        socket.create_connection(address, timeout=1)
+
+
+def test_nor_can_what_they_start():
+    probe = "import socket; socket.create_connection(('192.0.2.1', 80), timeout=1)"
+    done = subprocess.run([sys.executable, "-c", probe], capture_output=True, text=True)
+    assert "the tests work offline" in done.stderr
+
+
+def test_this_machine_can_still_be_reached():
+    with socket.socket() as server:
+        server.bind(("127.0.0.1", 0))
+        server.listen()
+        with socket.create_connection(("localhost", server.getsockname()[1]), timeout=5) as client:
+            assert client.getpeername()[0] == "127.0.0.1"
