@@ -65,11 +65,11 @@ class Attended(NamedTuple):
 
 
 def dense_attention(
-    q: Float[Tensor, "*batch n d"],
-    k: Float[Tensor, "*batch m d"],
-    v: Float[Tensor, "*batch m e"],
+    q: Float[Tensor, "... n d"],
+    k: Float[Tensor, "... m d_k"],
+    v: Float[Tensor, "... m_v e"],
     causal: bool = False,
-    mask: Bool[Tensor, "*#batch m"] | None = None,
+    mask: Bool[Tensor, "... m"] | None = None,
     scale: float | None = None,
 ) -> Attended:
     """softmax(scale Q K^T) V with all of S in memory: N M numbers for each head.
@@ -94,12 +94,12 @@ def attention_map(q: Tensor, k: Tensor, mask: Tensor | None = None, scale: float
 
 
 def tiled_attention(
-    q: Float[Tensor, "*batch n d"],
-    k: Float[Tensor, "*batch m d"],
-    v: Float[Tensor, "*batch m e"],
+    q: Float[Tensor, "... n d"],
+    k: Float[Tensor, "... m d_k"],
+    v: Float[Tensor, "... m_v e"],
     tile: int = TILE,
     causal: bool = False,
-    mask: Bool[Tensor, "*#batch m"] | None = None,
+    mask: Bool[Tensor, "... m"] | None = None,
     scale: float | None = None,
 ) -> Attended:
     """The same numbers as `dense_attention`, in tiles: O(N) extra memory, forward and backward.

@@ -99,13 +99,13 @@ class Mixture:
     def _score(self, x: Tensor, alpha: Tensor, sigma: Tensor, y: Tensor | None) -> Tensor:
         along, variance = self._whitened(x, alpha, sigma)
         share = self._joint(x, alpha, sigma, y).softmax(1)
-        return torch.einsum("bk,kij,bkj->bi", share, self.axes, -along / variance)
+        return torch.einsum("kij,bkj->bi", self.axes, -share[:, :, None] * along / variance)
 
     def _posterior_mean(self, x: Tensor, alpha: Tensor, sigma: Tensor, y: Tensor | None) -> Tensor:
         along, variance = self._whitened(x, alpha, sigma)
         share = self._joint(x, alpha, sigma, y).softmax(1)
         pull = alpha[:, None] * self.variances / variance * along  # alpha Sigma C^-1 (x - alpha mu), along the axes
-        return share @ self.means + torch.einsum("bk,kij,bkj->bi", share, self.axes, pull)
+        return share @ self.means + torch.einsum("kij,bkj->bi", self.axes, share[:, :, None] * pull)
 
 
 def gaussian(mean: Float[Tensor, " d"], cov: Tensor | float) -> Mixture:

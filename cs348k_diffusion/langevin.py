@@ -71,7 +71,6 @@ def annealed_langevin(
     return Run(_links(scores, x, step_sizes, steps, generator), f"Langevin, {len(scores)} x {steps} updates")
 
 
-@torch.no_grad()
 def _links(
     scores: Sequence[Score], x: Tensor, step_sizes: Sequence[float], steps: int, generator: torch.Generator | None
 ) -> Iterator[Link]:
@@ -86,11 +85,11 @@ def _walk(
 ) -> Iterator[Tensor]:
     for score, step in zip(scores, step_sizes, strict=True):
         for _ in range(steps):
-            x = langevin_step(x, score(x), step, draw(x))
+            with torch.no_grad():  # never around a yield: grad mode belongs to whoever walks
+                x = langevin_step(x, score(x), step, draw(x))
             yield x
 
 
-@torch.no_grad()
 def anneal(
     score: Callable[[Tensor, float], Tensor],
     x: Tensor,

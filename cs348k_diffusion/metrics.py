@@ -155,9 +155,7 @@ def real_floor(
     return torch.tensor(values, dtype=torch.float64)
 
 
-def precision_recall(
-    real: Float[Tensor, "n dim"], fake: Float[Tensor, "m dim"], k: int = 3
-) -> tuple[float, float]:
+def precision_recall(real: Float[Tensor, "n dim"], fake: Float[Tensor, "m dim"], k: int = 3) -> tuple[float, float]:
     """Precision, the share of fakes that lie among the real, and recall, the share of the real that the fakes reach.
 
     x lies among a set when it is no further from one of its members than that member's k-th nearest neighbour in the
@@ -166,7 +164,9 @@ def precision_recall(
     """
     _paired(real, fake)
     if min(len(real), len(fake)) <= k:
-        raise ValueError(f"the {k}-th neighbour needs more than {k} examples, got {len(real)} real and {len(fake)} fake")
+        raise ValueError(
+            f"the {k}-th neighbour needs more than {k} examples, got {len(real)} real and {len(fake)} fake"
+        )
     return float(_among(fake, real, k).double().mean()), float(_among(real, fake, k).double().mean())
 
 

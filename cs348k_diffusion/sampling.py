@@ -227,17 +227,17 @@ def sample(
     return Run(_states(denoise, x, walk, fresh, rule, generator), f"sampling, {len(walk) - 1} steps")
 
 
-@torch.no_grad()
 def _states(
     denoise: Denoiser, x: Tensor, times: Sequence[float], fresh: Fresh, rule: Rule, generator: torch.Generator | None
 ) -> Iterator[State]:
     schedule, walked = denoise.schedule, Walked(denoise, [], [], [])
     for index, (t, s) in enumerate(pairwise(times), start=1):
-        x0_hat = denoise(x, as_time(t, x))
-        walked = Walked(denoise, [*walked.times[-1:], t], [*walked.xs[-1:], x], [*walked.x0_hats[-1:], x0_hat])
-        share = fresh(schedule, t, s) if callable(fresh) else fresh
-        noise = noise_like(x, generator) if share > 0 else None
-        x = step(schedule, x, rule(walked, t, s), t, s, share, noise)
+        with torch.no_grad():  # around each step and never around a yield: grad mode belongs to whoever walks
+            x0_hat = denoise(x, as_time(t, x))
+            walked = Walked(denoise, [*walked.times[-1:], t], [*walked.xs[-1:], x], [*walked.x0_hats[-1:], x0_hat])
+            share = fresh(schedule, t, s) if callable(fresh) else fresh
+            noise = noise_like(x, generator) if share > 0 else None
+            x = step(schedule, x, rule(walked, t, s), t, s, share, noise)
         yield State(index, s, x, x0_hat)
 
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 from jaxtyping import Float
@@ -173,8 +174,13 @@ def _of_log_snr(log_snr: Callable[[Tensor], Tensor], which: int, t: Tensor) -> T
     return alpha_sigma(log_snr(t))[which]
 
 
+@lru_cache(maxsize=32)
+def _table(logs: tuple[float, ...]) -> Tensor:
+    return torch.tensor(logs, dtype=torch.float64)
+
+
 def _log_alpha_bar(logs: tuple[float, ...], t: Tensor) -> Tensor:
-    table = torch.tensor(logs, dtype=torch.float64)
+    table = _table(logs)
     place = t.cpu().double() * (len(logs) - 1)  # on the CPU, because some accelerators have no float64
     k = place.floor().long().clamp(0, len(logs) - 2)
     return torch.lerp(table[k], table[k + 1], place - k)

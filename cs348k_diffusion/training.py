@@ -174,7 +174,6 @@ def denoising(
     return loss
 
 
-@torch.no_grad()
 def score_matching_loss(
     score: Callable[[Tensor, Tensor], Tensor],
     x0: Float[Tensor, "batch d"],
@@ -190,6 +189,7 @@ def score_matching_loss(
     return (level * score(x0 + level * noise, sigma) + noise).square().mean()
 
 
+@torch.no_grad()
 def loss_by_time(
     model: NetDenoiser, batch: Batch, times: Iterable[float], generator: torch.Generator | None = None
 ) -> Float[Tensor, " times"]:

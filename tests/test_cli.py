@@ -133,7 +133,9 @@ def test_doctor_finds_damaged_weights(monkeypatch, tmp_path):
     (folder / "a.safetensors").write_bytes(b"damaged")
     (finding,) = doctor.look_at_weights()
     assert finding.breaks
-    assert "a.safetensors" in finding.seen
+    assert finding.seen == "damaged: a"
+    (folder / "a.safetensors").unlink()
+    assert [finding.breaks for finding in doctor.look_at_weights()] == [True]
 
 
 def test_doctor_names_a_package_that_is_too_old(monkeypatch):

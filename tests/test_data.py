@@ -155,7 +155,7 @@ def test_fashion_from_a_folder(shelf, monkeypatch):
 
 
 def test_images_stay_with_their_labels(shelf):
-    labels = torch.arange(10_000).to(torch.uint8) % 10
+    labels = (torch.arange(10_000) % 10).to(torch.uint8)
     bright = (labels * 20).view(-1, 1, 1).expand(-1, 28, 28).contiguous()
     (shelf / "t10k-images-idx3-ubyte").write_bytes(idx(bright))
     x, y = load_fashion("test", shelf, size=28)

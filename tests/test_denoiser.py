@@ -88,7 +88,7 @@ def test_velocity_needs_no_care_at_the_ends(name):
 @pytest.mark.parametrize("predict", TO_X0)
 @pytest.mark.parametrize("name", ["linear_beta", "cosine", "straight"])
 def test_rewriting_the_schedule_to_alpha_one_changes_nothing(name, predict):
-    """x / alpha under (1, sigma / alpha) is the same picture at the same noise, so the same net gives the same x0_hat."""
+    """x / alpha under (1, sigma / alpha) is the same picture at the same noise, so a net gives the same x0_hat."""
     original = SCHEDULES[name]
     if (name, predict) in WITHOUT_SIGNAL:
         original = schedule.Schedule(

@@ -176,6 +176,19 @@ def test_hints_comments_and_notes_are_told(page):
     assert "About your file Cell 3 does not parse." in made.text
 
 
+def test_a_file_that_cannot_be_read_is_told_once(page):
+    why = "The file ann.ipynb is empty."
+    made = page(*(record(id, "test_a", "failed", why) for id in ("E9.1", "E9.2")), notes=[why])
+    assert made.text.count("empty") == 1
+    assert "0 of 4 points" in made.text
+    assert "Likely" not in made.text
+
+
+def test_a_missing_definition_is_named(page):
+    made = page(record("E9.1", "test_a", "not yet", "E9.1: not yet (no definition of double was found)"))
+    assert "No definition of double in what you handed in." in made.text
+
+
 def test_nothing_handed_in_is_a_page_too(page):
     made = page(notes=["The file is empty."])
     assert "0 of 0 points" in made.text

@@ -12,9 +12,9 @@ from scipy import stats
 from torch.testing import assert_close
 
 from cs348k_diffusion.procedural import moves
-from cs348k_diffusion.procedural.moves import RULES, SPREAD, Edit, apply, propose, undo
+from cs348k_diffusion.procedural.moves import RULES, SHARE, SPREAD, Edit, apply, propose, undo
 from cs348k_diffusion.procedural.tree import (
-    BIJECTION, CONSTRAINTS, EMPTY, PROJECTION, REJECT, Branch, Grammar, Leaf, Tree, flatten, log_prior, sample_tree,
+    BIJECTION, CONSTRAINTS, EMPTY, PENALTY, PROJECTION, REJECT, Branch, Grammar, Leaf, Tree, flatten, log_prior, sample_tree,
     unflatten, validate,
 )  # fmt: skip
 
@@ -169,7 +169,7 @@ def test_the_jacobian_of_a_step_is_autograds(name, seed):
 # ---- apply and undo --------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=2000, deadline=None)
+@settings(max_examples=1500, deadline=None)
 @given(seeds, st.lists(st.sampled_from(sorted(RULES)), min_size=1, max_size=12))
 def test_apply_and_undo_is_nothing(seed, rules):
     """Any sequence of moves, undone in reverse, leaves the very same tree, ids and all; so does each on its own."""
@@ -217,39 +217,78 @@ def test_moves_keep_the_shape_they_promise():
 # ---- constraints four ways -------------------------------------------------------------------------------------------
 
 
-def wander(constraint, steps=4000, counted=True):
-    """A random walk over the three numbers of a branch with a leaf, under the prior; all the values it visits."""
-    grammar = replace(GRAMMAR, constraint=constraint)
-    tree = Tree({1: Branch(0, 0.3, 0.0), 2: Leaf(1, 0.15)}, 3)
-    rng, seen = np.random.default_rng(8), []
+def walk(constraint, steps=300, counted=True):
+    """5000 independent walkers over one length under the prior, all from the middle: where they end, and when outside.
+
+    The step is symmetric in the constraint's coordinate x, where the density is p(theta) |d theta / d x|.
+    """
+    generator = torch.Generator().manual_seed(6)
+    low, high = torch.tensor(GRAMMAR.length, dtype=torch.float64)
+
+    def log_p(x):
+        theta = constraint.bound(x, low, high)
+        excess = torch.relu(torch.maximum(low - theta, theta - high)) / (high - low)
+        wall = torch.where(excess > 0, -constraint.stiffness * excess**2, 0.0)
+        return GRAMMAR.log_branch(theta, 0.0) + wall + counted * constraint.log_jacobian(x, low, high)
+
+    x = constraint.free(torch.full((5000,), 0.44, dtype=torch.float64), low, high)
+    reach = 0.3 * constraint.width(*GRAMMAR.length)
     for _ in range(steps):
-        move = propose("modify_params", tree, grammar, rng)
-        ratio = log_prior(move.tree, grammar) - log_prior(tree, grammar) + (move.log_jacobian if counted else 0.0)
-        tree = move.tree if math.log(1 - rng.random()) < ratio else tree
-        seen.append(flatten(tree).tolist())
-    return np.array(seen)
+        new = x + reach * torch.randn(5000, generator=generator, dtype=torch.float64)
+        if constraint is PROJECTION:
+            new = constraint.bound(new, low, high)
+        accept = torch.rand(5000, generator=generator).log() < log_p(new) - log_p(x)
+        x = torch.where(accept, new, x)
+    theta = constraint.bound(x, low, high)
+    return theta.numpy(), float(((theta < low) | (theta > high)).double().mean())
 
 
-def spread_to_prior(values):
-    """The largest KS distance of thinned values (about independent) to the prior of length, angle and radius."""
+LENGTH = stats.truncexpon((GRAMMAR.length[1] - GRAMMAR.length[0]) / 0.5, loc=GRAMMAR.length[0], scale=0.5)
+
+
+def test_rejection_and_bijection_walk_over_the_prior():
+    for constraint in (REJECT, BIJECTION):
+        lengths, outside = walk(constraint)
+        assert stats.kstest(lengths, LENGTH.cdf).pvalue > 1e-3
+        assert outside == 0
+
+
+def test_projection_and_a_bijection_without_its_jacobian_do_not():
+    for lengths, outside in (walk(PROJECTION), walk(BIJECTION, counted=False)):
+        assert stats.kstest(lengths, LENGTH.cdf).pvalue < 1e-9
+        assert outside == 0
+
+
+def test_a_penalty_lets_a_few_out():
+    """Outside, the density falls like exp(-stiffness excess^2): a layer of about sqrt(pi / stiffness) / 2 at each end."""
+    lengths, outside = walk(PENALTY)
     low, high = GRAMMAR.length
-    laws = [stats.truncexpon((high - low) / 0.5, loc=low, scale=0.5), stats.truncnorm(-2, 2, scale=0.6), stats.uniform(0.05, 0.2)]
-    return max(stats.kstest(column, law.cdf).statistic for column, law in zip(values.T, laws, strict=True))
+    width = 0.5 * math.sqrt(math.pi / PENALTY.stiffness) * (high - low)
+    layers = width * (LENGTH.pdf(low) + LENGTH.pdf(high))
+    assert_close(outside, layers / (1 + layers), rtol=0.15, atol=0)
+    inside = lengths[(lengths >= low) & (lengths <= high)]
+    assert stats.kstest(inside, LENGTH.cdf).pvalue > 1e-3
 
 
-def test_rejection_and_bijection_walk_over_the_prior_and_projection_does_not():
-    """4000 correlated values: KS noise measured below 0.08 for right walks; the wrong ones are far beyond 0.12."""
-    assert spread_to_prior(wander(REJECT)) < 0.1
-    assert spread_to_prior(wander(BIJECTION)) < 0.1
-    assert spread_to_prior(wander(BIJECTION, counted=False)) > 0.12
-    assert spread_to_prior(wander(PROJECTION)) > 0.12
+def test_moves_step_in_the_coordinate_of_the_constraint():
+    """From one place, a thousand random steps each: rejected where they leave the range, squashed or clipped into it."""
+    tree = Tree({1: Branch(0, 0.1, 1.1)}, 2)
+    rng = np.random.default_rng(9)
 
+    def lengths(name):
+        grammar = replace(GRAMMAR, constraint=CONSTRAINTS[name])
+        made = [propose("modify_params", tree, grammar, rng).tree for _ in range(1000)]
+        return np.array([t.parts[1].length for t in made]), np.array([log_prior(t, grammar) for t in made])
 
-def test_feasible_at_every_step_but_under_a_penalty():
-    def outside(name):
-        values = wander(CONSTRAINTS[name], 1500)
-        limits = np.array([GRAMMAR.length, GRAMMAR.angle, GRAMMAR.radius])
-        return float(((values < limits[:, 0] - 1e-12) | (values > limits[:, 1] + 1e-12)).any(1).mean())
-
-    assert outside("reject") == outside("bijection") == outside("projection") == 0
-    assert 0 < outside("penalty") < 0.5
+    assert stats.kstest((lengths("reject")[0] - 0.1) / (SHARE * 0.72), "norm").pvalue > 1e-3
+    low, high = GRAMMAR.length
+    squashed, chances = lengths("bijection")
+    odds = np.log((squashed - low) / (high - squashed)) - math.log(0.02 / 0.7)
+    assert stats.kstest(odds / (SHARE * 4), "norm").pvalue > 1e-3
+    assert np.isfinite(chances).all()
+    clipped, chances = lengths("projection")
+    assert np.isfinite(chances).all()
+    assert_close(float((clipped == low).mean()), stats.norm.cdf(-0.02 / (SHARE * 0.72)), rtol=0, atol=0.06)
+    outside, chances = lengths("penalty")
+    assert outside.min() < low
+    assert np.isfinite(chances).all()

@@ -119,15 +119,13 @@ def look_at_room() -> Iterator[Finding]:
 
 def look_at_weights() -> Iterator[Finding]:
     """Every shipped weight file is the one its card describes."""
-    folder, wrong, count = PACKAGE / "recipes" / "weights", [], 0
-    for file in sorted(folder.glob("*.safetensors")):
-        count += 1
-        card = file.with_suffix(".json")
-        if not card.exists() or json.loads(card.read_text())["sha256"] != _sha256(file):
-            wrong.append(file.name)
-    do = "these files are damaged; get the course again (git checkout, or unpack the release once more)"
-    seen = f"{count} files, each as its card says" if not wrong else ", ".join(wrong)
-    yield Finding("weights", seen, do if wrong else "", breaks=bool(wrong))
+    folder = PACKAGE / "recipes" / "weights"
+    said = {card.stem: json.loads(card.read_text()).get("sha256") for card in sorted(folder.glob("*.json"))}
+    shipped = {name: digest for name, digest in said.items() if digest}
+    wrong = [name for name, digest in shipped.items() if _sha256(folder / f"{name}.safetensors") != digest]
+    seen = f"damaged: {', '.join(wrong)}" if wrong else f"{len(shipped)} files, each as its card says"
+    do = "get the course again (git checkout, or unpack the release once more)" if wrong or not shipped else ""
+    yield Finding("weights", seen, do, breaks=bool(do))
 
 
 def look_at_notebooks() -> Iterator[Finding]:
@@ -166,4 +164,4 @@ def _version(name: str) -> str | None:
 
 
 def _sha256(file: Path) -> str:
-    return hashlib.sha256(file.read_bytes()).hexdigest()
+    return hashlib.sha256(file.read_bytes()).hexdigest() if file.exists() else "missing"

@@ -26,8 +26,8 @@ def load_digits(split: str = "all") -> tuple[Float[Tensor, "n 1 8 8"], Int[Tenso
         raise ValueError(f"split must be one of {', '.join(map(repr, _SPLITS))}, got {split!r}")
     from sklearn import datasets
 
-    raw = datasets.load_digits()
-    order = np.random.RandomState(348).permutation(len(raw.images))  # noqa: NPY002  (its stream is frozen for ever)
-    images = torch.from_numpy(raw.images[order]).float().unsqueeze(1) / 8 - 1
-    labels = torch.from_numpy(raw.target[order]).long()
+    counts, targets = datasets.load_digits(return_X_y=True)
+    order = np.random.RandomState(348).permutation(len(counts))  # a stream that is frozen for ever
+    images = torch.from_numpy(counts[order]).float().view(-1, 1, 8, 8) / 8 - 1
+    labels = torch.from_numpy(targets[order]).long()
     return images[_SPLITS[split]], labels[_SPLITS[split]]

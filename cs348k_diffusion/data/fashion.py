@@ -50,7 +50,7 @@ def load_fashion(
     labels = _checked(f"{prefix}-labels-idx1-ubyte.gz", folder, (count,)).long()
     if int(labels.max()) > 9:
         raise ValueError(f"labels of Fashion-MNIST lie in 0..9, the file holds {int(labels.max())}")
-    order = torch.from_numpy(np.random.RandomState(348).permutation(count))  # noqa: NPY002  (its stream is frozen)
+    order = torch.from_numpy(np.random.RandomState(348).permutation(count))  # a stream frozen for ever
     return _resized(images[order], size), labels[order]
 
 
@@ -101,8 +101,8 @@ def _downloaded(name: str) -> Path:
         return Path(pooch.retrieve(MIRROR + name, CHECKSUMS[name], fname=name, path=cache, progressbar=False))
     except OSError as error:
         raise ConnectionError(
-            f"could not download {name} of Fashion-MNIST ({error}). Without a network, get the four files elsewhere and "
-            "name their folder: load_fashion(folder=...) or the environment variable CS348K_FASHION_DIR"
+            f"could not download {name} of Fashion-MNIST ({error}). Without a network, get the four files elsewhere "
+            "and name their folder: load_fashion(folder=...) or the environment variable CS348K_FASHION_DIR"
         ) from error
 
 

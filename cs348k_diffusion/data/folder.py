@@ -35,16 +35,20 @@ def load_folder(
 
 
 def read_image(path: str | os.PathLike[str], size: int, grey: bool = False) -> Float[Tensor, "channels size size"]:
-    """One image, cut to its central square and resized with an area-aware filter, in [-1, 1]; ValueError if it is none."""
+    """One image, cut to its central square and resized (smoothly), in [-1, 1]; ValueError if it is none."""
     from PIL import Image, ImageOps, UnidentifiedImageError
 
     try:
         with Image.open(path) as opened:
             image = ImageOps.exif_transpose(opened).convert("RGBA")
     except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        raise ValueError(f"{path} cannot be read as an image ({error}); mend it or take it out of the folder") from error
+        raise ValueError(
+            f"{path} cannot be read as an image ({error}); mend it or take it out of the folder"
+        ) from error
     image = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image).convert("L" if grey else "RGB")
-    image = ImageOps.fit(image, (size, size), Image.Resampling.BICUBIC)
+    side = min(image.size)
+    left, top = ((length - side) // 2 for length in image.size)
+    image = image.crop((left, top, left + side, top + side)).resize((size, size), Image.Resampling.BICUBIC)
     pixels = torch.from_numpy(np.array(image)).float() / 127.5 - 1
     return pixels.view(size, size, -1).permute(2, 0, 1).contiguous()
 

@@ -64,7 +64,7 @@ def swiss_roll(n: int, generator: torch.Generator | None = None, std: float = 0.
 
 
 def checkerboard(n: int, generator: torch.Generator | None = None) -> Float[Tensor, "n 2"]:
-    """Uniform on the eight dark squares of a 4 x 4 board that fills [-1.8, 1.8]^2; sharp edges and no density between."""
+    """Uniform on the eight dark squares of a 4 x 4 board that fills [-1.8, 1.8]^2: sharp edges, nothing between."""
     column = torch.randint(0, 4, (n,), generator=generator)
     row = 2 * torch.randint(0, 2, (n,), generator=generator) + column % 2
     corner = torch.stack([column, row], dim=1)

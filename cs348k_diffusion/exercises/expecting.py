@@ -18,8 +18,8 @@ from torch.utils._python_dispatch import TorchDispatchMode
 
 from cs348k_diffusion.exercises.errors import StudentError
 
-# Relative and absolute, as torch.testing.assert_close has them; its first call loads sympy for a second, so that a check
-# could not answer at once. Shape and dtype are compared before, for isclose would broadcast.
+# Relative and absolute, as torch.testing.assert_close has them; its own first call loads sympy for a second, too long
+# for a check. Shape and dtype are compared before, for isclose would broadcast.
 TOLERANCES = {
     torch.float16: (1e-3, 1e-5),
     torch.bfloat16: (1.6e-2, 1e-5),

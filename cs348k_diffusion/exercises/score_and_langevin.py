@@ -461,7 +461,7 @@ def guess_mistakes(x, score, alpha, sigma):
 @pytest.mark.exercise("E3.5", points=1)
 def test_is_the_mean_of_all_clean_points_that_fit(x0_from_score):
     denoise = Mixture(torch.tensor([[-1.0, 0.5], [2.0, 1.0]]), 0.3, torch.tensor([0.3, 0.7])).denoiser(cosine())
-    x, t = 1.5 * normals(6, 2), torch.tensor([0.05, 0.2, 0.4, 0.5, 0.7, 0.9])
+    x, t = 1.5 * normals(300, 2), torch.linspace(0.9, 0.05, 300)
     score, want = denoise.score(x, t), denoise(x, t)
     got = x0_from_score(cosine(), x, t, score)
     picture(got, want, "clean guesses")
@@ -539,6 +539,7 @@ WRONG = {
     "it points downhill": changed(leaning, lambda x, log_p, score: -score),
     "it is zero everywhere": changed(two_clumps, lambda x, log_p, score: torch.zeros_like(score)),
     "right direction, wrong length": changed(two_clumps, lambda x, log_p, score: nn.functional.normalize(score)),
+    "five per cent too long": changed(two_clumps, lambda x, log_p, score: 1.05 * score),
     "standard deviation for variance": by_std,
     "weights instead of shares": by_weight,
     "the gradient of p, not of log p": changed(two_clumps, lambda x, log_p, score: score * log_p.exp()[:, None]),

@@ -15,7 +15,7 @@ import sys
 from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -42,6 +42,7 @@ class Plan:
     files: tuple[Path, ...]
     public: Path = FOLDER
     hidden: tuple[str, ...] = ()
+    address: str = ""  # of the main process's zygote
 
     @property
     def expected(self) -> list[Check]:
@@ -84,8 +85,9 @@ def grade(
         raise RuntimeError(ELSEWHERE)
     if not folder.is_dir():
         raise NotADirectoryError(f"{folder} is not a folder; grade wants a folder of notebooks named by student")
+    hidden = str(folder.resolve()), str(out.resolve())
     students = handed_in(folder, {exercise.word for exercise in registry(checks).values()})
-    plan = plan_for(students, only, checks, held_back, (str(folder.resolve()), str(out.resolve())))
+    plan = plan_for(students, only, checks, held_back, hidden)
     out.mkdir(parents=True, exist_ok=True)
     journal = out / "results.jsonl"
     earlier = {} if again else read_journal(journal)
@@ -93,6 +95,7 @@ def grade(
     fresh = {student: each for student, each in earlier.items() if digests.get(student) == each.digest}
     todo = {student: paths for student, paths in students.items() if student not in fresh}
     with journal.open("w" if again else "a", encoding="utf-8") as file:
+        file.write("\n" if file.tell() else "")  # an interruption may have left half a line
         for each in progress(graded(todo, plan, jobs), len(todo)):
             each.digest = digests[each.student]
             file.write(json.dumps(asdict(each)) + "\n")
@@ -172,12 +175,17 @@ def graded(students: dict[str, list[Path]], plan: Plan, jobs: int) -> Iterator[G
     if len(todo) <= 2 or jobs < 2:
         yield from grade_here(todo, plan)
         return
-    for _ in range(TRIES):
-        done: set[str] = set()
-        for each in _in_pool(todo, plan, jobs, size):
-            done.add(each.student)
-            yield each
-        todo, size = [(student, paths) for student, paths in todo if student not in done], 1
+    zygote = Zygotes(plan.hidden)
+    zygote.launch()  # it loads while the pool's processes do
+    try:
+        for _ in range(TRIES):
+            done: set[str] = set()
+            for each in _in_pool(todo, replace(plan, address=zygote.listening), jobs, size):
+                done.add(each.student)
+                yield each
+            todo, size = [(student, paths) for student, paths in todo if student not in done], 1
+    finally:
+        zygote.close()
     for student, _ in todo:
         yield _ungraded(student, plan, "The grader's process was ended while it worked on this; please look.")
 
@@ -205,7 +213,7 @@ def _chunk(chunk: list[tuple[str, list[Path]]], plan: Plan) -> list[Graded]:
 
 def grade_here(chunk: list[tuple[str, list[Path]]], plan: Plan) -> Iterator[Graded]:
     """Grade some students in this process."""
-    nursery = _nursery(plan.hidden)
+    nursery = _nursery(plan.hidden, plan.address)
     nursery.launch()
     sources, results = [], {student: Graded(student) for student, _ in chunk}
     for student, paths in chunk:
@@ -226,9 +234,9 @@ def grade_here(chunk: list[tuple[str, list[Path]]], plan: Plan) -> Iterator[Grad
 
 
 @functools.lru_cache(maxsize=1)
-def _nursery(hidden: tuple[str, ...]) -> Zygotes | Spawned:
-    """One zygote for each process of the pool, for as long as it lives."""
-    return workers(hidden)
+def _nursery(hidden: tuple[str, ...], address: str = "") -> Zygotes | Spawned:
+    """One zygote, or one twin of the main process's, for each process of the pool, for as long as it lives."""
+    return workers(hidden, address)
 
 
 def _ungraded(student: str, plan: Plan, why: str) -> Graded:

@@ -13,12 +13,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cs348k_diffusion.exercises.catalogue import Exercise, registry
+from cs348k_diffusion.grading.cards import property_of
 from cs348k_diffusion.grading.plugin import Record
 
 STYLE = Path(__file__).with_name("feedback.css")
 POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 LONGEST = 1500  # characters of one message
 MISTAKE = re.compile(r"^This is what you get when the mistake is: (.*)$", re.MULTILINE)
+ABSENT = re.compile(r"\((no definition of .*) was found\)$")
 RAISED = re.compile(r"^your code raised ")
 MARKS = {"passed": "✓", "failed": "✗", "error": "!", "timeout": "✗", "not yet": "○"}
 NOT_YET = "Not written yet."
@@ -91,7 +93,7 @@ def render(
 ) -> str:
     """The whole page."""
     parts, notebook = [], None
-    for result in results:
+    for result in [result for result in results if not unread(result, notes)]:
         if notebook != (notebook := notebook_of(result.exercise)):
             parts.append(f"<h2>{safe(notebook)}</h2>")
         parts.append(card(result, comments.get(result.exercise.id, ""), hints_used.get(result.exercise.id)))
@@ -117,6 +119,11 @@ def header(results: Sequence[Result], student: str) -> str:
         f'<p class="score"><b>{earned:g}</b> <span class="soft">of {counted(points, "point")}</span></p>\n'
         f'<nav class="bar" aria-label="Exercises">{segments}</nav>\n<p class="soft">{summary(results)}</p>\n'
     )
+
+
+def unread(result: Result, notes: Sequence[str]) -> bool:
+    """Was no check of the exercise run, for a reason that stands under "About your file"?"""
+    return all(record["message"] in notes for record in result.records)
 
 
 def share(result: Result) -> float:
@@ -154,7 +161,7 @@ def card(result: Result, comment: str, hints_used: int | None) -> str:
     """One exercise: points, checks, next step, hints."""
     exercise = result.exercise
     if result.grade == "blank":
-        checks = f'<p class="soft">{NOT_YET}</p>'
+        checks = f'<p class="soft">{absence(result.records)}</p>'
     else:
         checks = f'<ul class="checks">{"".join(map(check_line, result.records))}</ul>'
     comment = f'<p class="comment"><b>Your instructor:</b> {safe(comment)}</p>' if comment else ""
@@ -165,22 +172,22 @@ def card(result: Result, comment: str, hints_used: int | None) -> str:
     )
 
 
+def absence(records: Sequence[Record]) -> str:
+    """Why there is nothing to check: a stub, or no definition of that name."""
+    missing = ABSENT.search(records[0]["message"])
+    return f"{safe(sentence(missing[1]))} in what you handed in." if missing else NOT_YET
+
+
 def check_line(record: Record) -> str:
     """One check: mark, its name in words, points, and why it failed."""
     status = record["status"] if record["status"] in MARKS else "error"
-    name = "Held-back check" if record["held_back"] else in_words(record["test"])
+    name = "Held-back check" if record["held_back"] else sentence(property_of(record["test"]))
     why = "" if status == "passed" or record["held_back"] else f"<div>{reason(record)}</div>"
     mark = f'<span class="mark" role="img" aria-label="{status}">{MARKS[status]}</span>'
     return (
         f'<li class="{status.replace(" ", "-")}">{mark}'
         f'<span>{safe(name)}</span><span class="worth">{record["earned"]:g} of {record["points"]:g}</span>{why}</li>'
     )
-
-
-def in_words(test: str) -> str:
-    """ "Keeps unit variance" of test_keeps_unit_variance."""
-    words = test.removeprefix("test_").replace("_", " ").strip() or test
-    return words[0].upper() + words[1:]
 
 
 def reason(record: Record) -> str:
@@ -190,7 +197,7 @@ def reason(record: Record) -> str:
     message = record["message"].strip()
     mistake = MISTAKE.search(message)
     says, _, numbers = MISTAKE.sub("", message).strip().partition("\n")
-    out = f'<p class="says">{safe(says[:1].upper() + says[1:])}</p>' if says else ""
+    out = f'<p class="says">{safe(sentence(says))}</p>' if says else ""
     out += f'<pre class="said">{safe(numbers.strip())}</pre>' if numbers.strip() else ""
     return out + (f'<p class="likely">Likely mistake: <b>{safe(mistake[1])}</b></p>' if mistake else "")
 
@@ -225,6 +232,11 @@ def next_step(result: Result) -> str:
     if any(MISTAKE.search(record["message"]) for record in visible):
         return f"look for the likely mistake named above, then run {check} again."
     return f"compare your formula with the property above, then run {check} again."
+
+
+def sentence(text: str) -> str:
+    """The same text, with a capital at its start."""
+    return text[:1].upper() + text[1:]
 
 
 def counted(number: float, noun: str) -> str:

@@ -9,6 +9,7 @@ or loads something missing. `check`, `hint` and `mine_or_ours` expect stubs, and
 from __future__ import annotations
 
 import ast
+import warnings
 from collections.abc import Iterable, Iterator
 
 EXPECT_STUBS = frozenset({"check", "hint", "mine_or_ours"})
@@ -32,9 +33,11 @@ class Stops(Exception):
 
 
 def parse(source: str) -> ast.Module:
-    """The cell as a syntax tree; a notebook may await at the top level. Raises SyntaxError."""
+    """The cell as a syntax tree; a notebook may await at the top level. Raises SyntaxError, also where Python warns."""
     flags = ast.PyCF_ONLY_AST | ast.PyCF_ALLOW_TOP_LEVEL_AWAIT
-    return compile(source, "<cell>", "exec", flags, dont_inherit=True)  # type: ignore[return-value]
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        return compile(source, "<cell>", "exec", flags, dont_inherit=True)  # type: ignore[return-value]
 
 
 def reads_stub(cells: Iterable[tuple[str, bool]]) -> list[bool]:

@@ -70,6 +70,11 @@ class Walls:
         _call("unshare", NEWPID)  # tried once here, so that a worker can rely on it
         self.own_pids = own
 
+    def before_twin(self) -> None:
+        """Let the next child live in the same process namespace as this one."""
+        if self.own_pids >= 0:
+            _call("setns", self.own_pids, NEWPID)
+
     def before_fork(self) -> None:
         """Let the next child be process 1 of a new namespace: all its descendants die with it."""
         if self.own_pids >= 0:

@@ -118,11 +118,11 @@ def guarded(action: Callable[[], Any]) -> Any:
     """Run a student's code; what it raises becomes NotYet or StudentError. The user's own interrupt passes through."""
     try:
         return action()
-    except (NotYet, StudentError):
+    except (NotYet, StudentError, KeyboardInterrupt):
         raise
     except RecursionError as error:
         raise StudentError("RecursionError", "the function calls itself without end", where(error)) from None
-    except (Exception, SystemExit) as error:
+    except BaseException as error:
         raise StudentError(type(error).__name__, _text(error), where(error)) from error
 
 

@@ -137,8 +137,7 @@ class LocalLink:
         data = wire.dumps((args, named, extra), callbacks.number)
         args, named, extra = wire.loads(data, other)
         with callbacks.blaming_checks():
-            result = guarded(lambda: self.servant.serve(verb, number, args, named, extra))
-        return carried(self, self.servant, result)
+            return guarded(lambda: carried(self, self.servant.serve(verb, number, args, named, extra)))
 
 
 class Callbacks:
@@ -188,10 +187,10 @@ class Borrowed:
         return self._callbacks.call(self._number, *args, **named)
 
 
-def carried(link: Link, servant: Servant, result: Any) -> Any:
+def carried(link: LocalLink, result: Any) -> Any:
     """A result after the same packing and unpacking that the wire does."""
     packet = wire.Packet()
-    form = packed(packet, servant, result)
+    form = packed(packet, link.servant, result)
     return wire.Reader(b"".join(packet.raw), handles(link)).unpack(form)
 
 

@@ -22,6 +22,9 @@ from pathlib import Path
 from typing import Any
 
 MAX_FILE, MAX_CELL, MAX_CELLS = 100 << 20, 200_000, 2_000
+COMPREHENSIONS = ("listcomp", "setcomp", "dictcomp", "genexpr")
+Place = tuple[int, int]  # cell, statement
+END: Place = (1 << 62, 0)
 HARMLESS = ("time", "capture", "prun", "timeit")  # cell magics whose body is ordinary code
 
 
@@ -31,13 +34,19 @@ class Unreadable(Exception):
 
 @dataclass(frozen=True)
 class Definition:
-    """One top-level statement that binds names: where it stands, what it binds, and what it needs."""
+    """One top-level statement that binds names: where it stands, what it binds, reads at once, and reads later."""
 
     cell: int
     index: int
     binds: frozenset[str]
-    needs: frozenset[str]
+    now: frozenset[str]
+    later: frozenset[str]
     adds: bool = False  # changes what a name stands for (`x += 1`, `Block.forward = f`) rather than replacing it
+
+    @property
+    def place(self) -> Place:
+        """Where it stands in the notebook."""
+        return self.cell, self.index
 
 
 @dataclass
@@ -70,7 +79,7 @@ class Submission:
 
     def needed(self, name: str) -> list[tuple[int, str, list[int]]]:
         """The statements that a name needs, in order: (cell number, its text, indices of its statements)."""
-        texts, chosen = dict(self.cells), sorted(self._closure(name), key=lambda each: (each.cell, each.index))
+        texts, chosen = dict(self.cells), sorted(self._closure(name), key=lambda each: each.place)
         numbers = dict.fromkeys(definition.cell for definition in chosen)
         return [(n, texts[n], [each.index for each in chosen if each.cell == n]) for n in numbers]
 
@@ -88,26 +97,27 @@ class Submission:
 
     def _closure(self, name: str) -> set[Definition]:
         chosen: set[Definition] = set()
-        waiting, done = {name}, set()
+        waiting: list[tuple[str, Place]] = [(name, END)]
+        done: set[tuple[str, Place]] = set()
         while waiting:
-            name = waiting.pop()
-            done.add(name)
-            found = self._binding(name)
-            chosen |= found
-            waiting |= {need for definition in found for need in definition.needs} - done
+            asked = waiting.pop()
+            if asked in done:
+                continue
+            done.add(asked)
+            for definition in self._binding(*asked):
+                chosen.add(definition)
+                waiting += [(need, definition.place) for need in definition.now]
+                waiting += [(need, asked[1]) for need in definition.later]
         return chosen
 
-    def _binding(self, name: str) -> set[Definition]:
-        """The last definition of a name with what is added to it later; all earlier ones that it builds on."""
-        found: set[Definition] = set()
-        for definition in reversed(self.definitions):
-            if name in definition.binds:
-                found.add(definition)
-                if not definition.adds and not (name in definition.needs and _runs_at_once(self.trees, definition)):
-                    return found
+    def _binding(self, name: str, before: Place) -> list[Definition]:
+        """What a name stands for at a place: its last definition before it, or any, with what is added to that."""
+        every = [definition for definition in self.definitions if name in definition.binds]
+        found = [definition for definition in every if definition.place < before] or every
         if not found and not hasattr(builtins, name):
-            return {definition for definition in self.definitions if "*" in definition.binds}
-        return found
+            return [definition for definition in self.definitions if "*" in definition.binds]
+        last = max((i for i, definition in enumerate(found) if not definition.adds), default=0)
+        return found[last:]
 
 
 def read(paths: Iterable[Path]) -> Submission:
@@ -227,7 +237,8 @@ def _definitions(cell: int, tree: ast.Module) -> Iterator[Definition]:
         binds, adds = _binds(statement)
         if binds:
             try:
-                yield Definition(cell, index, frozenset(binds), frozenset(_free(statement)), adds)
+                now, later = _reads(statement)
+                yield Definition(cell, index, frozenset(binds), frozenset(now), frozenset(later), adds)
             except (SyntaxError, ValueError, RecursionError, MemoryError):
                 continue
 
@@ -270,23 +281,19 @@ def _root(target: ast.expr) -> tuple[set[str], bool]:
     return ({target.id}, True) if isinstance(target, ast.Name) else (set(), False)
 
 
-def _free(statement: ast.stmt) -> set[str]:
-    """The global names that a statement reads when it runs, or that its functions read when called."""
+def _reads(statement: ast.stmt) -> tuple[set[str], set[str]]:
+    """The global names that a statement reads when it runs, and those its functions read when they are called."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         table = symtable.symtable(ast.unparse(statement), "<cell>", "exec")
-    return set(_globals(table, top=True))
+    now: set[str] = set()
+    later: set[str] = set()
+    _sort_names(table, now, later, top=True)
+    return now, later
 
 
-def _globals(table: symtable.SymbolTable, top: bool = False) -> Iterator[str]:
-    for symbol in table.get_symbols():
-        if symbol.is_referenced() and (top or symbol.is_global()):
-            yield symbol.get_name()
+def _sort_names(table: symtable.SymbolTable, now: set[str], later: set[str], top: bool = False) -> None:
+    now |= {each.get_name() for each in table.get_symbols() if each.is_referenced() and (top or each.is_global())}
     for inner in table.get_children():
-        yield from _globals(inner)
-
-
-def _runs_at_once(trees: dict[int, ast.Module], definition: Definition) -> bool:
-    """Whether a definition reads its names while it is made, as `x = x + 1` does and a function does not."""
-    statement = trees[definition.cell].body[definition.index]
-    return not isinstance(statement, ast.FunctionDef | ast.AsyncFunctionDef | ast.Import | ast.ImportFrom)
+        at_once = inner.get_type() != "function" or inner.get_name() in COMPREHENSIONS
+        _sort_names(inner, now if at_once else later, later)

@@ -48,7 +48,9 @@ class Packet:
             raise WireError(f"values nested more than {MAX_DEPTH} deep cannot be compared")
         if value is None or type(value) is bool:
             return value
-        if isinstance(value, int) and not isinstance(value, bool):
+        if isinstance(value, int):
+            if not -(1 << 63) <= value < 1 << 63:
+                raise WireError("an integer of more than 64 bits")
             return int(value)
         if isinstance(value, float):
             return float(value)
@@ -70,10 +72,10 @@ class Packet:
                 return None
             if value.numel() * value.element_size() + self.size > MAX_RAW:
                 raise WireError(f"more than {MAX_RAW >> 20} MB of tensors in one answer")
-            data = tensor_bytes(value)
+            data, shape = tensor_bytes(value), list(value.shape)
         self.raw.append(data)
         self.size += len(data)
-        return {"tensor": [name, list(value.shape)]}
+        return {"tensor": [name, shape]}
 
     def finish(self, message: Any) -> tuple[bytes, bytes]:
         """The two parts of the message on the wire."""

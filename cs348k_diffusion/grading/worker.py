@@ -7,6 +7,7 @@ one request after the other. A function among the inputs stays with the judge; c
 from __future__ import annotations
 
 import ast
+import builtins
 import functools
 import json
 import linecache
@@ -16,6 +17,7 @@ import socket
 import sys
 import types
 import warnings
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -144,26 +146,52 @@ class _Through(torch.autograd.Function):
 def defined(job: Job) -> Any:
     """Run the job's definitions and hand over the one it is about.
 
-    A statement that fails costs only the names it would have bound. Raises NotYet when the exercise's name is missing.
+    A statement that fails costs only the names it would have bound; one that misses a name is tried again after the
+    others, since cells may stand in another order than they ran in. Raises NotYet when the exercise's name is missing.
     """
     module = types.ModuleType("__main__")
     sys.modules["__main__"] = module
-    problems = []
-    for number, text, statements in job.cells:
-        file = f"<cell {number}>"
-        linecache.cache[file] = (len(text), None, text.splitlines(keepends=True), file)
-        body = ast.parse(text).body
-        for index in statements:
-            try:
-                code = compile(ast.Module([body[index]], []), file, "exec", job.flags, dont_inherit=True)
-                exec(code, vars(module))
-            except Exception as error:
-                problems.append(f"cell {number}, line {body[index].lineno}: {type(error).__name__}: {error}"[:300])
+    problems: list[str] = []
+    waiting = list(_statements(job))
+    while waiting:
+        again = [each for each in waiting if _missed(each, vars(module), job.flags, problems)]
+        if len(again) == len(waiting):
+            break
+        waiting = again
+    for number, statement in waiting:
+        problems.append(f"cell {number}, line {statement.lineno}: NameError: {_missing_name(statement, module)}")
     if job.name in vars(module):
         return vars(module)[job.name]
     if problems:
         raise StudentError("", f"could not be defined: {'; '.join(problems[:3])}")
     raise NotYet(job.exercise)
+
+
+def _missing_name(statement: ast.stmt, module: types.ModuleType) -> str:
+    names = [node.id for node in ast.walk(statement) if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load)]
+    unknown = [name for name in names if name not in vars(module) and not hasattr(builtins, name)]
+    return f"{', '.join(dict.fromkeys(unknown)) or 'a name'} is not defined"
+
+
+def _statements(job: Job) -> Iterator[tuple[int, ast.stmt]]:
+    for number, text, statements in job.cells:
+        file = f"<cell {number}>"
+        linecache.cache[file] = (len(text), None, text.splitlines(keepends=True), file)
+        body = ast.parse(text).body
+        yield from ((number, body[index]) for index in statements)
+
+
+def _missed(numbered: tuple[int, ast.stmt], space: dict, flags: int, problems: list[str]) -> bool:
+    """Run one statement; True if it misses a name."""
+    number, statement = numbered
+    try:
+        code = compile(ast.Module([statement], []), f"<cell {number}>", "exec", flags, dont_inherit=True)
+        exec(code, space)
+    except NameError:
+        return True
+    except Exception as error:
+        problems.append(f"cell {number}, line {statement.lineno}: {type(error).__name__}: {error}"[:300])
+    return False
 
 
 def main() -> None:

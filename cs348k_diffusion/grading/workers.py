@@ -31,6 +31,7 @@ from cs348k_diffusion.grading.worker import Job
 
 MEMORY = 4 << 30  # address space of a worker: importing torch takes 0.7 GB of it
 WALL = 10  # wall-clock seconds allowed for each CPU second
+SEQPACKET = (socket.AF_UNIX, socket.SOCK_SEQPACKET) if hasattr(socket, "AF_UNIX") else (-1, -1)
 _BOOT = "import sys, json; sys.path[:] = json.loads(sys.argv.pop()); from cs348k_diffusion.grading.{0} import main; "
 
 
@@ -64,36 +65,64 @@ class Workers(Protocol):
 
 
 class Zygotes:
-    """Linux: workers forked from a zygote behind namespaces. `held` says which walls this machine allows."""
+    """Linux: workers forked from a zygote behind namespaces. `held` says which walls this machine allows.
 
-    def __init__(self, hidden: Iterable[str | Path] = ()):
-        self.hidden = [str(path) for path in hidden]
+    With an address, they come from a twin of the zygote that listens there, while it lives.
+    """
+
+    def __init__(self, hidden: Iterable[str | Path] = (), address: str = ""):
+        self.hidden, self.address = [str(path) for path in hidden], address
         self.process: subprocess.Popen | None = None
+        self.control: socket.socket | None = None
         self.held: Sequence[str] = ()
 
     def launch(self) -> None:
         """Start loading, without waiting for it; does nothing when there is a zygote."""
-        if self.process is not None and self.process.poll() is None:
-            return
-        self.held = ()
-        self.control, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        boot = _BOOT.format("zygote") + f"main({theirs.fileno()}, {self.hidden!r})"
-        self.process = _python(boot, pass_fds=[theirs.fileno()])
-        theirs.close()
-        self.control.settimeout(120)
+        if self.process is not None and self.process.poll() is not None:
+            self.close()
+        if self.control is None and not self._joined():
+            self._start_zygote()
 
-    def _ready(self) -> None:
+    def _joined(self) -> bool:
+        if not self.address:
+            return False
+        self.control, address, self.address = socket.socket(*SEQPACKET), self.address, ""  # tried once
+        self.control.settimeout(120)
+        try:
+            self.control.connect(address)
+        except OSError:
+            self.control = None
+        return self.control is not None
+
+    def _start_zygote(self) -> None:
+        self.control, theirs = socket.socketpair(*SEQPACKET)
+        self.control.settimeout(120)
+        self.folder = tempfile.mkdtemp(prefix="cs348k-zygote-")
+        with socket.socket(*SEQPACKET) as listener, theirs:
+            listener.bind(self.listening)
+            listener.listen()
+            fds = theirs.fileno(), listener.fileno()
+            self.process = _python(_BOOT.format("zygote") + f"main({fds[0]}, {fds[1]}, {self.hidden!r})", pass_fds=fds)
+
+    @property
+    def listening(self) -> str:
+        """The address to give to other processes of the judge."""
+        return os.path.join(self.folder, "socket")
+
+    def _ready(self) -> socket.socket:
         self.launch()
-        self.held = self.held or ["zygote", *self._answer()["held"]]
+        assert self.control is not None
+        self.held = self.held or ["zygote", *self._answer(self.control)["held"]]
+        return self.control
 
     def start(self, seconds: int) -> Worker:
         ours, theirs = socket.socketpair()
         folder = tempfile.mkdtemp(prefix="cs348k-")
         try:
-            self._ready()
+            control = self._ready()
             order = {"start": {"folder": folder, "seconds": seconds, "memory": MEMORY}}
-            socket.send_fds(self.control, [json.dumps(order).encode()], [theirs.fileno()])
-            return Worker(ours, self._answer()["pid"], folder)
+            socket.send_fds(control, [json.dumps(order).encode()], [theirs.fileno()])
+            return Worker(ours, self._answer(control)["pid"], folder)
         except (OSError, EOFError) as error:
             ours.close()
             self._fall(folder)
@@ -104,16 +133,18 @@ class Zygotes:
     def end(self, worker: Worker) -> tuple[int, float]:
         worker.sock.close()
         try:
+            if self.control is None:
+                raise EOFError
             self.control.send(json.dumps({"end": worker.pid}).encode())
-            answer = self._answer()
+            answer = self._answer(self.control)
         except (OSError, EOFError) as error:
             self._fall(worker.folder)
             raise WorkersGone from error
         shutil.rmtree(worker.folder, ignore_errors=True)
         return answer["status"], answer["cpu"]
 
-    def _answer(self) -> dict:
-        message = self.control.recv(65536)
+    def _answer(self, control: socket.socket) -> dict:
+        message = control.recv(65536)
         if not message:
             raise EOFError
         return json.loads(message)
@@ -123,11 +154,13 @@ class Zygotes:
         self.close()
 
     def close(self) -> None:
-        if self.process is not None:
+        if self.control is not None:
             self.control.close()
+        if self.process is not None:
             self.process.kill()
             self.process.wait()
-            self.process = None
+            shutil.rmtree(self.folder, ignore_errors=True)
+        self.control, self.process, self.held = None, None, ()
 
 
 class Spawned:
@@ -172,9 +205,12 @@ def _python(boot: str, *args: str, pass_fds: Iterable[int] = ()) -> subprocess.P
     return subprocess.Popen(command, env=env, pass_fds=tuple(pass_fds), **quiet)
 
 
-def workers(hidden: Iterable[str | Path] = ()) -> Zygotes | Spawned:
-    """The best that this platform offers; `hidden` files and folders are out of the workers' sight where possible."""
-    return Zygotes(hidden) if sys.platform == "linux" else Spawned()
+def workers(hidden: Iterable[str | Path] = (), address: str = "") -> Zygotes | Spawned:
+    """The best that this platform offers; `hidden` files and folders are out of the workers' sight where possible.
+
+    address: where a zygote of the judge's listens already.
+    """
+    return Zygotes(hidden, address) if sys.platform == "linux" else Spawned()
 
 
 class RemoteLink:

@@ -1,7 +1,8 @@
 """A process that has torch and the package loaded, and forks a worker whenever it is asked to.
 
 Forking takes a hundredth of a second where importing torch takes one. The zygote runs nothing of a student's; it talks
-to the judge over a socket in short JSON messages, each start with the socket of the worker-to-be.
+to the judge over a socket in short JSON messages, each start with the socket of the worker-to-be. Other processes of
+the judge connect to its listening socket and get a twin of it.
 """
 
 from __future__ import annotations
@@ -11,6 +12,7 @@ import gc
 import json
 import os
 import pkgutil
+import select
 import signal
 import socket
 import sys
@@ -26,15 +28,36 @@ PACKAGE = __name__.partition(".")[0]
 NOT_LOADED = {"exercises", "grading", "lab", "cli", "course", "recipes"}  # closed to workers, or slow to import
 
 
-def main(control_fd: int, hidden: list[str]) -> None:
+def main(control_fd: int, listener_fd: int, hidden: list[str]) -> None:
     """Serve until the judge hangs up."""
     os.setsid()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    control = socket.socket(fileno=control_fd)
+    control, listener = socket.socket(fileno=control_fd), socket.socket(fileno=listener_fd)
     _preload()
     walls = sandbox.Walls([*hidden, *_source_files()])
-    control.send(json.dumps({"held": walls.held}).encode())
     _warm_up()
+    _greet(control, walls)
+    while True:
+        ready, _, _ = select.select([control, listener], [], [])
+        if listener in ready:
+            twin, _ = listener.accept()
+            walls.before_twin()
+            if os.fork() == 0:
+                control.close()
+                listener.close()
+                _greet(twin, walls)
+                _serve(twin, walls)
+            twin.close()
+        if control in ready:
+            listener.close()
+            _serve(control, walls)
+
+
+def _greet(control: socket.socket, walls: sandbox.Walls) -> None:
+    control.send(json.dumps({"held": walls.held}).encode())
+
+
+def _serve(control: socket.socket, walls: sandbox.Walls) -> None:
     while True:
         message, fds, _, _ = socket.recv_fds(control, 65536, 1)
         if not message:

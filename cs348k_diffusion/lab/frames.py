@@ -40,6 +40,11 @@ def caption_of(item: Any, k: int) -> str:
     return str(item.label()) if hasattr(item, "label") else f"step {k}"
 
 
+def step_of(item: Any, k: int) -> float:
+    """Where the item stands on the axis of the loss curve: its `step`, or how many came before it."""
+    return float(getattr(item, "step", k))
+
+
 def drawable(frame: Tensor) -> np.ndarray:
     """The part of a frame that is kept: float32 (n, 2), or uint8 (b, h, w, c); ValueError for any other shape."""
     if not isinstance(frame, Tensor):
@@ -72,9 +77,9 @@ def limits_of(frames: Sequence[np.ndarray], margin: float = 0.06) -> Limits:
     points = points[np.isfinite(points).all(1)]
     if not len(points):
         return (-1.0, 1.0, -1.0, 1.0)
-    low, high = points.min(0), points.max(0)
-    pad = margin * max(float((high - low).max()), 1e-3)
-    x0, y0, x1, y1 = (float(f"{v:.4g}") for v in (*(low - pad), *(high + pad)))
+    low, high = points.min(0).astype(float), points.max(0).astype(float)
+    pad = margin * (float((high - low).max()) or 1.0) + 1e-5 * float(np.abs(points).max())
+    x0, y0, x1, y1 = (float(f"{v:.6g}") for v in (*(low - pad), *(high + pad)))
     return (x0, x1, y0, y1)
 
 
@@ -129,23 +134,24 @@ class Recording:
     total: int = 0
     seen: int = 0
     stride: int = 1
-    latest: tuple[np.ndarray, str, float] | None = None
+    latest: tuple[Tensor, str, float] | None = None
 
     def add(self, frame: Tensor, caption: str, step: float) -> None:
         """Take note of the next frame, kept or not."""
-        kept, self.total = drawable(frame), len(frame)
-        if self.frames and kept.shape != self.frames[0].shape:
-            raise ValueError(f"all frames must have one shape: {self.frames[0].shape} and then {kept.shape}")
-        self.latest = (kept, caption, step)
+        if self.latest and frame.shape != self.latest[0].shape:
+            raise ValueError(
+                f"all frames must have one shape: {tuple(self.latest[0].shape)} and then {tuple(frame.shape)}"
+            )
+        self.latest, self.total = (frame, caption, step), len(frame)
         if self.seen % self.stride == 0:
-            self._keep(kept, caption, step)
+            self._keep(frame, caption, step)
         self.seen += 1
 
-    def _keep(self, kept: np.ndarray, caption: str, step: float) -> None:
+    def _keep(self, frame: Tensor, caption: str, step: float) -> None:
         if len(self.frames) == MOST_FRAMES:
             self.frames, self.captions, self.marks = self.frames[::2], self.captions[::2], self.marks[::2]
             self.stride *= 2
-        self.frames.append(kept.copy())  # a copy: a sampler may go on to write into its own tensor
+        self.frames.append(drawable(frame).copy())  # a copy: a sampler may go on to write into its own tensor
         self.captions.append(caption)
         self.marks.append(step)
 

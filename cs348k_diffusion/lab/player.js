@@ -83,15 +83,16 @@ const dot = (colour, radius, alpha, ratio) => {
 };
 
 const density = (background, look) => {   // a veil in the colour of the text: readable on either ground
-  const { width, height, pixels } = background, image = new ImageData(width, height);
+  const { width, height, pixels } = background, ink = look.rgb.join();
+  if (background.ink === ink) return background.veil;
+  const image = new ImageData(width, height), canvas = Object.assign(make("canvas"), { width, height });
   for (let k = 0; k < width * height; k++) {
     const row = height - 1 - Math.floor(k / width);           // row 0 of the data is at the bottom
-    image.data.set([...look.rgb, 0.42 * pixels[row * width + k % width]], 4 * k);
+    for (let c = 0; c < 3; c++) image.data[4 * k + c] = look.rgb[c];
+    image.data[4 * k + 3] = 0.42 * pixels[row * width + k % width];
   }
-  const canvas = make("canvas");
-  canvas.width = width;
-  canvas.height = height;
   canvas.getContext("2d").putImageData(image, 0, 0);
+  Object.assign(background, { ink, veil: canvas });
   return canvas;
 };
 
@@ -112,6 +113,7 @@ const drawPoints = (canvas, panel, past, limits) => {
   const clouds = past.map(([bytes, at]) => decode(bytes, panel.count, at || limits)), now = clouds[clouds.length - 1];
   const colour = k => look.colours[(panel.classes ? panel.classes[k] : 0) % look.colours.length];
   for (let j = 1; j < clouds.length; j++) {
+    g.lineWidth = 1.6;
     g.globalAlpha = 0.65 * j / clouds.length;
     for (let k = 0; k < panel.count; k++) {
       g.strokeStyle = colour(k);

@@ -19,7 +19,7 @@ from jaxtyping import Float, Int
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from cs348k_diffusion.lab.frames import Limits, Recording, caption_of, encode, frame_of, is_points, limits_of
+from cs348k_diffusion.lab.frames import Limits, Recording, caption_of, encode, frame_of, is_points, limits_of, step_of
 from cs348k_diffusion.lab.page import Html, img_tag, need_alt, png_url
 
 MOST_BYTES = 900_000  # of frames: with the poster and the script the player stays under 1 MB
@@ -83,11 +83,10 @@ def record(states: Iterable[Any], show: Callable[[Any], Tensor] | None = None) -
 
 def note(recording: Recording, item: Any, k: int, frame: Tensor | None) -> None:
     """Add one item to the recording: its frame, if it has one now, and its loss, if it has one."""
-    step = float(getattr(item, "step", k))
     if frame is not None:
-        recording.add(frame, caption_of(item, k), step)
+        recording.add(frame, caption_of(item, k), step_of(item, k))
     if hasattr(item, "loss"):
-        recording.curve.add(step, float(item.loss))
+        recording.curve.add(step_of(item, k), float(item.loss))
 
 
 def check_runs(states: Any) -> Iterable[Any]:
@@ -208,8 +207,9 @@ def asset(name: str) -> str:
 
 @cache
 def source() -> str:
-    """`player.js` up to its export, which an inline script may not have."""
-    return asset("player.js").split("// ---- the other use")[0]
+    """`player.js` without its comments and up to its second use, whose export an inline script may not have."""
+    lines = asset("player.js").split("// ---- the other use")[0].splitlines()
+    return "\n".join(line for line in lines if not line.lstrip().startswith("//"))
 
 
 def _poster(recordings: Mapping[str, Recording], limits: Limits | None, look: Look, alt: str) -> str:
@@ -217,13 +217,21 @@ def _poster(recordings: Mapping[str, Recording], limits: Limits | None, look: Lo
     moments = [[_moment(r.frames[k], limits, look) for k in _moments(len(r.frames))] for r in recordings.values()]
     rows = [row for row in moments if row] or [[_moment_of_curve(r.curve.points())] for r in recordings.values()]
     wide, high = max(i.width for row in rows for i in row), max(i.height for row in rows for i in row)
-    gap = wide // 18
+    gap = wide // 10
     strip = Image.new("RGBA", (max(map(len, rows)) * (wide + gap) - gap, len(rows) * (high + gap) - gap), (0, 0, 0, 0))
     for r, row in enumerate(rows):
         for c, image in enumerate(row):
             strip.paste(image, (c * (wide + gap), r * (high + gap)))
     sharp = 1 if limits is None and any(r.frames for r in recordings.values()) else SHARP
-    return img_tag(png_url(strip), alt, round(strip.width / sharp), look.get("label"))
+    return img_tag(png_url(_few_shades(strip)), alt, round(strip.width / sharp), look.get("label"))
+
+
+def _few_shades(strip: Image.Image) -> Image.Image:
+    """The same picture in a third of the bytes: 16 greys, or 64 colours."""
+    red, green, blue, alpha = strip.split()
+    if red.tobytes() != green.tobytes() or green.tobytes() != blue.tobytes():
+        return strip.quantize(64)
+    return Image.merge("LA", (red.point([round(v / 17) * 17 for v in range(256)]), alpha))
 
 
 def _moments(count: int) -> list[int]:
@@ -232,7 +240,9 @@ def _moments(count: int) -> list[int]:
 
 def _moment(frame: np.ndarray, limits: Limits | None, look: Look) -> Image.Image:
     if not is_points(frame):
-        return tiled(frame, look.get("columns"), max(1, round(MOMENT / (np.sqrt(len(frame)) * frame.shape[2]))))
+        image = tiled(frame, look.get("columns"), max(1, round(MOMENT / (np.sqrt(len(frame)) * frame.shape[2]))))
+        image.thumbnail((160, 160))
+        return image
     side, (x0, x1, y0, y1) = round(SHARP * MOMENT), limits or limits_of([frame])
     half = max(x1 - x0, y1 - y0) / 2
     at = (frame - [(x0 + x1) / 2, (y0 + y1) / 2]) / half * [0.5, -0.5] + 0.5

@@ -139,7 +139,7 @@ def draw_density(ax: Axes, log_density: Callable[[Tensor], Tensor], limits: Limi
 
 def draw_points(
     ax: Axes,
-    x: Float[Tensor, "n 2"],
+    x: Float[Tensor, "n d"],
     *,
     classes: Int[Tensor, " n"] | None = None,
     label: str | None = None,
@@ -191,4 +191,4 @@ def draw_loss(ax: Axes, losses: Sequence[float] | Mapping[str, Sequence[float]])
     ax.set_xlabel("training step")
     ax.set_ylabel("loss")
     if isinstance(losses, Mapping):
-        ax.legend()
+        ax.legend(frameon=False)

@@ -19,7 +19,17 @@ import traitlets
 from IPython.display import display
 from torch import Tensor
 
-from cs348k_diffusion.lab.frames import Limits, Recording, caption_of, encode, frame_of, is_points, limits_of
+from cs348k_diffusion.lab.frames import (
+    Limits,
+    Recording,
+    caption_of,
+    drawable,
+    encode,
+    frame_of,
+    is_points,
+    limits_of,
+    step_of,
+)
 from cs348k_diffusion.lab.page import Html, attended, in_notebook, need_alt
 from cs348k_diffusion.lab.player import Look, asset, check_runs, note, panel, player
 
@@ -50,7 +60,11 @@ class Projector:
             raise ValueError(f"every={every}: show every first, second, third ... item, so 1 or more")
         self.alt, self.look, self.show, self.every, self.canvas = need_alt(alt), look, show, every, canvas
         self.recording, self.limits = Recording(), look.get("limits")
-        self.steps, self.sent, self.drawn = 0, 0.0, ("", -1.0)
+        self.steps, self.sent, self.drawn = (
+            0,
+            0.0,
+            0,
+        )  # items seen; when a message went out, and how many frames by then
         self.last: Any = None
 
     def see(self, item: Any) -> None:
@@ -67,9 +81,8 @@ class Projector:
 
     def so_far(self, error: BaseException | None = None) -> Html | None:
         """The recording up to an error, with the error under it."""
-        shown = (
-            player({"": self.recording.close()}, self.alt, at_end=True, **self.look) if self.recording.frames else None
-        )
+        recorded = {"": self.recording.close()}
+        shown = player(recorded, self.alt, at_end=True, **self.look) if self.recording.frames else None
         if error is None:
             return shown
         told = escape("".join(format_exception(error)[-3:]))
@@ -77,33 +90,27 @@ class Projector:
 
     def see_last(self) -> None:
         """Where `every` stepped over the last item, show it after all."""
-        if (self.steps - 1) % self.every and (frame := frame_of(self.last, self.show)) is not None:
-            self.recording.add(
-                frame, caption_of(self.last, self.steps - 1), float(getattr(self.last, "step", self.steps - 1))
-            )
+        k = self.steps - 1
+        if k % self.every and (frame := frame_of(self.last, self.show)) is not None:
+            self.recording.add(frame, caption_of(self.last, k), step_of(self.last, k))
 
     def draw(self, canvas: LiveCanvas) -> None:
         """Send the latest frame and the loss curve, whichever there is."""
-        message, buffers, latest = {}, [], self.recording.latest
-        if latest and latest[1:] != self.drawn:
-            message, buffers = self._frame(*latest[:2])
-            self.drawn = latest[1:]
         curve = self.recording.curve.points()
-        if curve["step"]:
-            message["curve"] = {**curve, "size": 340}
-        shape = latest[0].shape if latest else ()
+        message: dict[str, Any] = {"curve": {**curve, "size": 340}} if curve["step"] else {}
+        buffers, shape = [], canvas.shape or ()
+        if self.recording.latest and self.recording.seen > self.drawn:
+            frame, caption, _ = self.recording.latest
+            kept = drawable(frame)
+            if is_points(kept):
+                self.limits = grown(self.limits, kept, "limits" in self.look)
+            message |= {"frame": True, "caption": caption + self.recording.note(), "limits": self.limits}
+            buffers, shape, self.drawn = [encode(kept, self.limits)], kept.shape, self.recording.seen
         if message and shape != canvas.shape:
             canvas.spec, canvas.shape = self._spec(), shape
         if message:
             canvas.send(message, buffers)
         self.sent = time.monotonic()
-
-    def _frame(self, kept: Any, caption: str) -> tuple[dict[str, Any], list[bytes]]:
-        if is_points(kept):
-            self.limits = grown(self.limits, kept, "limits" in self.look)
-        return {"frame": True, "caption": caption + self.recording.note(), "limits": self.limits}, [
-            encode(kept, self.limits)
-        ]
 
     def _spec(self) -> dict[str, Any]:
         panels = [panel("", self.recording, self.limits, self.look)] if self.recording.frames else []
@@ -185,7 +192,7 @@ def live(
     """
     for before in list(_LIVE):
         before.stop()
-        before.result()
+        before.wait()
     steps, canvas = check_runs(it), LiveCanvas(stop=True) if attended() else None
     running = Running(steps, Projector(alt, look, show, every, canvas))
     if canvas is None:
@@ -213,13 +220,18 @@ class Running(Generic[Item]):
     def run(self) -> None:
         """Run here and now."""
         try:
+            self._place.settle(self._reach_end())
+        finally:
+            _LIVE.discard(self)
+            self._ended.set()
+
+    def _reach_end(self) -> Html | None:
+        try:
             follow(self._steps, self._projector, self._stop)
-            final = self._projector.finish()
+            return self._projector.finish()
         except BaseException as error:  # kept for result(), and shown: nobody sees a thread's traceback
-            self._error, final = error, self._projector.so_far(error)
-        self._place.settle(final)
-        _LIVE.discard(self)
-        self._ended.set()
+            self._error = error
+            return self._projector.so_far(error)
 
     def _on_message(self, _canvas: Any, message: Any, _buffers: Any) -> None:
         if isinstance(message, dict) and message.get("type") == "stop":
@@ -233,13 +245,17 @@ class Running(Generic[Item]):
         """End after the step that is running now; the item it reaches is the result."""
         self._stop.set()
 
-    def result(self) -> Item:
-        """Wait for the last item; raises the error the run ended with, if any. Interrupting the wait stops the run."""
+    def wait(self) -> None:
+        """Until the run has ended. Interrupting the wait stops the run."""
         try:
             self._ended.wait()
         except KeyboardInterrupt:
             self.stop()
             self._ended.wait()
+
+    def result(self) -> Item:
+        """Wait for the last item; raises the error the run ended with, if any."""
+        self.wait()
         if self._error is not None:
             raise self._error
         return self._projector.last

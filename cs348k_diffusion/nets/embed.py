@@ -69,7 +69,7 @@ class TimeAndLabel(nn.Module):
 
     def forward(self, t: Float[Tensor, " batch"], y: Int[Tensor, " labels"] | None = None) -> Float[Tensor, "batch w"]:
         """t in [0, 1] of shape (batch,); y of shape (batch,) or (1,), None for the null label."""
-        emb = self.time(sinusoids(t, self.width).to(self.time[0].weight.dtype))
+        emb = self.time(sinusoids(t, self.width).to(next(self.time.parameters()).dtype))
         if self.label is None:
             if y is not None:
                 raise ValueError("this network was built without classes (classes=0): it cannot be given a label y")

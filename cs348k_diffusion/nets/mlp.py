@@ -15,7 +15,8 @@ from cs348k_diffusion.nets.embed import Film, TimeAndLabel, zeroed
 class PointNet(nn.Module):
     """net(x, t, y=None) for points x of shape (batch, dim): a residual MLP of `depth` blocks.
 
-    t in [0, 1] of shape (batch,); y in 0 .. classes of shape (batch,) or (1,), where `classes`, or None, means no class.
+    t in [0, 1] of shape (batch,); y in 0 .. classes of shape (batch,) or (1,), where
+    `classes`, or None, means no class.
     """
 
     def __init__(self, dim: int = 2, width: int = 128, depth: int = 3, classes: int = 0):

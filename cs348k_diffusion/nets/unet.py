@@ -74,7 +74,8 @@ class UNet(nn.Module):
         self.up = nn.ModuleList(block(2 * c, c, emb) for c in sizes)
         self.grow = nn.ModuleList(nn.Conv2d(coarse, fine, 3, padding=1) for fine, coarse in steps)
         self.out = nn.Sequential(group_norm(sizes[0]), nn.SiLU(), zeroed(nn.Conv2d(sizes[0], channels, 3, padding=1)))
-        self.to(memory_format=torch.channels_last)  # 10 to 24 % faster on a CPU, the same numbers
+        # the same numbers, 10 to 24 % faster on a CPU
+        self.to(memory_format=torch.channels_last)  # pyright: ignore[reportCallIssue]
 
     @property
     def null(self) -> dict[str, Tensor]:

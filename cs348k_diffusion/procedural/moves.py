@@ -176,7 +176,7 @@ def split_branch(tree: Tree, grammar: Grammar, branch: int, u: float, v: float) 
     """splitBranch: (l, a) -> (u l, a - v) and ((1 - u) l, a + v), one behind the other; what it carried moves to the second.
 
     u ~ U(0, 1), v ~ N(0, SPREAD^2); the second angle is stored from the first's direction, 2 v.
-    q = N(v) / (number of branches); J = |d(l1, a1, l2, a2) / d(l, a, u, v)| = 2 l.
+    q = N(v) / (number of branches); J = |d(l1, a1, l2, a2) / d(l, a, u, v)| = |2 l|.
     """
     parent, length, angle = tree.parts[branch]
     second = tree.fresh
@@ -188,7 +188,7 @@ def split_branch(tree: Tree, grammar: Grammar, branch: int, u: float, v: float) 
     new = apply(tree, edit)
     log_forward = _log_bend(v) - math.log(len(tree.branches) - 1)
     return Proposal(
-        "split_branch", edit, new, log_forward, -math.log(len(_first_halves(new))), math.log(2 * length),
+        "split_branch", edit, new, log_forward, -math.log(len(_first_halves(new))), math.log(2 * abs(length)),
         ("merge_branch", (branch,)),
     )  # fmt: skip
 
@@ -196,7 +196,7 @@ def split_branch(tree: Tree, grammar: Grammar, branch: int, u: float, v: float) 
 def merge_branch(tree: Tree, grammar: Grammar, branch: int) -> Proposal:
     """mergeBranch, the inverse of splitBranch that the slide lacks: a branch and the one branch on it become one.
 
-    Only where the first carries nothing else. q = 1 / (number of such pairs); J = 1 / (2 l) with l the new length.
+    Only where the first carries nothing else. q = 1 / (number of such pairs); J = 1 / |2 l| with l the new length.
     """
     parent, l1, a1 = tree.parts[branch]
     (second,) = tree.branches[branch]
@@ -210,7 +210,7 @@ def merge_branch(tree: Tree, grammar: Grammar, branch: int) -> Proposal:
     new = apply(tree, edit)
     log_reverse = _log_bend(v) - math.log(len(new.branches) - 1)
     return Proposal(
-        "merge_branch", edit, new, -math.log(len(_first_halves(tree))), log_reverse, -math.log(2 * length),
+        "merge_branch", edit, new, -math.log(len(_first_halves(tree))), log_reverse, -math.log(2 * abs(length)),
         ("split_branch", (branch, l1 / length, v)),
     )  # fmt: skip
 

@@ -171,7 +171,8 @@ def ellipse_distance(numbers: Float[Tensor, "*shape w"], at: Float[Tensor, "2 pi
 def polygon_distance(numbers: Float[Tensor, "*shape w"], at: Float[Tensor, "2 pixels"]) -> Float[Tensor, "*shape pixels"]:
     """Distance to a convex polygon with counter-clockwise corners: the largest distance to its half-planes.
 
-    d = max_k n_k . (p - c_k); exact inside and beside an edge, too small beyond a corner. Repeated corners are ignored.
+    d = max_k n_k . (p - c_k); exact inside and beside an edge, too small beyond a corner. Repeated corners are ignored
+    (for gradients they are corners of their own).
     """
     corners = numbers[..., :WIDTH].unflatten(-1, (-1, 2))
     edges = corners.roll(-1, -2) - corners

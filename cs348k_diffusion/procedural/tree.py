@@ -167,6 +167,8 @@ class Grammar:
             low, high = getattr(self, name)
             if not low < high:
                 raise ValueError(f"the range of {name} is (low, high) with low < high, got {(low, high)}")
+        if min(self.length[0], self.radius[0]) <= 0:
+            raise ValueError(f"lengths and radii are positive, got ranges {self.length} and {self.radius}")
         if not (0 < self.branches < 1 and 0 < self.leafy < 1 and self.roots > 0):
             raise ValueError("roots must be positive, branches and leafy in (0, 1): with one branch or more per branch trees grow for ever")
 

@@ -62,8 +62,8 @@ class DigitReport(NamedTuple):
     def __str__(self) -> str:
         low, high = self.accuracy_95
         return (
-            f"accuracy {self.accuracy:.3f} [{low:.3f}, {high:.3f}]   FD {self.fd:.2f}   precision {self.precision:.2f}   "
-            f"recall {self.recall:.2f}   nearest {self.nearest:.2f}   ({self.n} images)"
+            f"accuracy {self.accuracy:.3f} [{low:.3f}, {high:.3f}]   FD {self.fd:.2f}   "
+            f"precision {self.precision:.2f}   recall {self.recall:.2f}   nearest {self.nearest:.2f}   (n = {self.n})"
         )
 
 
@@ -79,7 +79,9 @@ def digit_report(images: Float[Tensor, "n 1 8 8"], labels: Int[Tensor, " n"]) ->
     classes come equally often. Raises ValueError for fewer than 360 images.
     """
     if len(images) < HELD_OUT:
-        raise ValueError(f"a report compares groups of {HELD_OUT}, as many as the real digits held out: got {len(images)}")
+        raise ValueError(
+            f"a report compares groups of {HELD_OUT} (so many real digits are held out), got {len(images)}"
+        )
     eyes, real = classifier(), load_digits("train")[0]
     here, there = eyes.features(images), eyes.features(real)
     groups = [group for group in here.split(HELD_OUT) if len(group) == HELD_OUT]
@@ -137,7 +139,7 @@ RECIPE = Recipe(
     name="digits",
     about="handwritten digits of a class you choose, 8x8",
     data="scikit-learn's 8x8 digits, the 1,437 of the training split (shuffled once, the last 360 held out)",
-    steps=4000,
+    steps=3000,
     batch=128,
     build=denoiser,
     training=training,
@@ -151,7 +153,6 @@ RECIPE = Recipe(
         "ema": 0.995,
         "samples": "DDIM, 25 evaluations, x0_hat clipped to [-1, 1], no guidance",
     },
-    shape=(1, 8, 8),
     shape=(1, 8, 8),
     shipped=True,
 )

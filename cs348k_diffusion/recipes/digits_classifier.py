@@ -34,7 +34,8 @@ def naming(model: nn.Module, batch: tuple[Tensor, dict[str, Tensor]], generator:
 
 def _training(model: nn.Module, steps: int, batch: int, generator: torch.Generator) -> Run[Progress]:
     x, y = (part.to(next(model.parameters()).device) for part in load_digits("train"))
-    return fit(model, batches(x, y, batch, generator), steps, naming, lr=warm_cosine(2e-3), ema=0.99, generator=generator)
+    supply = batches(x, y, batch, generator)
+    return fit(model, supply, steps, naming, lr=warm_cosine(2e-3), ema=0.99, generator=generator)
 
 
 @torch.no_grad()

@@ -32,8 +32,9 @@ def share_gradients(model: nn.Module, size: int) -> None:
     """From now on every gradient of the model is the mean over the `size` processes of the team."""
 
     def average(parameter: torch.Tensor) -> None:
-        distributed.all_reduce(parameter.grad)
-        parameter.grad.div_(size)
+        if parameter.grad is not None:
+            distributed.all_reduce(parameter.grad)
+            parameter.grad.div_(size)
 
     for parameter in model.parameters():
         parameter.register_post_accumulate_grad_hook(average)

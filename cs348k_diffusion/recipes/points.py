@@ -23,8 +23,8 @@ Points = Callable[[int, torch.Generator | None], Tensor]
 
 
 def denoiser() -> NetDenoiser:
-    """The untrained model: an MLP of 0.1 million parameters that predicts v on the cosine schedule."""
-    return NetDenoiser(PointNet(width=96, depth=3), cosine(), predict="v")
+    """The untrained model: an MLP of 59,000 parameters that predicts v on the cosine schedule."""
+    return NetDenoiser(PointNet(width=64, depth=3), cosine(), predict="v")
 
 
 def fresh(points: Points, size: int, generator: torch.Generator, like: Tensor) -> Iterator[Tensor]:
@@ -57,13 +57,11 @@ def _recipe(points: Points, name: str) -> Recipe:
         about=f"points of {name} in the plane",
         data=f"data.{name}, drawn anew for every batch",
         steps=1500,
-        batch=512,
+        batch=256,
         build=denoiser,
         training=partial(_training, points),
         judge=partial(_judge, points),
     )
 
 
-RECIPES = [
-    _recipe(points, points.__name__) for points in (two_moons, swiss_roll, checkerboard, eight_gaussians)
-]
+RECIPES = [_recipe(points, points.__name__) for points in (two_moons, swiss_roll, checkerboard, eight_gaussians)]

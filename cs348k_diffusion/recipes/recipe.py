@@ -21,8 +21,8 @@ class Recipe:
 
     build() is the untrained model; training(model, steps, batch, generator) a Run of Progress, on the device that the
     model lives on; judge(model) the numbers for its card, each beside that of real data. `settings` is what a reader
-    of the card wants to know besides. shape: of one image, for those that draw images. shipped: whether the weights come
-    with the package.
+    of the card wants to know besides. shape: of one image, for those that draw images. shipped: whether the weights
+    come with the package.
     """
 
     name: str
@@ -34,6 +34,5 @@ class Recipe:
     training: Training
     judge: Callable[[Any], dict[str, Any]]
     settings: dict[str, Any] = field(default_factory=dict)
-    shape: tuple[int, ...] = ()
     shape: tuple[int, ...] = ()
     shipped: bool = False

@@ -227,6 +227,12 @@ def test_near_the_middle(field):
     torch.testing.assert_close(field(x)[1], slope, rtol=1e-3, atol=1e-3)
 
 
+def test_loosely(field):
+    x = 6 * torch.rand(400, 2, generator=torch.Generator().manual_seed(1)).double() - 3
+    slope = torch.stack([field(x + h)[0] - field(x - h)[0] for h in 1e-4 * torch.eye(2).double()], 1) / 2e-4
+    torch.testing.assert_close(field(x)[1], slope, rtol=0.1, atol=0.1)
+
+
 def test_one_axis(field):
     x = 6 * torch.rand(400, 2, generator=torch.Generator().manual_seed(1)).double() - 3
     move = torch.tensor([1e-4, 0.0]).double()
@@ -268,6 +274,24 @@ RIGHT = {
     "E3.4": [anneal_by_levels, anneal_flat],
     "E3.5": [guess_by_noise, guess_by_loop],
     "E3.6": [test_by_differences, test_by_autograd],
+}
+POINTS = "6 * torch.rand(500, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64) - 3"
+DRAW = POINTS.removeprefix("6 * ").removesuffix(" - 3")
+OTHER_POINTS = "other points, as good as these"
+EQUIVALENT = {
+    "E3.5": {"line 8: x -> score": "schedule(t, like) only looks at the shape and dtype of `like`"},
+    "E3.6": {
+        f"line 7: {POINTS} -> 3 - {POINTS.removesuffix(' - 3')}": OTHER_POINTS,
+        f"line 7: {DRAW} -> torch.rand(500, 2, dtype=torch.float64)": OTHER_POINTS,
+        f"line 7: {DRAW} -> {DRAW.replace('torch.rand(', 'torch.randn(')}": OTHER_POINTS,
+        "line 7: 6 -> 7": OTHER_POINTS,
+        "line 7: 500 -> 501": OTHER_POINTS,
+        "line 7: 500 -> 499": OTHER_POINTS,
+        "line 7: torch.Generator().manual_seed(0) -> torch.Generator()": OTHER_POINTS,
+        "line 7: torch.Generator() -> torch": OTHER_POINTS,
+        "line 7: 0 -> 1": OTHER_POINTS,
+        "line 10: torch.eye(2, dtype=torch.float64) -> torch.eye(2)": "h rounded to 1e-11, then added in float64",
+    },
 }
 WRONG = {
     "E3.1": {
@@ -353,6 +377,7 @@ WRONG = {
     "E3.6": {
         "right direction, wrong length": test_by_direction,
         "wrong only where x_2 > 2": test_near_the_middle,
+        "five per cent too long": test_loosely,
         "standard deviation for variance": test_without_assert,
         "the second coordinate is ignored": test_one_axis,
         "NaN for x_1 < -2": test_without_nan,

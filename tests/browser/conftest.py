@@ -31,7 +31,7 @@ SETTINGS = {  # no pop-ups, every cell in the page, nothing saved behind a test'
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
 FLAGS += ["--disable-background-networking", "--disable-component-update"]
 NOT_STARTED_BY_A_TEST = ("CS348K_STRICT", "PYTEST_VERSION", "PYTEST_CURRENT_TEST", "CI")  # a person's kernel has none
-PATIENCE = 60_000  # milliseconds: only there so that a broken page ends
+PATIENCE = 120_000  # milliseconds: only there so that a broken page ends
 
 
 def missing(what):
@@ -104,7 +104,7 @@ def server(tmp_path_factory, chromium):
 
 
 def wait_for(url, process, log):
-    for _ in range(600):
+    for _ in range(1500):
         with contextlib.suppress(urllib.error.URLError, ConnectionError, TimeoutError):
             urllib.request.urlopen(f"{url}/api/status", timeout=5).read()
             return

@@ -49,11 +49,9 @@ def test_is_linear(Layer):
 
 @pytest.mark.exercise("E9.4", points=2)
 def test_tells_even_from_odd(test_even):
-    run_against(
-        test_even,
-        right=[lambda n: n % 2 == 0, lambda n: not n & 1],
-        wrong={"odd for even": lambda n: n % 2 == 1, "always true": lambda n: True, "zero is odd": lambda n: n in (2, 4)},
-    )
+    right = [lambda n: n % 2 == 0, lambda n: not n & 1]
+    wrong = {"odd for even": lambda n: n % 2 == 1, "always true": lambda n: True, "zero is odd": lambda n: n in (2, 4)}
+    run_against(test_even, right, wrong)
 
 
 @pytest.mark.exercise("E9.5", points=1)

@@ -1,0 +1,235 @@
+"""Recipes: what ships is what its card says, trains again, and draws digits as good as stated."""
+
+import json
+import os
+import socket
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from torch.testing import assert_close
+
+from cs348k_diffusion import clip, ddim, last, path, recipes
+from cs348k_diffusion.data import load_digits, two_moons
+from cs348k_diffusion.denoiser import NetDenoiser
+from cs348k_diffusion.metrics import sliced_wasserstein
+from cs348k_diffusion.recipes import cards
+from cs348k_diffusion.recipes.digits import wilson
+from cs348k_diffusion.recipes.digits_classifier import nudged
+
+SHIPPED = [name for name, recipe in recipes.RECIPES.items() if recipe.shipped]
+
+
+@pytest.fixture(scope="module")
+def digits():
+    return recipes.load("digits")
+
+
+@pytest.fixture(scope="module")
+def drawn(digits):
+    """360 samples, as many as real digits are held out, of the same classes."""
+    y = load_digits("held_out")[1]
+    noise = digits.schedule.prior((len(y), 1, 8, 8), torch.Generator().manual_seed(5))
+    return last(ddim(clip(digits.given(y=y), -1, 1), noise, path(16))).x, y
+
+
+# --- loading --------------------------------------------------------------------------------------------------------
+
+
+def test_load_gives_a_denoiser_ready_to_sample(digits):
+    assert isinstance(digits, NetDenoiser)
+    assert not digits.training
+    assert {(p.dtype, p.device.type) for p in digits.parameters()} == {(torch.float32, "cpu")}
+    assert_close(digits.null["y"], torch.tensor([10]))
+
+
+def test_loading_leaves_the_readers_random_numbers_alone():
+    torch.manual_seed(3)
+    expected = torch.rand(2)
+    torch.manual_seed(3)
+    recipes.load("digits_classifier")
+    assert_close(torch.rand(2), expected)
+
+
+def test_unknown_names_are_answered_with_the_known_ones():
+    for function in (recipes.load, recipes.train, recipes.training):
+        with pytest.raises(KeyError, match="digits, digits_classifier, two_moons"):
+            function("mnist")
+    with pytest.raises(KeyError, match="trains in seconds"):
+        recipes.load("two_moons")
+    with pytest.raises(KeyError, match="digits"):
+        recipes.card("mnist")
+    with pytest.raises(KeyError, match="for 'digits' only"):
+        recipes.features("two_moons")
+
+
+def test_damaged_weights_are_refused(tmp_path):
+    for suffix in ("json", "safetensors"):
+        name = f"digits_classifier.{suffix}"
+        (tmp_path / name).write_bytes((cards.SHELF / name).read_bytes())
+    model = recipes.RECIPES["digits_classifier"].build()
+    cards.restore(model, "digits_classifier", tmp_path)
+    raw = bytearray((tmp_path / "digits_classifier.safetensors").read_bytes())
+    raw[-1] ^= 1
+    (tmp_path / "digits_classifier.safetensors").write_bytes(raw)
+    with pytest.raises(ValueError, match=r"damaged.*cs348k train digits_classifier"):
+        cards.restore(model, "digits_classifier", tmp_path)
+
+
+@pytest.mark.parametrize("name", SHIPPED)
+def test_a_card_tells_the_whole_story(name):
+    card = recipes.card(name)
+    wanted = "about data command parameters batch settings torch seed steps device cpu_minutes metrics sha256"
+    assert set(wanted.split()) <= set(card)
+    recipe = recipes.RECIPES[name]
+    assert (card["steps"], card["batch"], card["settings"]) == (recipe.steps, recipe.batch, recipe.settings)
+    assert card["parameters"] == sum(p.numel() for p in recipe.build().parameters())
+    assert ["sha256", card["sha256"]] in [line.split() for line in card.table().splitlines()]
+
+
+def test_everything_that_ships_is_small_and_has_a_card():
+    weights = list(cards.SHELF.glob("*.safetensors"))
+    assert sorted(file.stem for file in weights) == sorted(SHIPPED)
+    assert sum(file.stat().st_size for file in weights) < 4e6
+
+
+# --- quality of what ships ------------------------------------------------------------------------------------------
+
+
+def test_the_classifier_reads_digits_that_it_has_never_seen():
+    eyes, (x, y) = recipes.features("digits"), load_digits("held_out")
+    right = int((eyes(x).argmax(1) == y).sum())
+    assert_close(right / len(y), recipes.card("digits_classifier")["metrics"]["accuracy_held_out"], rtol=0, atol=0.003)
+    assert right / len(y) >= 0.985
+    assert not any(parameter.requires_grad for parameter in eyes.parameters())
+
+
+def test_samples_are_of_the_class_asked_for(drawn):
+    """The card's accuracy p: 360 samples miss it by 4 binomial deviations once in 16,000 seeds."""
+    p, report = recipes.card("digits")["metrics"]["samples"]["accuracy"], recipes.digit_report(*drawn)
+    assert p >= 0.98
+    assert report.accuracy > p - 4 * (p * (1 - p) / 360) ** 0.5 - 1 / 360
+
+
+def test_samples_are_as_far_from_the_training_digits_as_held_out_ones(drawn):
+    """One group of 360 on either side; groups of samples scatter by a third of their mean (see the card)."""
+    report, real = recipes.digit_report(*drawn), recipes.digit_report(*load_digits("held_out"))
+    assert report.fd < 2 * real.fd
+    assert report.precision > real.precision - 0.1
+    assert report.recall > real.recall - 0.15
+    assert report.entropy > 0.99
+
+
+def test_the_model_has_not_memorised(drawn):
+    report, real = recipes.digit_report(*drawn), recipes.digit_report(*load_digits("held_out"))
+    assert report.nearest > 0.75 * real.nearest
+    copies = load_digits("train")[0][:360]
+    assert recipes.digit_report(copies, drawn[1]).nearest == 0
+
+
+def test_a_report_sees_bad_digits(drawn):
+    images, y = drawn
+    good, real = recipes.digit_report(images, y), recipes.digit_report(*load_digits("held_out"))
+    noisy = recipes.digit_report((images + 0.5 * torch.randn_like(images)).clamp(-1, 1), y)
+    assert noisy.fd > 2 * max(good.fd, real.fd)
+    assert noisy.precision < good.precision - 0.2
+    assert recipes.digit_report(images, (y + 1) % 10).accuracy < 0.02
+    one_class = recipes.digit_report(images[y == 3].repeat(20, 1, 1, 1)[:360], torch.full((360,), 3))
+    assert one_class.entropy < 0.2
+    with pytest.raises(ValueError, match="360"):
+        recipes.digit_report(images[:100], y[:100])
+
+
+def test_the_stored_short_runs_meet_the_course_s_promise():
+    """After 480 and 1,000 updates, median of three seeds: the numbers the digits notebook promises."""
+    runs = recipes.card("digits_budget")["runs"]
+    assert sorted({run["seed"] for run in runs}) == [0, 1, 2]
+
+    def median(steps, number):
+        return sorted(number(run["metrics"]) for run in runs if run["steps"] == steps)[1]
+
+    assert median(480, lambda m: m["samples"]["accuracy"]) >= 0.97
+    assert median(480, lambda m: m["fd_ratio"]) <= 2.5
+    assert median(1000, lambda m: m["fd_ratio"]) <= 1.3
+    assert median(1000, lambda m: m["samples"]["nearest"]) > 0.75 * runs[0]["metrics"]["held_out_real"]["nearest"]
+
+
+def test_wilson_interval_covers_the_true_share():
+    """Counted exactly over the binomial distribution: 93 to 97 % coverage at n = 200, p = 0.9."""
+    n, p = 200, 0.9
+    k = torch.arange(n + 1, dtype=torch.float64)
+    log_pmf = torch.distributions.Binomial(n, torch.tensor(p, dtype=torch.float64)).log_prob(k)
+    inside = torch.tensor([wilson(int(hits), n)[0] <= p <= wilson(int(hits), n)[1] for hits in k])
+    assert 0.93 < float(log_pmf.exp()[inside].sum()) < 0.97
+    assert wilson(0, 10)[0] == pytest.approx(0, abs=1e-12)
+
+
+def test_nudged_images_are_shifted_copies():
+    x = load_digits()[0][:200]
+    moved = nudged(x, torch.Generator().manual_seed(0))
+    padded = torch.nn.functional.pad(x, (1, 1, 1, 1), value=-1.0)
+    shifts = torch.stack([padded[:, :, i : i + 8, j : j + 8] for i in range(3) for j in range(3)])
+    which = (shifts - moved).abs().sum((2, 3, 4))
+    assert_close(which.min(0).values, torch.zeros(200))
+    assert which.argmin(0).unique().numel() == 9
+
+
+# --- training again -------------------------------------------------------------------------------------------------
+
+
+def test_points_train_in_seconds_to_the_density():
+    """Two real draws of 2,000 are 0.03 apart; untrained, the model is 0.5 away."""
+    model = recipes.train("two_moons", steps=400)
+    noise = model.schedule.prior((2000, 2), torch.Generator().manual_seed(1))
+    samples = last(ddim(model, noise, path(30))).x
+    real = two_moons(2000, torch.Generator().manual_seed(2))
+    assert sliced_wasserstein(samples, real, generator=torch.Generator().manual_seed(3)) < 0.1
+
+
+def test_training_writes_weights_and_card_and_repeats_itself(tmp_path):
+    model = recipes.train("two_moons", tmp_path, seed=7, steps=20)
+    card = recipes.card("two_moons", tmp_path)
+    assert (card["seed"], card["steps"], card["device"]) == (7, 20, "cpu")
+    assert set(card["metrics"]) == {"sliced_wasserstein", "two_real_draws"}
+    again = cards.restore(recipes.RECIPES["two_moons"].build(), "two_moons", tmp_path)
+    repeated = last(recipes.training("two_moons", seed=7, steps=20)).model
+    for one, two, three in zip(model.parameters(), again.parameters(), repeated.parameters(), strict=True):
+        assert_close(one, three, rtol=0, atol=0)
+        assert_close(two, one.half().float(), rtol=0, atol=0)
+
+
+def test_weights_that_float16_cannot_hold_are_refused(tmp_path):
+    model = torch.nn.Linear(2, 2)
+    model.weight.data.fill_(1e6)
+    with pytest.raises(ValueError, match="float16"):
+        cards.save(model, {"name": "huge"}, tmp_path)
+    assert list(tmp_path.iterdir()) == []
+
+
+TEAMWORK = """
+import json, sys
+from cs348k_diffusion import recipes
+model = recipes.train("two_moons", seed=1, steps=5)
+json.dump([float(parameter.double().sum()) for parameter in model.parameters()], sys.stdout)
+"""
+
+
+def test_two_processes_train_one_model():
+    """What torchrun does, without its launcher: two processes that find each other by four environment variables."""
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        port = str(probe.getsockname()[1])
+    there = os.pathsep.join([str(Path(recipes.__file__).parents[2]), os.environ.get("PYTHONPATH", "")])
+    shared = {**os.environ, "PYTHONPATH": there, "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port, "WORLD_SIZE": "2"}
+    team = [
+        subprocess.Popen(
+            [sys.executable, "-c", TEAMWORK], env={**shared, "RANK": rank}, stdout=subprocess.PIPE, text=True
+        )
+        for rank in ("0", "1")
+    ]
+    first, second = (json.loads(member.communicate(timeout=300)[0]) for member in team)
+    assert first == second
+    alone = [float(p.double().sum()) for p in recipes.train("two_moons", seed=1, steps=5).parameters()]
+    assert first != alone
