@@ -1,9 +1,9 @@
-"""The lecture's attention module: S = Q K^T, P = softmax(S) over rows, O = P V; and the same without ever storing S.
+"""The lecture's attention module: S = Q K^T, P = softmax(S) over rows, O = P V; and the same without storing S.
 
     m(x) = max_i x_i,   f(x) = [exp(x_1 - m), ..., exp(x_B - m)],   l(x) = sum_i f(x)_i,   softmax(x) = f(x) / l(x)
 
 A row's m and l can be merged from those of its pieces, so softmax needs only one tile of S at a time. The slide leaves
-out the factor 1 / sqrt(d); every function here has it as `scale`. Shapes: (..., N, d), leading axes are batch and heads.
+out the factor 1 / sqrt(d); every function here has it as `scale`. Shapes: (..., N, d), with batch and heads in front.
 Source: Dao et al. 2022 (FlashAttention), section 3.1 and algorithms 1 and 4, arXiv:2205.14135.
 """
 
@@ -31,7 +31,7 @@ class SoftmaxParts(NamedTuple):
 
     m: Tensor
     f: Tensor
-    l: Tensor  # noqa: E741  (the slide's letter)
+    l: Tensor
 
 
 def softmax_parts(x: Float[Tensor, "... n"]) -> SoftmaxParts:
@@ -43,7 +43,7 @@ def softmax_parts(x: Float[Tensor, "... n"]) -> SoftmaxParts:
 
 def stable_softmax(x: Float[Tensor, "... n"]) -> Float[Tensor, "... n"]:
     """f(x) / l(x), the slide's softmax."""
-    _, f, l = softmax_parts(x)  # noqa: E741
+    _, f, l = softmax_parts(x)
     return f / l
 
 
@@ -83,7 +83,7 @@ def dense_attention(
     s = _hide(s, 0, 0, causal, mask)
     m = _finite(s.amax(-1, keepdim=True))
     f = torch.exp(s - m)
-    l = f.sum(-1, keepdim=True)  # noqa: E741
+    l = f.sum(-1, keepdim=True)
     return Attended(f @ v / l.clamp(min=torch.finfo(l.dtype).tiny), (m + torch.log(l)).squeeze(-1))
 
 
@@ -143,14 +143,14 @@ def _walk(q, k, v, tile, causal, mask, scale) -> tuple[Tensor, Tensor]:
 def _one_row_of_tiles(q, i, k, v, tile, causal, mask) -> tuple[Tensor, Tensor]:
     """Algorithm 1's inner loop for the queries i, i + 1, ...: m, l and O after every tile of keys."""
     m = q.new_full((*q.shape[:2], 1), -torch.inf)
-    l = torch.zeros_like(m)  # noqa: E741
+    l = torch.zeros_like(m)
     o = q.new_zeros(*q.shape[:2], v.shape[-1])
     for j in range(0, i + q.shape[1] if causal else k.shape[1], tile):
         s = _hide(q @ k[:, j : j + tile].transpose(1, 2), i, j, causal, mask)
         m_new = torch.maximum(m, s.amax(-1, keepdim=True))
         f = s.sub_(_finite(m_new)).exp_()  # in place: the tile is the only large thing there is
         shrink = torch.exp(m - _finite(m_new))
-        l = shrink * l + f.sum(-1, keepdim=True)  # noqa: E741
+        l = shrink * l + f.sum(-1, keepdim=True)
         o = torch.baddbmm(o.mul_(shrink), f, v[:, j : j + tile])
         m = m_new
     return o / l.clamp(min=torch.finfo(l.dtype).tiny), (_finite(m) + torch.log(l)).squeeze(-1)
@@ -193,7 +193,9 @@ def _finite(m: Tensor) -> Tensor:
 def _scale(q: Tensor, k: Tensor, v: Tensor, scale: float | None) -> float:
     if q.shape[-1] != k.shape[-1] or k.shape[-2] != v.shape[-2] or q.shape[:-2] != k.shape[:-2]:
         shapes = ", ".join(str(tuple(x.shape)) for x in (q, k, v))
-        raise ValueError(f"attention needs q (..., N, d), k (..., M, d), v (..., M, e) with equal leading axes; got {shapes}")
+        raise ValueError(
+            f"attention needs q (..., N, d), k (..., M, d), v (..., M, e) with equal leading axes; got {shapes}"
+        )
     return 1 / math.sqrt(q.shape[-1]) if scale is None else scale
 
 

@@ -185,7 +185,7 @@ def grade(
 
 @app.command(rich_help_panel=TEACH)
 def release(
-    out: Annotated[Path, typer.Argument(help="The zip to write.")] = Path("dist/cs348k-course.zip"),
+    out: Annotated[Path, typer.Option(help="The zip to write.")] = Path("dist/cs348k-course.zip"),
 ) -> None:
     """Make the zip that students get: no solutions, no tests."""
     from cs348k_diffusion.grading.release import release as write_release

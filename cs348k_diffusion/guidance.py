@@ -124,7 +124,9 @@ def within(inside: Denoiser, outside: Denoiser, low: float, high: float) -> With
     ValueError when the schedules differ or the interval is empty.
     """
     if inside.schedule != outside.schedule:
-        raise ValueError(f"within switches between two guesses at one noise level, got {inside.schedule} and {outside.schedule}")
+        raise ValueError(
+            f"within switches between two guesses at one noise level, got {inside.schedule} and {outside.schedule}"
+        )
     if not low <= high:
         raise ValueError(f"an interval of times needs low <= high, got {low} and {high}")
     return Within(inside, outside, low, high)

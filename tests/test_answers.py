@@ -1,6 +1,6 @@
 """The checks themselves: right answers pass, each named wrong one is rejected by its name, mutants do not slip through.
 
-All of it in the kernel, as `check` runs, and again in workers, as `grade` runs.
+All of it in the kernel, as `check` runs, and the most of it again in workers, as `grade` runs.
 """
 
 from pathlib import Path
@@ -27,14 +27,15 @@ REFERENCE = "the notebook's own answer"
 def handed_in(word: str, few: bool = False) -> dict[str, dict[str, str]]:
     """student -> exercise -> answer, as an expression: the right ones, and one student for each rank of wrong ones.
 
-    few: one right and one wrong property test, since each costs a worker for every subject it is run against.
+    few: three wrong ones; of property tests one right and one wrong, as each costs a worker for each of its subjects.
     """
     found: dict[str, dict[str, str]] = {REFERENCE: {exercise.id: exercise.name for exercise in of_notebook(word)}}
     for exercise in of_notebook(word):
-        id, most = exercise.id, 1 if few and exercise.name.startswith("test_") else None
-        for k in range(len(answers(word).RIGHT[id][:most])):
+        id, property_test = exercise.id, exercise.name.startswith("test_")
+        right, wrong = (1 if property_test else 2, 1 if property_test else 3) if few else (None, None)
+        for k in range(len(answers(word).RIGHT[id][:right])):
             found.setdefault(f"right answer {k + 1}", {})[id] = f"RIGHT['{id}'][{k}]"
-        for k in range(len([*answers(word).WRONG[id]][:most])):
+        for k in range(len([*answers(word).WRONG[id]][:wrong])):
             found.setdefault(f"wrong answer {k + 1}", {})[id] = f"[*WRONG['{id}'].values()][{k}]"
     return found
 

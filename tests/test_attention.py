@@ -46,9 +46,13 @@ def test_dense_log_sum_exp_and_causal_mask_are_torchs():
 
 @settings(deadline=None, max_examples=30)
 @given(
-    tile=st.integers(1, 50), n=st.integers(1, 40), m=st.integers(1, 40), causal=st.booleans(), padded=st.booleans(),
+    tile=st.integers(1, 50),
+    n=st.integers(1, 40),
+    m=st.integers(1, 40),
+    causal=st.booleans(),
+    padded=st.booleans(),
     seed=st.integers(0, 99),
-)  # fmt: skip
+)
 def test_tiled_equals_dense_for_any_tile(tile, n, m, causal, padded, seed):
     m = n if causal else m
     q, k, v = qkv(2, 2, n=n, m=m, seed=seed, size=3.0)

@@ -16,7 +16,7 @@ from cs348k_diffusion.noise import noise_like
 from cs348k_diffusion.running import last
 from cs348k_diffusion.schedule import cosine, linear_beta
 from cs348k_diffusion.training import average_into, denoising, fit, loss_by_time, uniform_times, update, warm_cosine
-from tests.oracles import SCHEDULES, as_double, lumps, normal, seeded
+from tests.oracles import SCHEDULES, as_double, normal, seeded
 
 MEAN, COV = as_double([0.5, -1.0]), as_double([[0.5, 0.2], [0.2, 0.3]])
 DATA = gaussian(MEAN, COV)
@@ -79,7 +79,7 @@ def test_training_is_lazy_and_hands_out_every_step():
 
 def test_the_loss_reported_is_the_loss_of_the_batch():
     model = small()
-    want = float(denoising()(copy.deepcopy(model), next(points()), seeded(9)))
+    want = float(denoising()(copy.deepcopy(model), next(points()), seeded(9)).detach())
     assert next(fit(model, points(), 3, denoising(), generator=seeded(9))).loss == pytest.approx(want, rel=1e-6)
 
 
@@ -93,7 +93,7 @@ def test_the_generator_alone_decides():
 
 
 def test_the_averaged_model_is_the_warmed_up_mean():
-    """average_k = d_k average_{k-1} + (1 - d_k) model_k with d_k = min(ema, (1 + k) / (10 + k)), from the first weights."""
+    """average_k = d_k average_{k-1} + (1 - d_k) model_k, d_k = min(ema, (1 + k) / (10 + k)), from the first weights."""
     model, ema = small(), 0.25
     want = [weight.detach().double().clone() for weight in model.parameters()]
     for progress in fit(model, points(), 12, denoising(), lr=0.05, ema=ema, generator=seeded()):
@@ -196,7 +196,7 @@ def test_losses_in_each_space_are_weighted_x0_losses(name, predict):
 
 @pytest.mark.parametrize("predict", ["x0", "v", "eps"])
 def test_the_loss_by_hand(predict):
-    """Draw the same times and noises, in the same order, and average the squared error over examples and coordinates."""
+    """Draw the same times and noises, in the same order, and average the squared error over everything."""
     schedule = linear_beta(50)
     model, x0, generator = small(predict, schedule).double(), normal(64, 2), seeded(2)
     t = uniform_times(64, generator).double()
@@ -251,7 +251,7 @@ def test_dropout_hands_the_network_the_null(weight):
 
 
 def test_times_are_spread_evenly():
-    """One in each n-th of (0, 1), never 0 itself (where there is no noise to predict), the shift left to the generator."""
+    """One in each n-th of (0, 1), never 0 itself, where there is no noise to predict."""
     for n in (1, 7, 128):
         for seed in range(20):
             t = uniform_times(n, seeded(seed))
@@ -313,7 +313,7 @@ def learned():
 
 
 def test_learned_loss_is_near_the_bayes_loss(learned):
-    """Within 1.1x: the loss is the Bayes loss plus the mean squared distance to the exact velocity, which is measured."""
+    """Within 1.1x: the loss is the Bayes loss plus the mean squared distance to the exact velocity."""
     model, generator = learned.double(), seeded(6)
     x0 = DATA.sample(20_000, generator)
     t = uniform_times(20_000, generator).double()
@@ -334,4 +334,3 @@ def test_claim_d5_the_score_is_worst_at_low_noise_off_the_data(learned):
         return float((score_from_x0(cosine(), x, t, model(x, t)) - truth).norm() / truth.norm())
 
     assert relative_error(0.02, 3.0) > 3 * relative_error(0.6, 3.0)
-    assert relative_error(0.02, 3.0) > relative_error(0.02, 1.0) * 0.5

@@ -11,7 +11,9 @@ from cs348k_diffusion.schedule import cosine, exploding, linear_beta, straight
 
 EXERCISES = (
     Exercise(
-        "E4.1", "x0_and_eps", "One velocity, two guesses",
+        "E4.1",
+        "x0_and_eps",
+        "One velocity, two guesses",
         hints=(
             "Two equations, two unknowns: x = alpha x0 + sigma eps and v = alpha eps - sigma x0. Multiply the first by "
             "alpha and the second by sigma, and subtract.",
@@ -20,33 +22,48 @@ EXERCISES = (
         withheld=("denoiser.x0_from_v", "denoiser.eps_from_x0", "denoiser.NetDenoiser"),
     ),
     Exercise(
-        "E4.2", "ancestral_step", "The ancestral step",
+        "E4.2",
+        "ancestral_step",
+        "The ancestral step",
         hints=(
             "If x_s were known, x_t would be (alpha_t / alpha_s) x_s plus noise of variance "
-            "b2 = sigma_t^2 - (alpha_t / alpha_s)^2 sigma_s^2. Multiply that Gaussian with N(x_s; alpha_s x0, sigma_s^2).",
+            "b2 = sigma_t^2 - (alpha_t / alpha_s)^2 sigma_s^2. Multiply it with N(x_s; alpha_s x0, sigma_s^2).",
             "variance = b2 sigma_s^2 / sigma_t^2 and mean = (alpha_s b2 x0_hat + (alpha_t / alpha_s) sigma_s^2 x_t) / "
             "sigma_t^2. Add sqrt(variance) times the noise.",
         ),
         withheld=(
-            "sampling.step", "sampling.ancestral", "sampling.ancestral_step", "sampling.ddpm", "sampling.ddim",
-            "sampling.sample", "forward.forward_kernel",
+            "sampling.step",
+            "sampling.ancestral",
+            "sampling.ancestral_step",
+            "sampling.ddpm",
+            "sampling.ddim",
+            "sampling.sample",
+            "forward.forward_kernel",
         ),
         ours="sampling.ancestral_step",
     ),
     Exercise(
-        "E4.3", "ddim_step", "The DDIM step",
+        "E4.3",
+        "ddim_step",
+        "The DDIM step",
         hints=(
             "x_t and x0_hat together name the noise: solve x_t = alpha_t x0_hat + sigma_t eps_hat for eps_hat.",
             "Put the same two, x0_hat and eps_hat, together again at time s: alpha_s x0_hat + sigma_s eps_hat.",
         ),
         withheld=(
-            "sampling.step", "sampling.ddim_step", "sampling.ddim", "sampling.ddpm", "sampling.sample",
+            "sampling.step",
+            "sampling.ddim_step",
+            "sampling.ddim",
+            "sampling.ddpm",
+            "sampling.sample",
             "denoiser.eps_from_x0",
         ),
         ours="sampling.ddim_step",
     ),
     Exercise(
-        "E4.4", "time_embedding", "The time embedding",
+        "E4.4",
+        "time_embedding",
+        "The time embedding",
         hints=(
             "First the frequencies, width / 2 of them from 1 to 1000: torch.linspace of exponents 0 to 1, and 1000 to "
             "that power. Then all products of a time and a frequency.",
@@ -56,7 +73,9 @@ EXERCISES = (
         ours="nets.embed.sinusoids",
     ),
     Exercise(
-        "E4.5", "ResBlock", "The residual block",
+        "E4.5",
+        "ResBlock",
+        "The residual block",
         hints=(
             "Read the docstring's formula from the inside out, one layer a line. The embedding enters through film, "
             "after the second norm and before the second silu.",
@@ -68,14 +87,16 @@ EXERCISES = (
         seconds=20,
     ),
     Exercise(
-        "E4.6", "test_step", "A property test for a step",
+        "E4.6",
+        "test_step",
+        "A property test for a step",
         hints=(
             "What is the answer when s = t? And when s = 0? Both are known without any formula.",
             "A third one: with the same x0_hat, a step from t to r and another from r to s must land where one step "
             "from t to s lands. Start at some t below 1, too.",
         ),
     ),
-)  # fmt: skip
+)
 
 SCHEDULES = (cosine(), linear_beta(1000), straight())
 
@@ -106,13 +127,19 @@ def test_gives_back_the_clean_image(x0_and_eps):
         alpha, sigma = math.cos(angle), math.sin(angle)
         x, v = alpha * x0 + sigma * eps, alpha * eps - sigma * x0
         got, _ = pair(x0_and_eps(x, v, alpha, sigma))
-        expect(got, x0, says=f"x0 must come back from x and v; tried alpha = {alpha:.2f}, sigma = {sigma:.2f}.",
-               mistakes={
-                   "the sign of v": alpha * x + sigma * v,
-                   "alpha and sigma are swapped": sigma * x - alpha * v,
-                   "x0 and eps are returned in the wrong order": eps,
-                   "divides by alpha, as for eps-prediction": (x - sigma * v) / alpha if alpha > 1e-9 else x0 * torch.nan,
-               }, atol=1e-5, rtol=1e-5)  # fmt: skip
+        expect(
+            got,
+            x0,
+            says=f"x0 must come back from x and v; tried alpha = {alpha:.2f}, sigma = {sigma:.2f}.",
+            mistakes={
+                "the sign of v": alpha * x + sigma * v,
+                "alpha and sigma are swapped": sigma * x - alpha * v,
+                "x0 and eps are returned in the wrong order": eps,
+                "divides by alpha, as for eps-prediction": (x - sigma * v) / alpha if alpha > 1e-9 else x0 * torch.nan,
+            },
+            atol=1e-5,
+            rtol=1e-5,
+        )
 
 
 @pytest.mark.exercise("E4.1", points=1)
@@ -122,14 +149,20 @@ def test_gives_back_the_noise(x0_and_eps):
         alpha, sigma = math.cos(angle), math.sin(angle)
         x, v = alpha * x0 + sigma * eps, alpha * eps - sigma * x0
         _, got = pair(x0_and_eps(x, v, alpha, sigma))
-        expect(got, eps, says=f"eps must come back from x and v, also where sigma = 0; tried sigma = {sigma:.2f}.",
-               mistakes={
-                   "the sign of v": sigma * x - alpha * v,
-                   "alpha and sigma are swapped": alpha * x + sigma * v,
-                   "x0 and eps are returned in the wrong order": x0,
-                   "v is returned as if it were eps": v,
-                   "divides by sigma, which is 0 at the data": lambda: eps * torch.nan,
-               }, atol=1e-5, rtol=1e-5)  # fmt: skip
+        expect(
+            got,
+            eps,
+            says=f"eps must come back from x and v, also where sigma = 0; tried sigma = {sigma:.2f}.",
+            mistakes={
+                "the sign of v": sigma * x - alpha * v,
+                "alpha and sigma are swapped": alpha * x + sigma * v,
+                "x0 and eps are returned in the wrong order": x0,
+                "v is returned as if it were eps": v,
+                "divides by sigma, which is 0 at the data": lambda: eps * torch.nan,
+            },
+            atol=1e-5,
+            rtol=1e-5,
+        )
 
 
 def posterior(x_t, x0_hat, alpha_t, sigma_t, alpha_s, sigma_s):
@@ -152,16 +185,19 @@ def test_has_the_mean_of_the_posterior(ancestral_step):
             mean, _, _ = posterior(x_t, x0_hat, alpha_t, sigma_t, alpha_s, sigma_s)
             eps_hat = (x_t - alpha_t * x0_hat) / sigma_t
             expect(
-                ancestral_step(schedule, x_t, x0_hat, t, s, torch.zeros_like(x_t)), mean,
-                says=f"Without noise the step must land on the mean of q(x_s | x_t, x0); tried {schedule.name}, {t} to {s}.",
+                ancestral_step(schedule, x_t, x0_hat, t, s, torch.zeros_like(x_t)),
+                mean,
+                says=f"Without noise, land on the mean of q(x_s | x_t, x0); tried {schedule.name}, {t} to {s}.",
                 mistakes={
                     "all the noise is kept: that is DDIM": alpha_s * x0_hat + sigma_s * eps_hat,
                     "x_t is forgotten: the mean is not alpha_s x0_hat": alpha_s * x0_hat,
-                    "t and s are swapped": lambda: posterior(x_t, x0_hat, alpha_s, sigma_s, alpha_t, sigma_t)[0],
+                    "t and s are swapped": posterior(x_t, x0_hat, alpha_s, sigma_s, alpha_t, sigma_t)[0],
                     "returns x0_hat": x0_hat,
                     "returns x_t unchanged": x_t,
-                }, rtol=1e-4, atol=1e-5,
-            )  # fmt: skip
+                },
+                rtol=1e-4,
+                atol=1e-5,
+            )
 
 
 @pytest.mark.exercise("E4.2", points=2)
@@ -183,8 +219,10 @@ def test_has_the_variance_of_the_posterior(ancestral_step):
                     "no noise is added: that is DDIM": torch.zeros_like(noise),
                     "all of the noise at s is drawn anew": sigma_s * noise,
                     "the noise has the wrong sign": -math.sqrt(variance) * noise,
-                }, rtol=1e-3, atol=1e-5,
-            )  # fmt: skip
+                },
+                rtol=1e-3,
+                atol=1e-5,
+            )
 
 
 @pytest.mark.exercise("E4.2", points=1)
@@ -192,13 +230,25 @@ def test_holds_at_both_ends(ancestral_step):
     x_t, noise = draws(3, 2, seed=4)
     x0_hat = x_t.flip(0)
     for schedule in SCHEDULES:
-        expect(ancestral_step(schedule, x_t, x0_hat, 0.2, 0.0, noise), x0_hat,
-               says=f"The step to s = 0 must land on x0_hat, without noise; tried {schedule.name}.",
-               mistakes={"noise is added at the last step": lambda: x0_hat + 0.2 * noise}, atol=1e-5, rtol=1e-4)  # fmt: skip
-    alpha_s, sigma_s = (value.item() for value in (cosine().alpha(torch.tensor(0.9)), cosine().sigma(torch.tensor(0.9))))
-    expect(ancestral_step(cosine(), x_t, x0_hat, 1.0, 0.9, noise), alpha_s * x0_hat + sigma_s * noise,
-           says="At t = 1 the cosine schedule has no signal: x_t says nothing, and x_s is alpha_s x0_hat + sigma_s noise.",
-           mistakes={"divides by alpha_t, which is 0 at t = 1": lambda: x_t * torch.nan}, atol=1e-4, rtol=1e-3)  # fmt: skip
+        expect(
+            ancestral_step(schedule, x_t, x0_hat, 0.2, 0.0, noise),
+            x0_hat,
+            says=f"The step to s = 0 must land on x0_hat, without noise; tried {schedule.name}.",
+            mistakes={"noise is added at the last step": lambda: x0_hat + 0.2 * noise},
+            atol=1e-5,
+            rtol=1e-4,
+        )
+    alpha_s, sigma_s = (
+        value.item() for value in (cosine().alpha(torch.tensor(0.9)), cosine().sigma(torch.tensor(0.9)))
+    )
+    expect(
+        ancestral_step(cosine(), x_t, x0_hat, 1.0, 0.9, noise),
+        alpha_s * x0_hat + sigma_s * noise,
+        says="At t = 1 the cosine schedule has no signal: x_t says nothing, and x_s is alpha_s x0_hat + sigma_s noise.",
+        mistakes={"divides by alpha_t, which is 0 at t = 1": lambda: x_t * torch.nan},
+        atol=1e-4,
+        rtol=1e-3,
+    )
 
 
 @pytest.mark.exercise("E4.3", points=2)
@@ -209,8 +259,9 @@ def test_keeps_the_noise_it_read(ddim_step):
             alpha_t, sigma_t, alpha_s, sigma_s = numbers(schedule, t, s)
             x_t = alpha_t * x0_hat + sigma_t * eps_hat
             expect(
-                ddim_step(schedule, x_t, x0_hat, t, s), alpha_s * x0_hat + sigma_s * eps_hat,
-                says=f"x_s must be made of the same x0_hat and the same noise as x_t; tried {schedule.name}, {t} to {s}.",
+                ddim_step(schedule, x_t, x0_hat, t, s),
+                alpha_s * x0_hat + sigma_s * eps_hat,
+                says=f"x_s must hold the same x0_hat and the same noise as x_t; tried {schedule.name}, {t} to {s}.",
                 mistakes={
                     "sigma_t where sigma_s belongs": alpha_s * x0_hat + sigma_t * eps_hat,
                     "alpha_t where alpha_s belongs": alpha_t * x0_hat + sigma_s * eps_hat,
@@ -218,19 +269,26 @@ def test_keeps_the_noise_it_read(ddim_step):
                     "the noise is dropped": alpha_s * x0_hat,
                     "the noise has the wrong sign": alpha_s * x0_hat - sigma_s * eps_hat,
                     "the noise is not divided by sigma_t": alpha_s * x0_hat + sigma_s * sigma_t * eps_hat,
-                    "x0_hat is not scaled by alpha_t when the noise is read":
-                        alpha_s * x0_hat + sigma_s * (x_t - x0_hat) / sigma_t,
-                }, rtol=1e-3, atol=1e-4,
-            )  # fmt: skip
+                    "x0_hat is not scaled by alpha_t when the noise is read": alpha_s * x0_hat
+                    + sigma_s * (x_t - x0_hat) / sigma_t,
+                },
+                rtol=1e-3,
+                atol=1e-4,
+            )
 
 
 @pytest.mark.exercise("E4.3", points=1)
 def test_lands_on_x0_hat_at_the_end(ddim_step):
     x_t, x0_hat = draws(2, 5, seed=6)
     for schedule in SCHEDULES:
-        expect(ddim_step(schedule, x_t, x0_hat, 1.0, 0.0), x0_hat,
-               says=f"One step from pure noise to s = 0 must land on x0_hat; tried {schedule.name}.",
-               mistakes={"divides by alpha_t, which is 0 at t = 1": lambda: x_t * torch.nan}, atol=1e-4, rtol=1e-4)  # fmt: skip
+        expect(
+            ddim_step(schedule, x_t, x0_hat, 1.0, 0.0),
+            x0_hat,
+            says=f"One step from pure noise to s = 0 must land on x0_hat; tried {schedule.name}.",
+            mistakes={"divides by alpha_t, which is 0 at t = 1": lambda: x_t * torch.nan},
+            atol=1e-4,
+            rtol=1e-4,
+        )
 
 
 @pytest.mark.exercise("E4.4", points=1)
@@ -240,17 +298,23 @@ def test_is_sines_then_cosines(time_embedding):
     a = t[:, None] * w
     lower = t[:, None] * 1000 ** (torch.arange(4) / 4)
     expect(
-        time_embedding(t, 8), torch.cat([a.sin(), a.cos()], dim=1),
+        time_embedding(t, 8),
+        torch.cat([a.sin(), a.cos()], dim=1),
         says="width = 8 means the sines of t, 10 t, 100 t and 1000 t, and then their cosines.",
         mistakes={
             "cosines first": torch.cat([a.cos(), a.sin()], dim=1),
             "sines and cosines take turns": torch.stack([a.sin(), a.cos()], dim=2).flatten(1),
             "m instead of m - 1: the fastest frequency is not 1000": torch.cat([lower.sin(), lower.cos()], dim=1),
             "frequencies evenly spaced instead of in geometric progression": lambda: torch.cat(
-                [f(t[:, None] * torch.linspace(1, 1000, 4)) for f in (torch.sin, torch.cos)], dim=1),
-            "the frequencies run from 1 down to 1/1000": torch.cat([(t[:, None] / w).sin(), (t[:, None] / w).cos()], dim=1),
-        }, atol=2e-4, rtol=1e-4,
-    )  # fmt: skip
+                [f(t[:, None] * torch.linspace(1, 1000, 4)) for f in (torch.sin, torch.cos)], dim=1
+            ),
+            "the frequencies run from 1 down to 1/1000": torch.cat(
+                [(t[:, None] / w).sin(), (t[:, None] / w).cos()], dim=1
+            ),
+        },
+        atol=2e-4,
+        rtol=1e-4,
+    )
 
 
 @pytest.mark.exercise("E4.4", points=1)
@@ -259,8 +323,13 @@ def test_tells_neighbouring_times_apart(time_embedding):
     rows = time_embedding(t, 32)
     picture(rows[:500:8].T, rows[:500:8].T, "time runs to the right")
     expect(tuple(rows.shape), (1001, 32), says="One row for each time, one column for each of `width` numbers.")
-    expect(rows.square().sum(1), torch.full((1001,), 16.0), rtol=1e-3, atol=1e-3,
-           says="sin^2 + cos^2 = 1 for each of the 16 frequencies.")  # fmt: skip
+    expect(
+        rows.square().sum(1),
+        torch.full((1001,), 16.0),
+        rtol=1e-3,
+        atol=1e-3,
+        says="sin^2 + cos^2 = 1 for each of the 16 frequencies.",
+    )
     gap = (rows[1:] - rows[:-1]).square().sum(1).sqrt().min()
     # the fastest pair alone moves by 2 sin(0.5) = 0.96 between t and t + 1/1000
     assert gap > 0.9, f"Neighbouring times 1/1000 apart must differ: the closest two rows differ by only {gap:.2g}."
@@ -268,6 +337,7 @@ def test_tells_neighbouring_times_apart(time_embedding):
 
 def block_by_hand(state, h, emb, groups=8):
     """The residual block's formula, from the parameters alone."""
+
     def norm(x, name):
         return F.group_norm(x, groups, state[f"{name}.weight"], state[f"{name}.bias"])
 
@@ -284,13 +354,19 @@ def block_by_hand(state, h, emb, groups=8):
     return skip + r, {
         "the embedding is not used": lambda: skip + plain,
         "the skip connection is missing": lambda: r,
-        "the second silu is missing":
-            lambda: skip + conv(normed * (1 + scale) + shift, "conv_out", 1),
-        "film comes before the second norm": lambda: skip + conv(F.silu(norm(
-            conv(F.silu(norm(h, "norm_in")), "conv_in", 1) * (1 + scale) + shift, "norm_out")), "conv_out", 1),
-        "the first norm is missing": lambda: skip + conv(F.silu(norm(
-            conv(F.silu(h), "conv_in", 1), "norm_out") * (1 + scale) + shift), "conv_out", 1),
-    }  # fmt: skip
+        "the second silu is missing": lambda: skip + conv(normed * (1 + scale) + shift, "conv_out", 1),
+        "film comes before the second norm": lambda: (
+            skip
+            + conv(
+                F.silu(norm(conv(F.silu(norm(h, "norm_in")), "conv_in", 1) * (1 + scale) + shift, "norm_out")),
+                "conv_out",
+                1,
+            )
+        ),
+        "the first norm is missing": lambda: (
+            skip + conv(F.silu(norm(conv(F.silu(h), "conv_in", 1), "norm_out") * (1 + scale) + shift), "conv_out", 1)
+        ),
+    }
 
 
 def randomised(block, seed):
@@ -320,16 +396,26 @@ def test_computes_the_formula(ResBlock):
         state = randomised(block, seed=8)
         h, emb = torch.randn(2, channels_in, 4, 6, generator=g), torch.randn(2, 24, generator=g)
         want, mistakes = block_by_hand(state, h, emb)
-        expect(block(h, emb), want, mistakes=mistakes, rtol=1e-3, atol=1e-4,
-               says=f"With random parameters the block must equal its formula; tried {channels_in} to {channels_out} channels.")  # fmt: skip
+        expect(
+            block(h, emb),
+            want,
+            mistakes=mistakes,
+            rtol=1e-3,
+            atol=1e-4,
+            says=f"With random parameters it must equal its formula; tried {channels_in} to {channels_out} channels.",
+        )
 
 
 @pytest.mark.exercise("E4.5", points=1)
 def test_starts_as_its_own_shortcut(ResBlock):
     g = torch.Generator().manual_seed(11)
     h, emb = torch.randn(2, 16, 4, 4, generator=g), torch.randn(2, 8, generator=g)
-    expect(ResBlock.construct(16, 16, 8)(h, emb), h, mistakes={"the skip connection is missing": torch.zeros_like(h)},
-           says="A new block must pass h through unchanged: if it does not, conv_out is not zeroed.")  # fmt: skip
+    expect(
+        ResBlock.construct(16, 16, 8)(h, emb),
+        h,
+        mistakes={"the skip connection is missing": torch.zeros_like(h)},
+        says="A new block must pass h through unchanged: if it does not, conv_out is not zeroed.",
+    )
 
 
 @pytest.mark.exercise("E4.5", points=1)
@@ -343,8 +429,14 @@ def test_lets_gradients_through(ResBlock):
     leaves = h.double().requires_grad_(), emb.double().requires_grad_()
     want = torch.autograd.grad(block_by_hand(state, *leaves)[0], leaves, cotangent.double())
     for name, one, other in zip(("h", "emb"), got, want):
-        expect(one, other.float(), rtol=1e-2, atol=1e-3, says=f"The gradient with respect to {name} must flow back.",
-               mistakes={"the gradient is cut off (detach or no_grad)": torch.zeros_like(one)})  # fmt: skip
+        expect(
+            one,
+            other.float(),
+            rtol=1e-2,
+            atol=1e-3,
+            says=f"The gradient with respect to {name} must flow back.",
+            mistakes={"the gradient is cut off (detach or no_grad)": torch.zeros_like(one)},
+        )
 
 
 def parts(schedule, x_t, x0_hat, t, s):
@@ -356,20 +448,22 @@ def parts(schedule, x_t, x0_hat, t, s):
 
 def right_step(schedule):
     """A right, noise-free step of this schedule, as a plain function."""
+
     def step(x_t, x0_hat, t, s):
         _, _, alpha_s, sigma_s, eps_hat = parts(schedule, x_t, x0_hat, t, s)
         return alpha_s * x0_hat + sigma_s * eps_hat
 
-    return step  # fmt: skip
+    return step
 
 
 def wrong_step(formula):
     """A wrong step of the cosine schedule: formula(x0_hat, eps_hat, x_t, alpha_t, sigma_t, alpha_s, sigma_s)."""
+
     def step(x_t, x0_hat, t, s):
         alpha_t, sigma_t, alpha_s, sigma_s, eps_hat = parts(cosine(), x_t, x0_hat, t, s)
         return formula(x0_hat, eps_hat, x_t, alpha_t, sigma_t, alpha_s, sigma_s)
 
-    return step  # fmt: skip
+    return step
 
 
 RIGHT_STEPS = [right_step(schedule) for schedule in SCHEDULES]

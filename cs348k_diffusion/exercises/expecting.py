@@ -87,8 +87,8 @@ def _tensor_difference(got: Any, want: Tensor, rtol: float | None, atol: float |
 
 def _farthest(got: Tensor, want: Tensor) -> str:
     gap = (got.double() - want.double()).abs().nan_to_num(torch.inf)
-    index = tuple(int(i) for i in torch.unravel_index(gap.argmax(), gap.shape)) if gap.ndim else ()
-    place = f" at index {index if len(index) > 1 else index[0]}" if index else ""
+    index: tuple[int, ...] = tuple(int(i) for i in torch.unravel_index(gap.argmax(), gap.shape)) if gap.ndim else ()
+    place = f" at index {index[0] if len(index) == 1 else index}" if index else ""
     off = int((gap > 1e-6 * (1 + want.double().abs())).sum())
     many = f" ({off} of {gap.numel()} values differ)" if gap.numel() > 1 else ""
     return f"got {got[index].item():.6g}, expected {want[index].item():.6g}{place}{many}"

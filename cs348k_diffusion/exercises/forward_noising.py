@@ -9,7 +9,9 @@ from cs348k_diffusion.exercises import Exercise, expect, run_against
 
 EXERCISES = (
     Exercise(
-        "E2.1", "noise_once", "The slide's one-step kernel",
+        "E2.1",
+        "noise_once",
+        "The slide's one-step kernel",
         hints=(
             "N(mean, variance): the second argument on the slide is a variance. What do you multiply standard normal "
             "noise by to give it variance beta?",
@@ -19,18 +21,22 @@ EXERCISES = (
         ours="forward.noise_once",
     ),
     Exercise(
-        "E2.2", "jump_to", "The closed form",
+        "E2.2",
+        "jump_to",
+        "The closed form",
         hints=(
-            "Write alpha_bar for k = 0, 1, 2 by hand: 1, (1 - beta_1), (1 - beta_1)(1 - beta_2). torch.cumprod gives all "
-            "but the first; put a one in front and index with k.",
-            "k picks one alpha_bar for each example, so the result has shape (batch,). Give it as many trailing axes of "
-            "size 1 as x0 has: alpha_bar.view(-1, *(1,) * (x0.ndim - 1)). Then take roots of alpha_bar and 1 - alpha_bar.",
+            "Write alpha_bar for k = 0, 1, 2 by hand: 1, (1 - beta_1), (1 - beta_1)(1 - beta_2). torch.cumprod gives "
+            "all but the first; put a one in front and index with k.",
+            "k picks one alpha_bar for each example, so the result has shape (batch,). Give it trailing axes of size 1 "
+            "until it fits x0: alpha_bar.view(-1, *(1,) * (x0.ndim - 1)). Then take the two roots.",
         ),
         withheld=("forward.jump_to", "forward.add_noise", "forward.forward_kernel", "schedule.from_betas"),
         ours="forward.jump_to",
     ),
     Exercise(
-        "E2.3", "alpha_sigma", "A schedule from its log-SNR",
+        "E2.3",
+        "alpha_sigma",
+        "A schedule from its log-SNR",
         hints=(
             "Let p = alpha^2, so sigma^2 = 1 - p and log(p / (1 - p)) = log_snr. Which function undoes the logit?",
             "alpha^2 = sigmoid(log_snr) and sigma^2 = sigmoid(-log_snr). The second is exact where 1 - alpha^2 is 0 in "
@@ -40,7 +46,9 @@ EXERCISES = (
         ours="schedule.alpha_sigma",
     ),
     Exercise(
-        "E2.4", "test_schedule", "A property test",
+        "E2.4",
+        "test_schedule",
+        "A property test",
         hints=(
             "Evaluate the schedule at a hundred times between 0 and 1. What must hold at every time, what between "
             "neighbouring times, and what at the two ends?",
@@ -48,7 +56,7 @@ EXERCISES = (
             "alpha(1) <= 0.05. Leave a tolerance of 1e-3, because right schedules are computed in float32.",
         ),
     ),
-)  # fmt: skip
+)
 
 
 def draws(*shape, seed=0):
@@ -77,7 +85,9 @@ def test_shrinks_the_picture(noise_once):
 @pytest.mark.exercise("E2.1", points=1)
 def test_adds_noise_of_variance_beta(noise_once):
     x, noise = draws(6, 2, seed=1)
-    expect(noise_once(x, 0.5, noise), noise_once(x, 0.5, noise), says="draws its own noise instead of using the given one")
+    expect(
+        noise_once(x, 0.5, noise), noise_once(x, 0.5, noise), says="draws its own noise instead of using the given one"
+    )
     for beta in (0.0, 0.04, 0.64, 1.0):
         shrunk = math.sqrt(1 - beta) * x
         expect(
@@ -133,8 +143,12 @@ def test_agrees_with_walking(jump_to):
     x0, noise = draws(3, 2, seed=2)
     k = torch.tensor([2, 1, 3])
     got = jump_to(x0, BETAS, k, noise)
-    expect(got, by_walking(x0, BETAS, k, noise), says="The jump must land where walking k steps lands.",
-           mistakes=jump_mistakes(x0, k, noise))  # fmt: skip
+    expect(
+        got,
+        by_walking(x0, BETAS, k, noise),
+        says="The jump must land where walking k steps lands.",
+        mistakes=jump_mistakes(x0, k, noise),
+    )
 
 
 @pytest.mark.exercise("E2.2", points=1)
@@ -142,8 +156,12 @@ def test_works_on_images(jump_to):
     x0, noise = draws(4, 3, 4, 4, seed=3)
     k = torch.tensor([3, 1, 2, 2])
     got = jump_to(x0, BETAS, k, noise)
-    expect(got, by_walking(x0, BETAS, k, noise), says="Each image of shape (3, 4, 4) must get its own alpha_bar.",
-           mistakes=jump_mistakes(x0, k, noise))  # fmt: skip
+    expect(
+        got,
+        by_walking(x0, BETAS, k, noise),
+        says="Each image of shape (3, 4, 4) must get its own alpha_bar.",
+        mistakes=jump_mistakes(x0, k, noise),
+    )
 
 
 @pytest.mark.exercise("E2.2", points=1)

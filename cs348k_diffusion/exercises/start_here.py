@@ -7,13 +7,15 @@ from cs348k_diffusion.exercises import Exercise, expect
 
 EXERCISES = (
     Exercise(
-        "E0.1", "fade", "Fade a picture",
+        "E0.1",
+        "fade",
+        "Fade a picture",
         hints=(
             "What is left of the picture when share is 0.25? Three quarters.",
             "Multiply the picture by 1 - share, the noise by share, and add the two.",
         ),
     ),
-)  # fmt: skip
+)
 
 
 @pytest.mark.exercise("E0.1", points=1)
@@ -30,6 +32,7 @@ def test_mixes_in_proportion(fade):
                 "the noise is at full strength": (1 - share) * picture + noise,
                 "ignores share: always half and half": (picture + noise) / 2,
                 "the noise is subtracted": (1 - share) * picture - share * noise,
-                "square roots, as for variances: that is notebook 02": (1 - share) ** 0.5 * picture + share**0.5 * noise,
+                "square roots, as for variances: that is notebook 02": (1 - share) ** 0.5 * picture
+                + share**0.5 * noise,
             },
         )

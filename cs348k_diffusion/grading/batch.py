@@ -7,6 +7,7 @@ what the students wrote runs in workers of theirs.
 
 from __future__ import annotations
 
+import atexit
 import functools
 import hashlib
 import json
@@ -194,7 +195,9 @@ def _in_pool(todo: list[tuple[str, list[Path]]], plan: Plan, jobs: int, size: in
     if not todo:
         return
     chunks = [todo[i : i + size] for i in range(0, len(todo), size)]
-    with ProcessPoolExecutor(min(jobs, len(chunks)), get_context("spawn")) as pool:
+    context = get_context("forkserver")
+    context.set_forkserver_preload([__name__])  # torch is loaded once for the whole pool
+    with ProcessPoolExecutor(min(jobs, len(chunks)), context) as pool:
         futures = [pool.submit(_chunk, chunk, plan) for chunk in chunks]
         try:
             for future in as_completed(futures):
@@ -236,7 +239,9 @@ def grade_here(chunk: list[tuple[str, list[Path]]], plan: Plan) -> Iterator[Grad
 @functools.lru_cache(maxsize=1)
 def _nursery(hidden: tuple[str, ...], address: str = "") -> Zygotes | Spawned:
     """One zygote, or one twin of the main process's, for each process of the pool, for as long as it lives."""
-    return workers(hidden, address)
+    nursery = workers(hidden, address)
+    atexit.register(nursery.close)
+    return nursery
 
 
 def _ungraded(student: str, plan: Plan, why: str) -> Graded:

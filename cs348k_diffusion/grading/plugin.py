@@ -56,6 +56,7 @@ class Source(Protocol):
 
     def open(self, exercise: Exercise, seed: int) -> Subject:
         """The implementation of an exercise. Raises NotYet when there is none."""
+        ...
 
     def close(self) -> None:
         """Let go of whatever is still held."""

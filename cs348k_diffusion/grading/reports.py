@@ -94,10 +94,10 @@ def write_junit(graded: Graded, path: Path) -> None:
     for student, (records, _) in sorted(graded.items()):
         bad = [record for record in records if record["status"] != "passed"]
         counts = {"tests": str(len(records)), "failures": str(len(bad)), "errors": "0"}
-        suite = ElementTree.SubElement(root, "testsuite", name=_xml(student), **counts)
+        suite = ElementTree.SubElement(root, "testsuite", {"name": _xml(student)} | counts)
         for record in records:
             facts = {"classname": record["exercise"], "name": record["test"], "time": str(record["seconds"])}
-            case = ElementTree.SubElement(suite, "testcase", **facts)
+            case = ElementTree.SubElement(suite, "testcase", facts)
             if record["status"] != "passed":
                 failure = ElementTree.SubElement(case, "failure", message=record["status"])
                 failure.text = _xml(record["message"])

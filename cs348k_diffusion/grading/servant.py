@@ -88,7 +88,7 @@ def pull_back(outs: Sequence[Any], cotangents: Sequence[Any]) -> bool:
         if o.shape != c.shape:
             raise StudentError("wrong shape", f"got {tuple(o.shape)}, expected {tuple(c.shape)}")
     if pairs:  # as one number: given gradients of its own, torch.autograd.backward loads sympy first, for half a second
-        sum((o * c).sum() for o, c in pairs).backward()
+        torch.stack([(o * c).sum() for o, c in pairs]).sum().backward()
     return bool(pairs)
 
 
@@ -143,4 +143,3 @@ def where(error: BaseException) -> str:
             cell = f"{name.strip('<>')}, " if name.startswith("<cell ") else ""
             return f"{cell}line {line}" + (f": `{text}`" if text else "")
     return ""
-

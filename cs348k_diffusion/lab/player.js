@@ -146,7 +146,7 @@ const drawImages = (canvas, panel, past) => {
     }
     g0.putImageData(tile, (k % columns) * (width + gap), Math.floor(k / columns) * (height + gap));
   }
-  const scale = Math.max(1, Math.round((count > 1 ? panel.size : 0.7 * panel.size) / whole.width));
+  const scale = Math.max(1, Math.floor((count > 1 ? panel.size : 0.7 * panel.size) / whole.width));
   const g = context(canvas, whole.width * scale, whole.height * scale);
   g.imageSmoothingEnabled = false;   // a pixel stays a pixel
   g.drawImage(whole, 0, 0, whole.width * scale, whole.height * scale);
@@ -195,7 +195,7 @@ const stage = async (root, spec) => {
     name: make("div", "tp-name", {}, panel.name || ""), caption: make("div", "tp-caption", {}, "\u00a0") }));
   const curve = picture(`loss against training step: ${spec.alt}`);
   curve.hidden = true;
-  const row = make("div", "tp-row", {}, ...panels.map(p => make("div", "tp-panel", {}, ...(p.panel.name ? [p.name] : []), p.canvas, p.caption)));
+  const few = spec.panels.length < 4 ? "tp-few" : "", row = make("div", `tp-row ${few}`, {}, ...panels.map(p => make("div", "tp-panel", {}, ...(p.panel.name ? [p.name] : []), p.canvas, p.caption)));
   root.replaceChildren(...(spec.label ? [make("div", "tp-title", {}, spec.label)] : []), row, curve);
   let losses = null, mark;
   // not before the element is in the page, where it gets its colours: `followPage` draws it then

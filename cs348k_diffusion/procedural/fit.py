@@ -37,7 +37,7 @@ class Target(NamedTuple):
     size: tuple[int, int]
 
 
-def image_target(image: Float[Tensor, "*batch 3 height width"]) -> Target:
+def image_target(image: Float[Tensor, "*shape height width"]) -> Target:
     """Look like this image: the mean squared difference, images in [-1, 1]; a batch gives each chain its own image."""
     if image.ndim not in (3, 4) or image.shape[-3] != 3:
         raise ValueError(f"an image is (3, height, width), or a batch of such; got shape {tuple(image.shape)}")

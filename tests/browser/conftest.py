@@ -135,8 +135,10 @@ class Sight:
     # JupyterLab
     def open(self, name):
         self.command("docmanager:open", path=f"{name}.ipynb")
-        ready = "n => { const w = jupyterapp.shell.currentWidget; return w?.context?.path === n && w.context.isReady }"
-        self.page.wait_for_function(ready, arg=f"{name}.ipynb")
+        found = "[...jupyterapp.shell.widgets('main')].find(w => w.context?.path === n)"
+        active = "jupyterapp.shell.currentWidget === w"
+        ready = f"w?.context.isReady && (jupyterapp.shell.activateById(w.id), {active})"
+        self.page.wait_for_function(f"n => {{ const w = {found}; return {ready} }}", arg=f"{name}.ipynb")
         self.cell(0).wait_for()
         return self
 
@@ -202,6 +204,7 @@ def lab(browser, server):
     sight = Sight(place.new_page())
     sight.page.goto(f"{server.url}/lab/workspaces/tests", wait_until="domcontentloaded")
     sight.page.wait_for_function("() => window.jupyterapp?.commands.hasCommand('docmanager:open')")
+    sight.page.evaluate("async () => { await jupyterapp.restored }")
     yield sight
     place.close()
 

@@ -1,0 +1,162 @@
+"""The judge's half of the conversation with a worker: ask, serve the functions it calls, believe nothing.
+
+Every message is checked against what an honest worker may send; a worker that dies, hangs or answers nonsense is
+ended, and costs its own test.
+"""
+
+from __future__ import annotations
+
+import json
+import socket
+import time
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cs348k_diffusion.exercises.errors import NotYet, StudentError
+from cs348k_diffusion.grading import wire
+from cs348k_diffusion.grading.plugin import OutOfTime
+from cs348k_diffusion.grading.servant import pull_back
+from cs348k_diffusion.grading.subject import Callbacks, handles
+from cs348k_diffusion.grading.worker import Job
+from cs348k_diffusion.grading.workers import Worker, Workers
+
+WALL = 10  # wall-clock seconds allowed for each CPU second
+
+
+class RemoteLink:
+    """The way to one exercise of one submission; its worker is started when first needed."""
+
+    def __init__(self, workers: Workers, job: Job, seconds: int):
+        self.workers, self.job, self.seconds = workers, job, seconds
+        self.worker: Worker | None = None
+        self.callbacks, self.seed = Callbacks(), 0
+
+    def reseed(self, seed: int) -> None:
+        """Start the worker's random numbers anew. Raises NotYet or StudentError if the answer is not there."""
+        self.seed = seed
+        self.ask("seed", 0, (), {}, seed)
+
+    def fresh(self) -> None:
+        self.close()
+        self.reseed(self.seed)
+
+    def peak_bytes(self) -> int | None:
+        if self.worker is None:
+            return None
+        try:
+            lines = Path(f"/proc/{self.worker.pid}/status").read_text().splitlines()
+        except OSError:
+            return None
+        return next((int(line.split()[1]) << 10 for line in lines if line.startswith("VmHWM")), None)
+
+    def close(self) -> None:
+        """End the worker."""
+        worker, self.worker = self.worker, None
+        if worker is not None:
+            self.workers.end(worker)
+
+    def ask(self, verb: str, number: int, args: tuple, named: dict, extra: Any = None) -> Any:
+        try:
+            worker = self._started()
+            deadline = time.monotonic() + self.seconds * WALL
+            with self.callbacks.blaming_checks():
+                request = wire.dumps((verb, number, args, named, extra), self.callbacks.number)
+                _send(worker.sock, deadline, request)
+                return self._converse(worker.sock, deadline)
+        except TimeoutError:
+            self.close()
+            raise OutOfTime(f"no answer within {self.seconds * WALL} s") from None
+        except (EOFError, ConnectionError):
+            raise self._cause_of_death() from None
+        except (wire.WireError, ValueError, RecursionError) as error:
+            self.close()
+            raise StudentError("", f"gave an answer that cannot be read: {error}") from None
+
+    def _started(self) -> Worker:
+        if self.worker is None:
+            self.worker, self.callbacks = self.workers.start(self.seconds), Callbacks()
+            wire.send(self.worker.sock, wire.dumps(self.job, _no_callback))
+        return self.worker
+
+    def _converse(self, sock: socket.socket, deadline: float) -> Any:
+        """Serve the functions the student calls until the answer is there."""
+        while True:
+            head, raw = wire.receive(sock, deadline)
+            message = json.loads(head)
+            if not isinstance(message, dict) or len(message) != 1:
+                raise wire.WireError("malformed message")
+            ((kind, body),) = message.items()
+            reader = wire.Reader(raw, handles(self))
+            if kind == "value":
+                return reader.unpack(body)
+            if kind in ("call", "backward"):
+                _send(sock, deadline, self._served(kind, reader, body))
+            else:
+                raise self._raised(kind, body)
+
+    def _raised(self, kind: str, body: Any) -> Exception:
+        if kind == "not yet":
+            return NotYet(self.job.exercise)
+        if kind == "raised" and isinstance(body, list) and len(body) == 3:
+            return StudentError(*(str(part)[:2000] for part in body))
+        return wire.WireError("malformed message")
+
+    def _served(self, kind: str, reader: wire.Reader, body: Any) -> bytes:
+        callbacks = self.callbacks
+        number, form = body if isinstance(body, list) and len(body) == 2 else (None, None)
+        asked = reader.unpack(form)
+        if type(number) is not int or not 0 <= number < len(callbacks.functions):
+            raise wire.WireError("a call of a function that was not handed over")
+        if not (isinstance(asked, tuple) and len(asked) == 2 and isinstance(asked[1], dict)):
+            raise wire.WireError("malformed call")
+        try:
+            answer = True, _evaluate(callbacks, kind, number, *asked)
+        except Exception as error:
+            answer = False, f"{type(error).__name__}: {error}"[:2000]
+        return wire.dumps(answer, callbacks.number)
+
+    def _cause_of_death(self) -> Exception:
+        worker, self.worker = self.worker, None
+        assert worker is not None
+        status, cpu = self.workers.end(worker)
+        number = status & 0x7F
+        if number == 24 or (number == 9 and cpu >= 0.9 * self.seconds):
+            return OutOfTime(f"used more than {self.seconds} s of computing time")
+        if number:
+            return StudentError("", f"crashed its process (signal {number})")
+        return StudentError("", f"ended its process (exit status {status >> 8})")
+
+
+def _evaluate(callbacks: Callbacks, kind: str, number: int, args: Any, named: dict) -> Any:
+    if kind == "call":
+        with torch.no_grad():
+            return callbacks.call(number, *args, **named)
+    (args, cotangents) = args
+    return pulled_back(callbacks.functions[number].function, args, named, cotangents)
+
+
+def pulled_back(function: Any, args: tuple, named: dict, cotangents: tuple) -> list:
+    """Gradients of <cotangents, function(...)> for each argument (None where there is none); modules get theirs too."""
+    flat = [_leaf(value) for value in (*args, *named.values())]
+    with torch.enable_grad():
+        out = function(*flat[: len(args)], **dict(zip(named, flat[len(args) :])))
+    pull_back(out if isinstance(out, tuple) else (out,), cotangents)
+    return [value.grad if isinstance(value, Tensor) else None for value in flat]
+
+
+def _leaf(value: Any) -> Any:
+    if isinstance(value, Tensor) and value.is_floating_point():
+        return value.detach().clone().requires_grad_()
+    return value
+
+
+def _send(sock: socket.socket, deadline: float, data: bytes) -> None:
+    sock.settimeout(max(deadline - time.monotonic(), 0.01))
+    wire.send(sock, data)
+
+
+def _no_callback(obj: Any) -> tuple:
+    raise TypeError(f"a job holds no functions, got {obj!r}")
