@@ -128,7 +128,7 @@ class _Tiled(torch.autograd.Function):
     @staticmethod
     @once_differentiable
     def backward(ctx: Any, d_out, d_log_sum_exp):
-        return *_walk_back(*ctx.saved_tensors, d_out, d_log_sum_exp, *ctx.how), None, None, None, None
+        return *_walk_back(ctx.saved_tensors, d_out, d_log_sum_exp, ctx.how), None, None, None, None
 
 
 def _walk(q, k, v, tile, causal, mask, scale) -> tuple[Tensor, Tensor]:
@@ -156,8 +156,9 @@ def _one_row_of_tiles(q, i, k, v, tile, causal, mask) -> tuple[Tensor, Tensor]:
     return o / l.clamp(min=torch.finfo(l.dtype).tiny), (_finite(m) + torch.log(l)).squeeze(-1)
 
 
-def _walk_back(q, k, v, out, log_sum_exp, d_out, d_log_sum_exp, tile, causal, mask, scale):
+def _walk_back(saved: tuple[Tensor, ...], d_out: Tensor, d_log_sum_exp: Tensor, how: tuple):
     """Algorithm 4: P again from the log-sum-exp, then dV = P^T dO, dS = P (dO V^T - D), dQ = dS K, dK = dS^T Q."""
+    (q, k, v, out, log_sum_exp), (tile, causal, mask, scale) = saved, how
     dq, dk, dv = torch.zeros_like(q), torch.zeros_like(k), torch.zeros_like(v)
     lse = _finite(log_sum_exp)[..., None]
     pull = (d_out * out).sum(-1, keepdim=True) - d_log_sum_exp[..., None]

@@ -175,12 +175,35 @@ def grade(
     held_back: Annotated[Path | None, typer.Option(help="A folder of check modules of your own.")] = None,
     jobs: Annotated[int, typer.Option(min=1, help="How many processes.")] = 2,
     again: Annotated[bool, typer.Option("--again", help="Ignore the results of an earlier run.")] = False,
+    roster: Annotated[Path | None, typer.Option(help="A CSV with a column student (and name, submitted).")] = None,
+    due: Annotated[str, typer.Option(help="When it was due, such as 2026-11-30T23:59.", show_default=False)] = "",
+    late_days: Annotated[int, typer.Option(help="Days late that cost nothing.")] = 0,
+    late_penalty: Annotated[float, typer.Option(help="Share of the points lost for each further day begun.")] = 0.1,
 ) -> None:
     """Grade a folder of notebooks: a gradebook, and a feedback page for every student."""
     from cs348k_diffusion.grading import grade as grade_folder
+    from cs348k_diffusion.grading.desk import ABSENT, STRANGER, Desk, Late
+    from cs348k_diffusion.grading.roster import moment, read_roster
 
-    graded = grade_folder(folder, out, only=only, held_back=held_back, jobs=jobs, again=again)
+    time = moment(due, "--due")
+    desk = Desk(read_roster(roster) if roster else None, Late(time, late_days, late_penalty) if time else None)
+    graded = grade_folder(folder, out, only=only, held_back=held_back, jobs=jobs, again=again, desk=desk)
+    for what, which in (("handed in nothing", ABSENT), ("handed in and are not on the roster", STRANGER)):
+        names = [student for student, row in graded.items() if which in [*row.notes, *row.remarks]]
+        typer.echo(f"{len(names)} {what}: {', '.join(names)}" if names else "", nl=bool(names))
+    _tell_changes(out)
     typer.echo(f"{len(graded)} students: {out / 'gradebook.csv'}, and a page each in {out / 'feedback'}")
+
+
+def _tell_changes(out: Path, most: int = 20) -> None:
+    """The marks that are not what they were before."""
+    from cs348k_diffusion.grading.batch import changes
+
+    changed = changes(out / "results.jsonl")
+    for change in changed[:most]:
+        typer.echo(f"  {change}")
+    if changed:
+        typer.echo(f"{len(changed)} marks differ from the grading before: {out / 'changes.csv'}")
 
 
 @app.command(rich_help_panel=TEACH)

@@ -13,14 +13,38 @@ from torch.testing import assert_close
 
 from cs348k_diffusion.langevin import metropolis_langevin_step
 from cs348k_diffusion.procedural.fit import (
-    BALANCED, Cost, Forge, Policy, Target, bush, descend, falling, fit_tree, fixed_trees, image_target, region_target,
-    sapling, sharp_loss, silhouette_target,
-)  # fmt: skip
+    BALANCED,
+    Cost,
+    Forge,
+    Policy,
+    Target,
+    bush,
+    descend,
+    falling,
+    fit_tree,
+    fixed_trees,
+    image_target,
+    region_target,
+    sapling,
+    sharp_loss,
+    silhouette_target,
+)
 from cs348k_diffusion.procedural.moves import RULES
 from cs348k_diffusion.procedural.render import Picture, Style, disc, draw, stack, tree_parts
 from cs348k_diffusion.procedural.tree import (
-    BIJECTION, EMPTY, REJECT, Branch, Grammar, Leaf, Tree, from_json, log_prior, pack, to_json, validate,
-)  # fmt: skip
+    BIJECTION,
+    EMPTY,
+    REJECT,
+    Branch,
+    Grammar,
+    Leaf,
+    Tree,
+    from_json,
+    log_prior,
+    pack,
+    to_json,
+    validate,
+)
 from cs348k_diffusion.running import last
 
 
@@ -37,7 +61,9 @@ def unchecked():
 # ---- the prior, and nothing but the prior ----------------------------------------------------------------------------
 
 # Lengths such that 2 l is about 1 on average: without its Jacobian, a split is then wrong and keeps the counts right.
-WILD = Grammar(roots=1.2, branches=0.2, leafy=0.4, length=(0.01, 2.3), mean_length=0.38, angle=(-2.5, 2.5), constraint=REJECT)
+WILD = Grammar(
+    roots=1.2, branches=0.2, leafy=0.4, length=(0.01, 2.3), mean_length=0.38, angle=(-2.5, 2.5), constraint=REJECT
+)
 RATES = {"modify_params": 0.04, "add_leaf": 0.03, "remove_leaf": 0.03, "add_anywhere": 0.2, "remove_branch": 0.2}
 RATES |= {"split_branch": 0.25, "merge_branch": 0.25}
 CHAINS = 1500
@@ -51,7 +77,7 @@ def wander(steps=150, grammar=WILD, rates=RATES):
 
 
 def count_test(trees, grammar=WILD):
-    """p-value of the numbers of branches against Consul's law, the number of parts in Poisson families of Poisson families."""
+    """p-value of the numbers of branches against Consul's law of Poisson families of Poisson families."""
     m, mu = grammar.roots, grammar.branches
     chances = [m * (m + n * mu) ** (n - 1) * math.exp(-m - n * mu) / math.factorial(n) for n in range(6)]
     counts = np.bincount([min(len(tree.branches) - 1, 6) for tree in trees], minlength=7)
@@ -119,7 +145,7 @@ def test_langevin_is_accepted_as_often_as_it_should_be(step, rate):
 
 @pytest.mark.parametrize("constraint", [BIJECTION, REJECT])
 def test_langevin_on_trees_leaves_the_prior_alone(constraint):
-    """All parameters of a tree at once, from one and the same tree: lengths, angles and radii end up as in the prior."""
+    """All parameters at once, from one and the same tree: lengths, angles and radii end up as in the prior."""
     grammar = Grammar(constraint=constraint)
     tree = Tree({1: Branch(0, 0.4, 0.3), 2: Branch(1, 0.2, -0.3), 3: Leaf(2, 0.1)}, 4)
     size = 0.5 if constraint is BIJECTION else 0.02
@@ -128,9 +154,9 @@ def test_langevin_on_trees_leaves_the_prior_alone(constraint):
     assert end.step == 16
     theta = pack(end.trees, grammar, torch.float64).theta
     low, high = grammar.length
-    laws = {"length": stats.truncexpon((high - low) / 0.5, loc=low, scale=0.5), "angle": stats.truncnorm(-2, 2, scale=0.6)}
-    assert stats.kstest(theta[:, :2, 0].flatten().numpy(), laws["length"].cdf).pvalue > 1e-3
-    assert stats.kstest(theta[:, :2, 1].flatten().numpy(), laws["angle"].cdf).pvalue > 1e-3
+    length = stats.truncexpon((high - low) / 0.5, loc=low, scale=0.5)
+    assert stats.kstest(theta[:, :2, 0].flatten().numpy(), length.cdf).pvalue > 1e-3
+    assert stats.kstest(theta[:, :2, 1].flatten().numpy(), stats.truncnorm(-2, 2, scale=0.6).cdf).pvalue > 1e-3
     assert stats.kstest(theta[:, 2, 0].numpy(), stats.uniform(0.05, 0.2).cdf).pvalue > 1e-3
     assert all(math.isfinite(chain.log_prior) and chain.memory == {} for chain in end.chains)
 
@@ -201,8 +227,14 @@ def test_a_chain_depends_on_its_seed_and_number_alone():
 
 
 @pytest.mark.parametrize(
-    "policy", [Policy(), Policy(inner_steps=2), Policy(langevin_steps=1), Policy(rates={}, inner_steps=4, softness=falling(0.1, 0.02))]
-)  # fmt: skip
+    "policy",
+    [
+        Policy(),
+        Policy(inner_steps=2),
+        Policy(langevin_steps=1),
+        Policy(rates={}, inner_steps=4, softness=falling(0.1, 0.02)),
+    ],
+)
 def test_a_broken_run_goes_on_as_if_it_had_not_been_broken(policy):
     target = easy_target()
     whole = last(fit_tree(target, policy, [sapling()] * 2, budget=150, seed=5))

@@ -14,9 +14,22 @@ from torch.testing import assert_close
 from cs348k_diffusion.procedural import moves
 from cs348k_diffusion.procedural.moves import RULES, SHARE, SPREAD, Edit, apply, propose, undo
 from cs348k_diffusion.procedural.tree import (
-    BIJECTION, CONSTRAINTS, EMPTY, PENALTY, PROJECTION, REJECT, Branch, Grammar, Leaf, Tree, flatten, log_prior, sample_tree,
-    unflatten, validate,
-)  # fmt: skip
+    BIJECTION,
+    CONSTRAINTS,
+    EMPTY,
+    PENALTY,
+    PROJECTION,
+    REJECT,
+    Branch,
+    Grammar,
+    Leaf,
+    Tree,
+    flatten,
+    log_prior,
+    sample_tree,
+    unflatten,
+    validate,
+)
 
 GRAMMAR = Grammar(roots=1.5, branches=0.7, constraint=REJECT)
 RATES = {"modify_params": 0.3, "add_leaf": 0.11, "remove_leaf": 0.07, "add_anywhere": 0.2, "remove_branch": 0.12}
@@ -87,8 +100,13 @@ def test_proposals_are_drawn_as_their_densities_say(rule):
     """Places uniform among those there are, and numbers from the prior: counted on one fixed tree."""
     tree = Tree({1: Branch(0, 0.5, 0), 2: Branch(1, 0.4, 0), 3: Leaf(2, 0.1), 4: Branch(0, 0.3, 0), 5: Leaf(4, 0.2),
                  6: Branch(4, 0.3, 0)}, 7)  # fmt: skip
-    places = {"modify_params": [1, 2, 3, 4, 5, 6], "add_leaf": [1, 6], "remove_leaf": [3, 5], "add_anywhere": [0, 1, 2, 4, 6]}
-    places |= {"remove_branch": [2, 6], "split_branch": [1, 2, 4, 6], "merge_branch": [1]}
+    places = {"modify_params": [1, 2, 3, 4, 5, 6], "add_leaf": [1, 6], "remove_leaf": [3, 5]}
+    places |= {
+        "add_anywhere": [0, 1, 2, 4, 6],
+        "remove_branch": [2, 6],
+        "split_branch": [1, 2, 4, 6],
+        "merge_branch": [1],
+    }
     rng = np.random.default_rng(5)
     drawn = [RULES[rule].draw(tree, GRAMMAR, rng) for _ in range(2000)]
     counts = [sum(d[0] == place for d in drawn) for place in places[rule]]
@@ -194,7 +212,7 @@ def test_an_edit_is_all_or_nothing():
     tree = Tree({1: Branch(0, 0.5, 0.0), 2: Leaf(1, 0.1)}, 3)
     edit = Edit({1: Branch(0, 0.5, 0.0), 2: Leaf(1, 0.2)}, {1: None, 2: None})
     before = dict(tree.parts)
-    with pytest.raises(ValueError, match="part 2 is .*radius=0.1.* belongs to another tree"):
+    with pytest.raises(ValueError, match=r"part 2 is .*radius=0\.1.* belongs to another tree"):
         apply(tree, edit)
     assert tree.parts == before
     with pytest.raises(ValueError, match="belongs to another tree"):
@@ -260,7 +278,7 @@ def test_projection_and_a_bijection_without_its_jacobian_do_not():
 
 
 def test_a_penalty_lets_a_few_out():
-    """Outside, the density falls like exp(-stiffness excess^2): a layer of about sqrt(pi / stiffness) / 2 at each end."""
+    """Outside, the density falls like exp(-stiffness excess^2): at each end a layer of sqrt(pi / stiffness) / 2."""
     lengths, outside = walk(PENALTY)
     low, high = GRAMMAR.length
     width = 0.5 * math.sqrt(math.pi / PENALTY.stiffness) * (high - low)
@@ -271,7 +289,7 @@ def test_a_penalty_lets_a_few_out():
 
 
 def test_moves_step_in_the_coordinate_of_the_constraint():
-    """From one place, a thousand random steps each: rejected where they leave the range, squashed or clipped into it."""
+    """From one place, a thousand random steps each: rejected outside the range, squashed or clipped into it."""
     tree = Tree({1: Branch(0, 0.1, 1.1)}, 2)
     rng = np.random.default_rng(9)
 

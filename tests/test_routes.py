@@ -20,8 +20,8 @@ from cs348k_diffusion.sampling import ddim, ddpm, edm_path, heun, multistep, pat
 from cs348k_diffusion.schedule import cosine
 from tests.oracles import lumps, quantiles, seeded, wasserstein
 
-# Measured on the line: DDIM's paths end 0.005 from the mixture, 2M's 0.001, Heun's 0.002. DDPM's end about 0.009 away, but
-# its error and a draw's own 0.006 add as squares: at 99.9 %, (0.009^2 + 0.0143^2)^0.5 = 0.017 is still below the bound.
+# Measured on the line: DDIM's paths end 0.005 from the mixture, 2M's 0.001, Heun's 0.002. DDPM's about 0.009; its
+# error and the noise of a draw add as squares: at 99.9 %, (0.009^2 + 0.0143^2)^0.5 = 0.017 is still below the bound.
 ALLOWANCE = {"line": 0.005, "plane": 0.005}
 SIZE = {"line": 60_000, "plane": 20_000}
 DIRECTIONS = 8

@@ -428,8 +428,7 @@ def schedulers(monkeypatch):
 
 SAY = {"sample": lambda schedule, x, t, x0: x0, "epsilon": eps_from_x0, "v_prediction": v_from_x0}
 WALKS = [
-    ("ddpm", 1000, {}),
-    ("ddpm", 50, {}),
+    ("ddpm", 125, {}),
     ("ddim", 50, {"eta": 0.0}),
     ("ddim", 50, {"eta": 0.7}),
 ]
@@ -439,12 +438,12 @@ WALKS = [
 @pytest.mark.parametrize("prediction", SAY)
 @pytest.mark.parametrize("kind", ["linear", "squaredcos_cap_v2"])
 def test_diffusers_walks_the_same_way(schedulers, kind, prediction, dtype):
-    """Every step of whole walks: within 1e-5 in float32 and 1e-10 in float64 (measured: 6e-6 and 1e-12).
+    """Every step of whole walks: within 1e-5 in float32 and 1e-10 in float64 (1,000 steps: 6e-6 and 1e-12).
 
     Diffusers counts its times i = T-1 .. 0 and steps from 0 to "the data"; ours are t = (i + 1) / T, and then 0.
     """
     tolerance = {torch.float32: 1e-5, torch.float64: 1e-10}[dtype]
-    for kind_of_walk, n, eta in WALKS if (kind, prediction) == ("linear", "sample") else WALKS[1:]:
+    for kind_of_walk, n, eta in WALKS if prediction == "sample" else WALKS[-1:]:
         made = schedulers[kind_of_walk](1000, 1e-4, 0.02, kind, clip_sample=False, prediction_type=prediction)
         betas = torch.linspace(1e-4, 0.02, 1000, dtype=torch.float64) if kind == "linear" else made.betas.double()
         schedule = linear_beta(1000) if kind == "linear" else from_betas(betas)

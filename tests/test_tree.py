@@ -13,9 +13,26 @@ from scipy import integrate, stats
 from torch.testing import assert_close
 
 from cs348k_diffusion.procedural.tree import (
-    CONSTRAINTS, EMPTY, GROUND, PENALTY, REJECT, Branch, Grammar, Leaf, Tree, flatten, from_json, log_prior, pack,
-    sample_tree, skeleton, to_json, unflatten, unpack, validate,
-)  # fmt: skip
+    CONSTRAINTS,
+    EMPTY,
+    GROUND,
+    PENALTY,
+    REJECT,
+    Branch,
+    Grammar,
+    Leaf,
+    Tree,
+    flatten,
+    from_json,
+    log_prior,
+    pack,
+    sample_tree,
+    skeleton,
+    to_json,
+    unflatten,
+    unpack,
+    validate,
+)
 
 GRAMMAR = Grammar(constraint=REJECT)
 SMALL = Grammar(roots=1.2, branches=0.5, leafy=0.4, length=(0.1, 1.5), mean_length=0.4, constraint=REJECT)
@@ -237,7 +254,7 @@ def test_unpack_in_float32_stays_within_the_walls():
 
 
 def test_turning_a_branch_swings_all_that_it_carries():
-    """The derivative of a tip by an angle below it is its lever arm, turned a quarter: autodiff through the hierarchy."""
+    """The derivative of a tip by an angle below it is its lever arm, turned a quarter: autodiff in the hierarchy."""
     tree = Tree({1: Branch(0, 0.5, 0.3), 2: Branch(1, 0.4, -0.7), 3: Leaf(2, 0.1), 4: Branch(1, 0.3, 0.5)}, 5)
     forest = pack([tree], GRAMMAR, torch.float64)
 
@@ -254,7 +271,14 @@ def test_turning_a_branch_swings_all_that_it_carries():
 
 
 def test_wood_follows_da_vincis_rule():
-    tree = Tree({1: Branch(0, 0.5, 0), 2: Branch(1, 0.4, 0), 3: Branch(1, 0.4, 1), 4: Branch(3, 0.2, 0), 5: Branch(3, 0.2, 1)}, 6)
+    fork = {
+        1: Branch(0, 0.5, 0),
+        2: Branch(1, 0.4, 0),
+        3: Branch(1, 0.4, 1),
+        4: Branch(3, 0.2, 0),
+        5: Branch(3, 0.2, 1),
+    }
+    tree = Tree(fork, 6)
     girth = pack([tree], GRAMMAR).girth[0]
     assert girth[:, 0].tolist() == [3, 1, 2, 1, 1]  # at the base: twigs carried
     assert girth[[0, 2], 1].tolist() == [2, 1]  # at the tip: the thickest that grows from it

@@ -286,6 +286,16 @@ def negative(t):
     return alpha, -sigma
 
 
+def overshooting(t):
+    """The angle goes past a right angle, so the signal turns negative."""
+    return cosine(1.2 * t)
+
+
+def late_start(t):
+    """Half of the variance is noise already at t = 0."""
+    return cosine(0.5 + 0.5 * t)
+
+
 RIGHT = (cosine, beta_chain(1.0), snr_line)
 WRONG = {
     "alpha + sigma = 1 instead of the squares": lambda t: (1 - t, t),
@@ -295,6 +305,8 @@ WRONG = {
     "the signal rises again in the middle": bumpy,
     "NaN at the end": nan_at_the_end,
     "negative noise": negative,
+    "the signal turns negative": overshooting,
+    "starts half noisy": late_start,
     "constant: never any noise": lambda t: (torch.ones_like(t), torch.zeros_like(t)),
 }
 

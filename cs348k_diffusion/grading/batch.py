@@ -23,6 +23,9 @@ from typing import Any
 
 from cs348k_diffusion.exercises.catalogue import FOLDER, Check, Exercise, checks_in, registry
 from cs348k_diffusion.grading import submission
+from cs348k_diffusion.grading.changes import Change, changed, write_changes
+from cs348k_diffusion.grading.desk import Desk, Row, rows
+from cs348k_diffusion.grading.overrides import read_overrides, template
 from cs348k_diffusion.grading.plugin import Grader, Record, missing, run_checks
 from cs348k_diffusion.grading.submitted import Submitted, handed_in
 from cs348k_diffusion.grading.workers import Spawned, Zygotes, workers
@@ -50,6 +53,14 @@ class Plan:
         """Every test that must leave a record."""
         return [check for file in self.files for check in checks_in(file) if check.exercise in self.exercises]
 
+    def worth(self, exercise: str) -> float | None:
+        """The points of an exercise, graded now or not; None when there is no such exercise."""
+        known = registry(self.public).get(exercise)
+        if known is None:
+            return None
+        files = {*self.files, self.public / f"{known.word}.py"}
+        return sum(check.points for file in files for check in checks_in(file) if check.exercise == exercise)
+
     @property
     def ours(self) -> dict[str, str]:
         """Exercise names and the package's answers to them."""
@@ -76,11 +87,14 @@ def grade(
     jobs: int = 2,
     again: bool = False,
     checks: Path = FOLDER,
-) -> dict[str, Graded]:
+    desk: Desk = Desk(),
+) -> dict[str, Row]:
     """Grade every submission of a folder; writes marks and feedback to `out` and returns them by student.
 
-    only: exercise ids or notebook words; held_back: a folder of check modules of your own; again: ignore earlier
-    results. Raises RuntimeError where there are no walls (not Linux), NotADirectoryError, LookupError for `only`.
+    only: exercise ids or notebook words, whose marks replace earlier ones while others stay; held_back: a folder of
+    check modules of your own; again: ignore earlier results; desk: the roster and the rule for late work. Raises
+    RuntimeError where there are no walls (not Linux), NotADirectoryError, LookupError for `only`, ValueError for what
+    is wrong with overrides.csv.
     """
     if sys.platform != "linux":
         raise RuntimeError(ELSEWHERE)
@@ -90,19 +104,36 @@ def grade(
     students = handed_in(folder, {exercise.word for exercise in registry(checks).values()})
     plan = plan_for(students, only, checks, held_back, hidden)
     out.mkdir(parents=True, exist_ok=True)
+    template(out / "overrides.csv")
     journal = out / "results.jsonl"
-    earlier = {} if again else read_journal(journal)
+    earlier = read_journal(journal)
+    enrolled = [each.student for each in (desk.roster or {}).values()]
+    overrides = read_overrides(out / "overrides.csv", [*students, *earlier, *enrolled], plan.worth)
+    fresh = _up_to_date(students, plan, earlier, journal, jobs, again)
+    shown = rows(fresh, desk, overrides, [(c.exercise, c.test, c.points) for c in plan.expected], earlier)
+    _report(shown, plan, out)
+    write_changes(changes(journal), out / "changes.csv")
+    return shown
+
+
+def _up_to_date(
+    students: dict[str, list[Path]], plan: Plan, earlier: dict[str, Graded], journal: Path, jobs: int, again: bool
+) -> dict[str, Graded]:
+    """The students' marks: earlier ones where nothing changed since, or else graded now and added to the journal."""
     digests = {student: digest(paths, plan) for student, paths in students.items()}
-    fresh = {student: each for student, each in earlier.items() if digests.get(student) == each.digest}
+    fresh = {student: each for student, each in earlier.items() if digests.get(student) == each.digest and not again}
     todo = {student: paths for student, paths in students.items() if student not in fresh}
-    with journal.open("w" if again else "a", encoding="utf-8") as file:
+    with journal.open("a", encoding="utf-8") as file:
         file.write("\n" if file.tell() else "")  # an interruption may have left half a line
+        for student in todo.keys() & earlier.keys() if again else ():  # an interrupted run grades them, too
+            file.write(json.dumps(asdict(replace(earlier[student], digest=""))) + "\n")
         for each in progress(graded(todo, plan, jobs), len(todo)):
             each.digest = digests[each.student]
+            before = earlier[each.student].records if each.student in earlier else []
+            each.records = [record for record in before if record["exercise"] not in plan.exercises] + each.records
             file.write(json.dumps(asdict(each)) + "\n")
             file.flush()
             fresh[each.student] = each
-    _report(fresh, plan, out)
     return fresh
 
 
@@ -160,14 +191,24 @@ def _bytes(path: Path) -> bytes:
 
 def read_journal(path: Path) -> dict[str, Graded]:
     """The students of an earlier run, the latest line of each; a line cut off by an interruption is ignored."""
-    found: dict[str, Graded] = {}
+    return {each.student: each for each in _lines(path)}
+
+
+def changes(path: Path) -> list[Change]:
+    """What the latest grading of each student changed."""
+    latest: dict[str, list[Graded]] = {}
+    for each in _lines(path):
+        latest[each.student] = [*latest.get(each.student, [])[-1:], each]
+    pairs = [two for _, two in sorted(latest.items()) if len(two) == 2]
+    return [change for old, new in pairs for change in changed(new.student, old.records, new.records)]
+
+
+def _lines(path: Path) -> Iterator[Graded]:
     for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
         try:
-            each = Graded(**json.loads(line))
+            yield Graded(**json.loads(line))
         except (ValueError, TypeError):
             continue
-        found[each.student] = each
-    return found
 
 
 def graded(students: dict[str, list[Path]], plan: Plan, jobs: int) -> Iterator[Graded]:
@@ -261,10 +302,12 @@ def progress(items: Iterable[Graded], total: int) -> Iterator[Graded]:
     yield from bar
 
 
-def _report(graded: dict[str, Graded], plan: Plan, out: Path) -> None:
+def _report(shown: dict[str, Row], plan: Plan, out: Path) -> None:
     from cs348k_diffusion.grading.reports import write_reports
 
-    order = {exercise: i for i, exercise in enumerate(plan.exercises)}
-    for each in graded.values():
+    seen = {record["exercise"] for each in shown.values() for record in each.records} | plan.exercises.keys()
+    known = {id: exercise for id, exercise in registry(plan.public).items() if id in seen}
+    order = {exercise: i for i, exercise in enumerate(known)}
+    for each in shown.values():
         each.records.sort(key=lambda record: order.get(record["exercise"], len(order)))
-    write_reports({name: (each.records, each.notes) for name, each in graded.items()}, plan.exercises, out)
+    write_reports(shown, known, out)

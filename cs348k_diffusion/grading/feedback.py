@@ -183,10 +183,11 @@ def check_line(record: Record) -> str:
     status = record["status"] if record["status"] in MARKS else "error"
     name = "Held-back check" if record["held_back"] else sentence(property_of(record["test"]))
     why = "" if status == "passed" or record["held_back"] else f"<div>{reason(record)}</div>"
+    worth = f"{record['earned']:g} of {record['points']:g}" if record["points"] else f"{record['earned']:+g}"
     mark = f'<span class="mark" role="img" aria-label="{status}">{MARKS[status]}</span>'
     return (
         f'<li class="{status.replace(" ", "-")}">{mark}'
-        f'<span>{safe(name)}</span><span class="worth">{record["earned"]:g} of {record["points"]:g}</span>{why}</li>'
+        f'<span>{safe(name)}</span><span class="worth">{worth}</span>{why}</li>'
     )
 
 

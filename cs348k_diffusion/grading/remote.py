@@ -7,6 +7,7 @@ ended, and costs its own test.
 from __future__ import annotations
 
 import json
+import select
 import socket
 import time
 from pathlib import Path
@@ -24,6 +25,7 @@ from cs348k_diffusion.grading.worker import Job
 from cs348k_diffusion.grading.workers import Worker, Workers
 
 WALL = 10  # wall-clock seconds allowed for each CPU second
+IDLE = 3  # seconds that a worker may sleep at a stretch
 
 
 class RemoteLink:
@@ -84,6 +86,7 @@ class RemoteLink:
     def _converse(self, sock: socket.socket, deadline: float) -> Any:
         """Serve the functions the student calls until the answer is there."""
         while True:
+            self._await(sock, deadline)
             head, raw = wire.receive(sock, deadline)
             message = json.loads(head)
             if not isinstance(message, dict) or len(message) != 1:
@@ -96,6 +99,17 @@ class RemoteLink:
                 _send(sock, deadline, self._served(kind, reader, body))
             else:
                 raise self._raised(kind, body)
+
+    def _await(self, sock: socket.socket, deadline: float) -> None:
+        """Wait for the next message, but not for a worker that sleeps. Raises OutOfTime."""
+        asleep_since, before = time.monotonic(), None
+        while not select.select([sock], [], [], 0.5)[0] and time.monotonic() < deadline:
+            state = _activity(self.worker.pid) if self.worker else None
+            if state is None or state != before or state[0] not in "ST":
+                asleep_since, before = time.monotonic(), state
+            elif time.monotonic() - asleep_since > IDLE:
+                self.close()
+                raise OutOfTime(f"slept for {IDLE} s without computing anything")
 
     def _raised(self, kind: str, body: Any) -> Exception:
         if kind == "not yet":
@@ -128,6 +142,15 @@ class RemoteLink:
         if number:
             return StudentError("", f"crashed its process (signal {number})")
         return StudentError("", f"ended its process (exit status {status >> 8})")
+
+
+def _activity(pid: int) -> tuple[str, ...] | None:
+    """State and CPU time of a process (Linux): "S" or "T" and the same time as before, and it has done nothing."""
+    try:
+        parts = Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split()
+    except OSError:
+        return None
+    return parts[0], *parts[11:13]
 
 
 def _evaluate(callbacks: Callbacks, kind: str, number: int, args: Any, named: dict) -> Any:

@@ -14,24 +14,29 @@ from xml.etree import ElementTree
 
 from cs348k_diffusion.exercises.catalogue import Exercise
 from cs348k_diffusion.grading.cards import property_of
+from cs348k_diffusion.grading.changes import by_exercise
+from cs348k_diffusion.grading.desk import Row
 from cs348k_diffusion.grading.feedback import write_feedback
 from cs348k_diffusion.grading.plugin import Record
+from cs348k_diffusion.grading.roster import spreadsheet_cell
 
-Graded = Mapping[str, tuple[Sequence[Record], Sequence[str]]]  # student -> records, notes about the files
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def write_reports(graded: Graded, exercises: Mapping[str, Exercise], out: Path) -> None:
+def write_reports(shown: Mapping[str, Row], exercises: Mapping[str, Exercise], out: Path) -> None:
     """Write gradebook.csv, junit.xml, gradescope/<student>.json and feedback/<student>.html under `out`."""
-    write_gradebook(graded, exercises, out / "gradebook.csv")
-    write_junit(graded, out / "junit.xml")
+    write_gradebook(shown, exercises, out / "gradebook.csv")
+    write_junit(shown, out / "junit.xml")
     for name in ("gradescope", "feedback"):
         (out / name).mkdir(exist_ok=True)
-    for student, file in file_names(graded).items():
-        records, notes = graded[student]
-        text = json.dumps(gradescope(records, exercises, notes), indent=1, ensure_ascii=False)
+    for student, file in file_names(shown).items():
+        row = shown[student]
+        result = gradescope(row.records, exercises, row.notes)
+        result["score"] -= row.lost
+        text = json.dumps(result, indent=1, ensure_ascii=False)
         (out / "gradescope" / f"{file}.json").write_text(text, encoding="utf-8")
-        write_feedback(records, student, out / "feedback" / f"{file}.html", exercises=exercises, notes=notes)
+        page, comments = out / "feedback" / f"{file}.html", row.comments
+        write_feedback(row.records, student, page, exercises=exercises, notes=row.notes, comments=comments)
 
 
 def file_names(students: Iterable[str]) -> dict[str, str]:
@@ -46,22 +51,31 @@ def file_names(students: Iterable[str]) -> dict[str, str]:
     return names
 
 
-def write_gradebook(graded: Graded, exercises: Mapping[str, Exercise], path: Path) -> None:
-    """One row a student: points for each exercise, their sum, what there was to earn, and notes."""
+def write_gradebook(shown: Mapping[str, Row], exercises: Mapping[str, Exercise], path: Path) -> None:
+    """One row a student: points for each exercise, their sum, what there was to earn, and notes.
+
+    A column of names comes with a roster that has them; days late, points lost and the final mark come with a due time.
+    """
+    named, dated = any(row.name for row in shown.values()), any(row.days_late is not None for row in shown.values())
     with path.open("w", encoding="utf-8-sig", newline="") as file:
         table = csv.writer(file)
-        table.writerow(["student", *exercises, "total", "of", "notes"])
-        for student, (records, notes) in sorted(graded.items()):
-            earned = [sum(r["earned"] for r in records if r["exercise"] == id) for id in exercises]
-            of = sum(r["points"] for r in records if r["exercise"] in exercises)
-            row = [*earned, sum(earned), of]
-            table.writerow([_cell(student), *(f"{points:g}" for points in row), _cell(" ".join(notes))])
+        late = ["days late", "points lost", "final"] if dated else []
+        table.writerow(["student", *(["name"] if named else []), *exercises, "total", "of", *late, "notes"])
+        for _, row in sorted(shown.items()):
+            who = [spreadsheet_cell(row.student), *([spreadsheet_cell(row.name)] if named else [])]
+            notes = spreadsheet_cell(" ".join([*row.notes, *row.remarks]))
+            table.writerow([*who, *_points(row, exercises), *(_late(row) if dated else []), notes])
 
 
-def _cell(text: str) -> str:
-    """Text that no spreadsheet takes for a formula."""
-    text = " ".join(text.split())
-    return f"'{text}" if text[:1] in ("=", "+", "-", "@") else text
+def _points(row: Row, exercises: Iterable[str]) -> list[str]:
+    earned = by_exercise(row.records)
+    of = sum(record["points"] for record in row.records)
+    return [f"{points:g}" for points in (*(earned.get(id, 0) for id in exercises), row.earned, of)]
+
+
+def _late(row: Row) -> list[str]:
+    days = "" if row.days_late is None else str(row.days_late)
+    return [days, f"{row.lost:g}", f"{row.earned - row.lost:g}"]
 
 
 def gradescope(records: Sequence[Record], exercises: Mapping[str, Exercise], notes: Sequence[str] = ()) -> dict:
@@ -88,10 +102,11 @@ def _gradescope_test(record: Record, exercises: Mapping[str, Exercise]) -> dict:
     }
 
 
-def write_junit(graded: Graded, path: Path) -> None:
+def write_junit(shown: Mapping[str, Row], path: Path) -> None:
     """JUnit XML over all students, also those graded before an interruption."""
     root = ElementTree.Element("testsuites", name="cs348k_diffusion")
-    for student, (records, _) in sorted(graded.items()):
+    for student, row in sorted(shown.items()):
+        records = row.records
         bad = [record for record in records if record["status"] != "passed"]
         counts = {"tests": str(len(records)), "failures": str(len(bad)), "errors": "0"}
         suite = ElementTree.SubElement(root, "testsuite", {"name": _xml(student)} | counts)

@@ -14,7 +14,7 @@ _HOME = {
     "Running": "watching",
     "live": "watching",
     "watch": "watching",
-    "budget": "budget",
+    "budget": "costs",
     "explore": "exploring",
     "density_image": "plot",
     "draw_density": "plot",

@@ -1,4 +1,4 @@
-from .budget import budget as budget
+from .costs import budget as budget
 from .exploring import explore as explore
 from .player import compare as compare
 from .player import show_trajectory as show_trajectory

@@ -16,15 +16,27 @@ from typing import Any, NamedTuple
 
 import numpy as np
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
 from cs348k_diffusion.langevin import metropolis_langevin_step
 from cs348k_diffusion.procedural.moves import Proposal, propose
 from cs348k_diffusion.procedural.render import Picture, Style, default_softness, draw, tree_parts
 from cs348k_diffusion.procedural.tree import (
-    EMPTY, GROUND, Branch, Forest, Grammar, Leaf, Part, Tree, log_prior, pack, sample_tree, skeleton, unpack,
-)  # fmt: skip
+    EMPTY,
+    GROUND,
+    Branch,
+    Forest,
+    Grammar,
+    Leaf,
+    Part,
+    Tree,
+    log_prior,
+    pack,
+    sample_tree,
+    skeleton,
+    unpack,
+)
 from cs348k_diffusion.running import Run
 
 # ---- targets ---------------------------------------------------------------------------------------------------------
@@ -63,7 +75,7 @@ def _size(image: Tensor) -> tuple[int, int]:
 
 
 def fixed_trees(count: int = 12, seed: int = 348) -> list[Tree]:
-    """Trees from the grammar that make fair targets: 8 to 20 parts, three leaves or more, tall, and inside the picture."""
+    """Trees from the grammar that make fair targets: 8 to 20 parts, three leaves or more, tall, inside the picture."""
     grammar, found, tries = Grammar(), [], 0
     while len(found) < count:
         tree = sample_tree(grammar, Dice(seed, tries).at(0))
@@ -185,7 +197,7 @@ class FitStep:
     budget: int
     chains: tuple[Chain, ...]
     softness: float
-    forge: Forge = field(repr=False, compare=False)
+    forge: Forge | None = field(repr=False, compare=False)
 
     @property
     def spent(self) -> float:
@@ -284,15 +296,16 @@ def descend(
     Source: Kingma & Ba 2015, arXiv:1412.6980, with beta = 0.9, 0.99.
     """
     forest = pack(trees, forge.grammar)
-    x = forge.grammar.constraint.free(forest.theta, forest.low, forest.high)
+    low, high, constraint = forest.low, forest.high, forge.grammar.constraint
+    x = constraint.free(forest.theta, low, high)
     mean, square, seen = _recall(trees, memory, x)
     for _ in range(policy.inner_steps):
         slope = _slope(forge, x, forest, policy)
         seen = seen + 1
         mean, square = torch.lerp(mean, slope, 0.1), torch.lerp(square, slope**2, 0.01)
         x = x + policy.step_size * (mean / (1 - 0.9**seen)) / ((square / (1 - 0.99**seen)).sqrt() + 1e-12)
-        x = forge.grammar.constraint.free(forge.grammar.constraint.bound(x, forest.low, forest.high), forest.low, forest.high)
-    grown = unpack(trees, forge.grammar.constraint.bound(x, forest.low, forest.high))
+        x = constraint.free(constraint.bound(x, low, high), low, high)
+    grown = unpack(trees, constraint.bound(x, low, high))
     rows = torch.cat([mean, square, seen], -1).tolist()
     return grown, [dict(zip(t.order, map(tuple, r), strict=False)) for t, r in zip(trees, rows, strict=True)]
 
@@ -312,9 +325,7 @@ def _recall(trees: Sequence[Tree], memory: Sequence[Memory], like: Tensor) -> tu
     return rows[..., 0:2], rows[..., 2:4], rows[..., 4:5]
 
 
-def wander(
-    forge: Forge, chains: Sequence[Chain], policy: Policy, rngs: Sequence[np.random.Generator]
-) -> list[Chain]:
+def wander(forge: Forge, chains: Sequence[Chain], policy: Policy, rngs: Sequence[np.random.Generator]) -> list[Chain]:
     """`policy.langevin_steps` of MALA on all parameters at once: modifyParams, informed by autodiff, exact."""
     trees = [chain.tree for chain in chains]
     forest = pack(trees, forge.grammar)

@@ -1,7 +1,7 @@
 """The slide's rules, each a move from one tree to another with its way back.
 
-modifyParams, addLeaf, removeLeaf, splitBranch, removeBranch, addAnywhere, and mergeBranch, which the slide lacks: without
-it nothing undoes a split. A move is a `Proposal`: an edit of the tree and what Green's acceptance rule needs to know,
+modifyParams, addLeaf, removeLeaf, splitBranch, removeBranch, addAnywhere, and mergeBranch, which the slide lacks:
+without it nothing undoes a split. A move is a `Proposal`: an edit and what Green's acceptance rule needs to know,
 
   log alpha = log pi(s') - log pi(s) + log q(s' -> s) - log q(s -> s') + log |d(theta', u') / d(theta, u)|,
 
@@ -83,7 +83,7 @@ class Proposal(NamedTuple):
     back: tuple[str, tuple]
 
     def log_ratio(self, rates: Mapping[str, float]) -> float:
-        """log of (chance of the way back x |Jacobian|) / chance of the way there; rates are the rules' probabilities."""
+        """log of (chance of the way back x |Jacobian|) / chance of the way there; rates are those of the rules."""
         there, back = rates.get(self.rule, 0.0), rates.get(self.back[0], 0.0)
         if not back:
             return -math.inf
@@ -173,7 +173,7 @@ def remove_branch(tree: Tree, grammar: Grammar, branch: int) -> Proposal:
 
 
 def split_branch(tree: Tree, grammar: Grammar, branch: int, u: float, v: float) -> Proposal:
-    """splitBranch: (l, a) -> (u l, a - v) and ((1 - u) l, a + v), one behind the other; what it carried moves to the second.
+    """splitBranch: (l, a) -> (u l, a - v) and, on its tip, ((1 - u) l, a + v), which takes over what it carried.
 
     u ~ U(0, 1), v ~ N(0, SPREAD^2); the second angle is stored from the first's direction, 2 v.
     q = N(v) / (number of branches); J = |d(l1, a1, l2, a2) / d(l, a, u, v)| = |2 l|.

@@ -5,7 +5,7 @@ coverage a = sigmoid(-d / softness). Shapes are laid over each other like paint,
 has a derivative, so a loss on pixels can move a shape's edge. A hard edge (a = 1 inside, 0 outside) draws the same
 picture and has the derivative 0 everywhere: autodiff answers, and the answer is wrong.
 
-World coordinates: x to the right and y up, both in [-1, 1] from edge to edge of the picture. Colours and pictures are in [-1, 1].
+World coordinates: x to the right and y up, both in [-1, 1] from edge to edge; colours are in [-1, 1] too.
 Shapes of many pictures are drawn at once: `stack` pads the shorter lists and a mask says what is real.
 """
 
@@ -131,7 +131,12 @@ def stack(pictures: Sequence[Sequence[Part]], dtype: torch.dtype = torch.float32
 # ---- signed distances ------------------------------------------------------------------------------------------------
 
 
-def pixel_centres(size: int | tuple[int, int], like: Tensor) -> Float[Tensor, "2 pixels"]:
+Numbers = Float[Tensor, "*shape numbers"]
+Pixels = Float[Tensor, "2 pixels"]
+Distances = Float[Tensor, "*shape pixels"]
+
+
+def pixel_centres(size: int | tuple[int, int], like: Tensor) -> Pixels:
     """World coordinates of the centres of the pixels, row by row from the top left; size is (height, width)."""
     height, width = (size, size) if isinstance(size, int) else size
     x = (2 * torch.arange(width, dtype=like.dtype, device=like.device) + 1) / width - 1
@@ -139,7 +144,7 @@ def pixel_centres(size: int | tuple[int, int], like: Tensor) -> Float[Tensor, "2
     return torch.stack([x.expand(height, width), y[:, None].expand(height, width)]).flatten(1)
 
 
-def capsule_distance(numbers: Float[Tensor, "*shape w"], at: Float[Tensor, "2 pixels"]) -> Float[Tensor, "*shape pixels"]:
+def capsule_distance(numbers: Numbers, at: Pixels) -> Distances:
     """Distance to a segment from (x0, y0) to (x1, y1), less a radius that runs from r0 to r1 along it.
 
     In the segment's frame (u along it from its start, w across it) and with c = clamp(u, 0, length):
@@ -156,7 +161,7 @@ def capsule_distance(numbers: Float[Tensor, "*shape w"], at: Float[Tensor, "2 pi
     return _norm(u - c, w) - torch.addcmul(r0[..., None], c, ((r1 - r0) / length)[..., None])
 
 
-def ellipse_distance(numbers: Float[Tensor, "*shape w"], at: Float[Tensor, "2 pixels"]) -> Float[Tensor, "*shape pixels"]:
+def ellipse_distance(numbers: Numbers, at: Pixels) -> Distances:
     """Distance to an ellipse (cx, cy, rx, ry, angle), right to first order at the edge.
 
     d = k (k - 1) / |grad|,  k = |(x / rx, y / ry)|,  |grad| = |(x / rx^2, y / ry^2)|.  Source: I. Quilez, sdEllipsoid.
@@ -168,7 +173,7 @@ def ellipse_distance(numbers: Float[Tensor, "*shape w"], at: Float[Tensor, "2 pi
     return k * (k - 1) / _norm(x / rx, y / ry)
 
 
-def polygon_distance(numbers: Float[Tensor, "*shape w"], at: Float[Tensor, "2 pixels"]) -> Float[Tensor, "*shape pixels"]:
+def polygon_distance(numbers: Numbers, at: Pixels) -> Distances:
     """Distance to a convex polygon with counter-clockwise corners: the largest distance to its half-planes.
 
     d = max_k n_k . (p - c_k); exact inside and beside an edge, too small beyond a corner. Repeated corners are ignored
@@ -183,14 +188,15 @@ def polygon_distance(numbers: Float[Tensor, "*shape w"], at: Float[Tensor, "2 pi
     return planes.masked_fill(length[..., None] < 1e-9, -FAR).amax(-2)
 
 
-def crescent_distance(numbers: Float[Tensor, "*shape w"], at: Float[Tensor, "2 pixels"]) -> Float[Tensor, "*shape pixels"]:
+def crescent_distance(numbers: Numbers, at: Pixels) -> Distances:
     """Distance to a disc (cx, cy, r) less a disc (ox, oy, s): max(|p - c| - r, s - |p - o|)."""
     cx, cy, r, ox, oy, s = numbers[..., :6, None].unbind(-2)
     return torch.maximum(_norm(at[0] - cx, at[1] - cy) - r, s - _norm(at[0] - ox, at[1] - oy))
 
 
 def _norm(x: Tensor, y: Tensor) -> Tensor:
-    return torch.addcmul(torch.addcmul(x.new_tensor(TINY), x, x), y, y).sqrt()  # TINY: a finite derivative at the origin
+    square = torch.addcmul(torch.addcmul(x.new_tensor(TINY), x, x), y, y)  # TINY: a finite derivative at the origin
+    return square.sqrt()
 
 
 DISTANCE = {
@@ -226,7 +232,7 @@ def soft_edge(d: Float[Tensor, "*any"], softness: float) -> Float[Tensor, "*any"
 
 
 def hard_edge(d: Float[Tensor, "*any"], softness: float) -> Float[Tensor, "*any"]:
-    """Coverage 1 inside and 0 outside. Autodiff gives the derivative 0, true at almost every d, useless for all of them."""
+    """Coverage 1 inside and 0 outside. Autodiff gives the derivative 0: true at almost every d, useless at all."""
     return d.neg().sign().clamp(min=0)
 
 
@@ -257,7 +263,7 @@ def custom_edge(d: Float[Tensor, "*any"], softness: float) -> Float[Tensor, "*an
 # ---- from coverage to a picture --------------------------------------------------------------------------------------
 
 
-def union(coverage: Float[Tensor, "batch parts *pixels"]) -> Float[Tensor, "batch *pixels"]:
+def union(coverage: Float[Tensor, "batch parts *pixels"]) -> Float[Tensor, batch * pixels]:
     """The share of a pixel under at least one shape, if the shapes lie independently: 1 - prod_i (1 - a_i)."""
     return 1 - (1 - coverage).prod(1)
 
@@ -269,7 +275,7 @@ def lay_over(
 ) -> tuple[Float[Tensor, "batch 3 pixels"], Float[Tensor, "batch pixels"]]:
     """The painter's order: part i is seen through the parts in front of it, the background through all of them.
 
-    picture = sum_i colour_i a_i prod_{j > i} (1 - a_j) + background prod_j (1 - a_j). Returns the picture and the union.
+    picture = sum_i colour_i a_i prod_{j > i} (1 - a_j) + background prod_j (1 - a_j). Returns it and the union.
     """
     through = torch.log1p(-coverage)
     count = coverage.shape[1]

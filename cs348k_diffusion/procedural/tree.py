@@ -135,7 +135,7 @@ def _four(low: float, high: float) -> float:
 REJECT = Constraint("reject", _same, _same, _no_change, _distance, plain=True)
 BIJECTION = Constraint("bijection", _logit, _squash, _log_squash_slope, _four)
 PENALTY = Constraint("penalty", _same, _same, _no_change, _distance, stiffness=1e3, plain=True)
-PROJECTION = Constraint("projection", _same, _clip, _no_change, _distance)  # no way back from a clipped step: no balance
+PROJECTION = Constraint("projection", _same, _clip, _no_change, _distance)  # a clipped step has no way back
 CONSTRAINTS = {constraint.name: constraint for constraint in (REJECT, BIJECTION, PENALTY, PROJECTION)}
 
 
@@ -170,7 +170,9 @@ class Grammar:
         if min(self.length[0], self.radius[0]) <= 0:
             raise ValueError(f"lengths and radii are positive, got ranges {self.length} and {self.radius}")
         if not (0 < self.branches < 1 and 0 < self.leafy < 1 and self.roots > 0):
-            raise ValueError("roots must be positive, branches and leafy in (0, 1): with one branch or more per branch trees grow for ever")
+            raise ValueError(
+                "roots is positive, branches and leafy in (0, 1): from a branch per branch trees grow for ever"
+            )
 
     @cached_property
     def _length_share(self) -> float:
@@ -200,8 +202,9 @@ class Grammar:
     def draw_branch(self, rng: np.random.Generator) -> tuple[float, float]:
         """A length and an angle from the prior, by inverting their distribution functions."""
         low, high = self._angle_shares
-        length = -self.mean_length * math.log(math.exp(-self.length[0] / self.mean_length) - rng.random() * self._length_share)
-        return length, self.angle_spread * NORMAL.inv_cdf(low + rng.random() * (high - low))
+        beyond = math.exp(-self.length[0] / self.mean_length) - rng.random() * self._length_share
+        angle = self.angle_spread * NORMAL.inv_cdf(low + rng.random() * (high - low))
+        return -self.mean_length * math.log(beyond), angle
 
     def draw_leaf(self, rng: np.random.Generator) -> float:
         """A radius from the prior."""
@@ -218,7 +221,7 @@ class Grammar:
 def log_prior(tree: Tree, grammar: Grammar) -> float:
     """log density of the tree under the grammar, over unordered trees.
 
-    sum over sites of (k log rate - rate), over branches of log leafy or log(1 - leafy), and over parts of log p(values).
+    sum over sites of k log rate - rate, over branches of log leafy or log(1 - leafy), over parts of log p(values).
     A value outside its range costs stiffness * (excess / width of the range)^2 under the constraint's stiffness.
     Trees of more than `grammar.most` parts have no probability.
     """
@@ -297,7 +300,9 @@ def _check_place(tree: Tree, i: int, part: Part) -> None:
     seen, parent = {i}, part.parent
     while parent != GROUND:
         if parent not in tree.parts:
-            raise ValueError(f"part {i}: its parent {parent} does not exist; parents are {GROUND} (the ground) or a branch")
+            raise ValueError(
+                f"part {i}: its parent {parent} does not exist; a parent is a branch or {GROUND}, the ground"
+            )
         if isinstance(tree.parts[parent], Leaf):
             raise ValueError(f"part {i}: its parent {parent} is a leaf, and a leaf carries nothing")
         if parent in seen:
@@ -319,7 +324,8 @@ def from_json(text: str) -> Tree:
         rows = [(int(row["id"]), _part(row)) for row in data["parts"]]
         tree = Tree(dict(rows), int(data["fresh"]))
     except (KeyError, TypeError, ValueError) as error:
-        raise ValueError(f'not a tree: {error}; expected {{"fresh": ..., "parts": [{{"id", "kind", "parent", ...}}]}}') from error
+        form = '{"fresh": ..., "parts": [{"id": ..., "kind": ..., "parent": ..., ...}]}'
+        raise ValueError(f"not a tree: {error}; expected {form}") from error
     if len(tree.parts) != len(rows):
         raise ValueError("not a tree: an id is taken twice")
     return validate(tree)
@@ -346,7 +352,7 @@ def unflatten(tree: Tree, vector: Float[Tensor, " numbers"] | Sequence[float]) -
     values = vector.tolist() if isinstance(vector, Tensor) else list(vector)
     needed = sum(len(part) - 1 for part in tree.parts.values())
     if len(values) != needed:
-        raise ValueError(f"this tree has {needed} parameters, got {len(values)}: flatten the same tree to see their order")
+        raise ValueError(f"this tree has {needed} parameters, got {len(values)}: flatten it to see their order")
     rest = iter(values)
     new = {i: type(tree.parts[i])(tree.parts[i].parent, *(next(rest) for _ in tree.parts[i][1:])) for i in tree.order}
     return Tree({i: new[i] for i in tree.parts}, tree.fresh)
@@ -377,7 +383,7 @@ def pack(trees: Sequence[Tree], grammar: Grammar, dtype: torch.dtype = torch.flo
     """Many trees of different shape as one `Forest`; rows follow `tree.order`, shorter trees are padded."""
     size = max([1, *(len(tree.parts) for tree in trees)])
     lineage = np.zeros((len(trees), size, size))
-    rows = np.array([_pack_one(tree, size, lineage[b], grammar) for b, tree in enumerate(trees)])  # theta, used, girth, low, high
+    rows = np.array([_pack_one(tree, size, lineage[b], grammar) for b, tree in enumerate(trees)])
     theta, used, girth, low, high = np.split(rows, 5, -1)
     theta_, lineage_, girth_, low_, high_ = (torch.tensor(a, dtype=dtype) for a in (theta, lineage, girth, low, high))
     used_ = torch.tensor(used > 0)
@@ -429,11 +435,12 @@ def unpack(trees: Sequence[Tree], theta: Float[Tensor, "batch parts 2"]) -> list
 
 
 def skeleton(
-    forest: Forest, ground: Float[Tensor, "2"] | Sequence[float] = (0.0, -0.95)
+    forest: Forest, ground: Float[Tensor, " xy"] | Sequence[float] = (0.0, -0.95)
 ) -> tuple[Float[Tensor, "batch parts 2"], Float[Tensor, "batch parts 2"]]:
     """Where each part starts and ends in world coordinates (a leaf starts and ends at its centre).
 
-    heading_i = sum_j lineage_ij angle_j from straight up; tip_i = ground + sum_j lineage_ij length_j (-sin, cos) heading_j.
+    heading_i = sum_j lineage_ij angle_j from straight up; tip_i = ground + sum_j lineage_ij length_j up_j, where
+    up = (-sin heading, cos heading).
     """
     branch = forest.branch.to(forest.theta.dtype)
     length, angle = forest.theta[..., 0] * branch, forest.theta[..., 1] * branch

@@ -143,7 +143,7 @@ def without(*skipped):
 
 def test_asserts_nothing(schedule):
     alpha, sigma = schedule(torch.linspace(0, 1, 11))
-    print((alpha**2 + sigma**2 - 1).abs() < 1e-3)
+    _ = (alpha**2 + sigma**2 - 1).abs() < 1e-3  # the assert is forgotten
 
 
 def test_rejects_everything(schedule):
@@ -200,8 +200,26 @@ WRONG = {
         "the signal rises again in the middle": without("falls"),
         "NaN at the end": without("finite"),
         "negative noise": without("positive"),
+        "starts half noisy": without("starts"),
         "it rejects one": test_rejects_everything,
         "only a failing assert counts as rejecting": test_crashes,
         "constant: never any noise": test_asserts_nothing,
     },
+}
+NAN = "a comparison with NaN is false, so a later assert rejects what this one lets through"
+FINITE = "torch.isfinite(alpha).all() and torch.isfinite(sigma).all()"
+EQUIVALENT = {
+    "E2.4": {
+        "line 8: 101 -> 102": "any fine grid of times will do",
+        "line 8: 101 -> 100": "any fine grid of times will do",
+        f"line 9: assert {FINITE}, 'finite everywhere' -> (dropped)": NAN,
+        f"line 9: {FINITE} -> torch.isfinite(alpha).all() or torch.isfinite(sigma).all()": NAN,
+        f"line 9: {FINITE} -> torch.isfinite(alpha).all()": NAN,
+        f"line 9: {FINITE} -> torch.isfinite(sigma).all()": NAN,
+        "line 9: torch.isfinite(alpha) -> alpha": NAN,
+        "line 12: alpha[:-1] + 1e-06 -> alpha[:-1]": "no right schedule rises, not even by a rounding",
+        "line 13: 0 -> 1": "the signal after 1 % of the time is still above 0.99 for every right schedule",
+        "line 13: 1 -> 2": "the signal before the last 1 % of the time is still below 0.05 for every right schedule",
+        "line 13: 0.05 -> 0.1": "the task allows a signal of 0.05 at the end; no wrong schedule ends between the two",
+    }
 }

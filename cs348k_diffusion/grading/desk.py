@@ -1,0 +1,160 @@
+"""From what the checks found to what an instructor hands out: the roster, overrides, comments and late days put in.
+
+The journal of a grading holds what the checks said and nothing else; everything here is worked out anew from it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Protocol
+
+from cs348k_diffusion.grading.overrides import Override, correction
+from cs348k_diffusion.grading.plugin import Record
+from cs348k_diffusion.grading.roster import Enrolled, key
+
+ABSENT = "Nothing was handed in."
+EARLIER = "No file was found this time; these are earlier marks."
+STRANGER = "Not on the roster."
+
+
+class Checked(Protocol):
+    """One student as the checks left them."""
+
+    student: str
+    records: list[Record]
+    notes: list[str]
+
+
+@dataclass(frozen=True)
+class Late:
+    """The rule for late work: `free` days cost nothing, each further day begun costs `penalty` of the points earned."""
+
+    due: datetime
+    free: int = 0
+    penalty: float = 0.1
+
+    def __post_init__(self):
+        if self.free < 0 or not 0 <= self.penalty <= 1:
+            raise ValueError("late days must be 0 or more, and the penalty a share between 0 and 1, such as 0.1")
+
+    def days(self, submitted: datetime) -> int:
+        """Days begun after the due time. Raises ValueError when only one of the two times has a time zone."""
+        if (submitted.tzinfo is None) != (self.due.tzinfo is None):
+            raise ValueError("give both the due time and the roster's times a time zone (+01:00), or neither")
+        return max(0, math.ceil((submitted - self.due) / timedelta(days=1)))
+
+
+@dataclass(frozen=True)
+class Desk:
+    """What the instructor brings to a grading; the roster by `key`, None without one."""
+
+    roster: Mapping[str, Enrolled] | None = None
+    late: Late | None = None
+
+    def __post_init__(self):
+        times = [each.submitted for each in (self.roster or {}).values() if each.submitted]
+        if self.late and not times:
+            raise ValueError("late days need a roster with a column 'submitted' that says when each hand-in came")
+        for time in times if self.late else ():
+            assert self.late
+            self.late.days(time)  # a missing time zone is told before anything is graded
+
+
+@dataclass
+class Row:
+    """One student as the reports show them; remarks are for the instructor, notes for the student too."""
+
+    student: str
+    records: list[Record]
+    notes: list[str]
+    name: str = ""
+    remarks: list[str] = field(default_factory=list)
+    comments: dict[str, str] = field(default_factory=dict)
+    days_late: int | None = None
+    lost: float = 0.0
+
+    @property
+    def earned(self) -> float:
+        """Points before anything is taken off."""
+        return sum(record["earned"] for record in self.records)
+
+
+def rows(
+    checked: Mapping[str, Checked],
+    desk: Desk,
+    overrides: Sequence[Override],
+    expected: Iterable[tuple[str, str, float]],
+    earlier: Mapping[str, Checked],
+) -> dict[str, Row]:
+    """Everyone who handed in or is on the roster, in that order, with overrides and late days applied.
+
+    expected: exercise, test and points of what was graded now; earlier: the journal, for those who handed in before.
+    """
+    found = {student: Row(student, list(each.records), list(each.notes)) for student, each in checked.items()}
+    wanted = dict.fromkeys(expected)
+    for each in found.values():
+        wanted |= dict.fromkeys((record["exercise"], record["test"], record["points"]) for record in each.records)
+    for row in _absent(found, desk, wanted, earlier):
+        found[row.student] = row
+    for row in found.values():
+        _enrol(row, desk)
+        _override(row, overrides)
+        _take_off(row, desk)
+    return found
+
+
+def _absent(
+    found: Mapping[str, Row], desk: Desk, wanted: Iterable[tuple[str, str, float]], earlier: Mapping[str, Checked]
+) -> list[Row]:
+    here, before = {key(student) for student in found}, {key(student): each for student, each in earlier.items()}
+    out = []
+    for each in [each for known, each in (desk.roster or {}).items() if known not in here]:
+        old = before.get(key(each.student))
+        student = old.student if old else each.student
+        records, have = (
+            list(old.records) if old else [],
+            {(r["exercise"], r["test"]) for r in old.records} if old else (),
+        )
+        records += [
+            Record(student=student, exercise=exercise, test=test, points=points, earned=0, status="failed",
+                   message=ABSENT, seconds=0.0, held_back=False)
+            for exercise, test, points in wanted if (exercise, test) not in have
+        ]  # fmt: skip
+        out.append(Row(student, records, [EARLIER if old else ABSENT]))
+    return out
+
+
+def _enrol(row: Row, desk: Desk) -> None:
+    if desk.roster is not None:
+        each = desk.roster.get(key(row.student))
+        row.name = each.name if each else ""
+        row.remarks += [] if each else [STRANGER]
+
+
+def _override(row: Row, overrides: Sequence[Override]) -> None:
+    for override in overrides:
+        if key(override.student) != key(row.student):
+            continue
+        if record := correction(override, row.student, row.records):
+            row.records.append(record)
+            row.remarks.append(f"{override.exercise} set to {override.points:g}: {record['message']}.")
+        if override.comment:
+            row.comments[override.exercise] = override.comment
+            row.remarks.append(f"{override.exercise}: {override.comment}")
+
+
+def _take_off(row: Row, desk: Desk) -> None:
+    if desk.late is None or ABSENT in row.notes:
+        return
+    each = (desk.roster or {}).get(key(row.student))
+    if each is None or each.submitted is None:
+        row.remarks.append("When this was handed in is not known; nothing was taken off.")
+        return
+    row.days_late = desk.late.days(each.submitted)
+    over = max(0, row.days_late - desk.late.free)
+    row.lost = row.earned * min(1.0, over * desk.late.penalty)
+    if row.lost:
+        row.notes.append(f"Handed in {row.days_late} days late, {over} of them at a cost: {row.lost:g} points off.")

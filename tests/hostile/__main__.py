@@ -1,0 +1,14 @@
+"""`python -m tests.hostile IN OUT`: grade the folder IN as the batch does, and say what the parent weighed."""
+
+import json
+import resource
+import sys
+from pathlib import Path
+
+from cs348k_diffusion.grading import batch
+
+if __name__ == "__main__":
+    inbox, out = map(Path, sys.argv[1:])
+    batch.grade(inbox, out, checks=Path(__file__).parent / "checks", jobs=2)
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10
+    (out / "parent.json").write_text(json.dumps({"peak_bytes": peak}))
