@@ -59,7 +59,11 @@ def execute(notebook: NotebookNode, name: str, timeout: int = 300, blank: bool =
         if cell.cell_type == "code":
             cell.outputs, cell.execution_count = [], None
     with tempfile.TemporaryDirectory() as folder, tempfile.TemporaryDirectory() as ipython:
-        given = ONE_THREAD | {"IPYTHONDIR": ipython, "CS348K_STRICT": "" if blank else "1", "CS348K_QUICK": "1" if blank else ""}
+        given = ONE_THREAD | {
+            "IPYTHONDIR": ipython,
+            "CS348K_STRICT": "" if blank else "1",
+            "CS348K_QUICK": "1" if blank else "",
+        }
         client = NotebookClient(notebook, timeout=timeout, kernel_name="python3", record_timing=False)
         client.allow_errors, client.resources = blank, {"metadata": {"path": folder}}
         client.extra_arguments = ["--log-level=ERROR"]  # a kernel on loopback warns that it is not encrypted
