@@ -207,6 +207,20 @@ def _tell_changes(out: Path, most: int = 20) -> None:
 
 
 @app.command(rich_help_panel=TEACH)
+def collect(
+    download: Annotated[Path, typer.Argument(help="The zip or folder that Canvas or Moodle gave you.")],
+    out: Annotated[Path, typer.Option(help="Where the notebooks go, a folder for each student.")] = Path("submissions"),
+) -> None:
+    """Make a Canvas or Moodle download into a folder to grade."""
+    from cs348k_diffusion.grading.collecting import collect as collect_download
+
+    students, said = collect_download(download, out)
+    for line in said:
+        typer.secho(line, fg="yellow")
+    typer.echo(f"{out}: {sum(map(len, students.values()))} notebooks of {len(students)} students")
+
+
+@app.command(rich_help_panel=TEACH)
 def release(
     out: Annotated[Path, typer.Option(help="The zip to write.")] = Path("dist/cs348k-course.zip"),
 ) -> None:

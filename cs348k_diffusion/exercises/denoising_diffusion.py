@@ -93,7 +93,7 @@ EXERCISES = (
         hints=(
             "What is the answer when s = t? And when s = 0? Both are known without any formula.",
             "A third one: with the same x0_hat, a step from t to r and another from r to s must land where one step "
-            "from t to s lands. Start at some t below 1, too.",
+            "from t to s lands.",
         ),
     ),
 )
@@ -370,11 +370,15 @@ def block_by_hand(state, h, emb, groups=8):
 
 
 def layers(block, skip):
-    """The block's parameters by name; fails unless its layers are called as in the docstring."""
+    """The block's parameters by name; fails unless they are called and sized as the docstring says."""
     state = block.state()
     names = {name.rpartition(".")[0] for name in state}
     wanted = {"norm_in", "conv_in", "norm_out", "film.linear", "conv_out"} | ({"skip"} if skip else set())
-    assert names == wanted, f"The layers with parameters must be {sorted(wanted)}, got {sorted(names)}."
+    if names != wanted:
+        pytest.fail(f"The layers with parameters must be {sorted(wanted)}, got {sorted(names)}.", pytrace=False)
+    out, modulated = len(state["conv_out.bias"]), len(state["film.linear.bias"]) // 2
+    if out != modulated:
+        pytest.fail(f"film must modulate channels_out = {out} channels, but is built for {modulated}.", pytrace=False)
     return state
 
 
@@ -438,7 +442,7 @@ def test_lets_gradients_through(ResBlock):
             other.float(),
             rtol=1e-2,
             atol=1e-3,
-            says=f"The gradient with respect to {name} must flow back.",
+            says=f"The gradient with respect to {name} must be that of the formula.",
             mistakes={"the gradient is cut off (detach or no_grad)": torch.zeros_like(one)},
         )
 

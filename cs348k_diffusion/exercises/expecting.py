@@ -145,7 +145,10 @@ def run_against(subject: Any, right: Sequence, wrong: Mapping[str, Any], seed: i
     verdicts = [(name, _verdict(subject.fresh(), one)) for name, one in runs]
     refused = [problem for name, problem in verdicts if not name and problem]
     if refused:
-        raise AssertionError(f"your test must pass on every right answer, but it rejects one: {refused[0]}")
+        raise AssertionError(
+            f"your test must pass on every right answer, but it rejects one of {len(right)}: {refused[0]}\n"
+            "Is it stricter than the task? Rounding in float32 needs a tolerance."
+        )
     crashed = [problem for name, problem in verdicts if name and problem and not problem.startswith("AssertionError")]
     if crashed:
         raise AssertionError(f"only a failing assert counts as rejecting, but your test raised {crashed[0]}")
@@ -158,7 +161,8 @@ def _verdict(subject: Any, one: Any) -> str:
     try:
         subject(one)
     except StudentError as error:
-        return f"{error.kind}: {error.text}"
+        place = f" ({error.where})" if error.where else ""
+        return f"{error.kind}: {error.text}{place}"
     return ""
 
 

@@ -31,6 +31,7 @@ from cs348k_diffusion.grading.submitted import Submitted, handed_in
 from cs348k_diffusion.grading.workers import Spawned, Zygotes, workers
 
 CHUNK, TRIES = 8, 3
+NO_DESK = Desk()  # no roster, nothing late
 ELSEWHERE = (
     "grade runs code that you do not trust, and the walls around it are Linux's. Elsewhere run it in a container: "
     'docker run --rm --network none -v "$PWD:/work" -w /work IMAGE cs348k grade submissions --out marks. '
@@ -87,7 +88,7 @@ def grade(
     jobs: int = 2,
     again: bool = False,
     checks: Path = FOLDER,
-    desk: Desk = Desk(),
+    desk: Desk = NO_DESK,
 ) -> dict[str, Row]:
     """Grade every submission of a folder; writes marks and feedback to `out` and returns them by student.
 

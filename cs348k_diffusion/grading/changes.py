@@ -45,6 +45,5 @@ def write_changes(changes: Sequence[Change], path: Path) -> None:
     with path.open("w", encoding="utf-8-sig", newline="") as file:
         table = csv.writer(file)
         table.writerow(Change._fields)
-        table.writerows(
-            [spreadsheet_cell(each.student), each.exercise, f"{each.before:g}", f"{each.after:g}"] for each in changes
-        )
+        for student, exercise, before, after in changes:
+            table.writerow([spreadsheet_cell(student), exercise, f"{before:g}", f"{after:g}"])

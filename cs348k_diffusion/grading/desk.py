@@ -9,7 +9,7 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 from cs348k_diffusion.grading.overrides import Override, correction
 from cs348k_diffusion.grading.plugin import Record
@@ -20,6 +20,7 @@ EARLIER = "No file was found this time; these are earlier marks."
 STRANGER = "Not on the roster."
 
 
+@runtime_checkable
 class Checked(Protocol):
     """One student as the checks left them."""
 
@@ -114,10 +115,8 @@ def _absent(
     for each in [each for known, each in (desk.roster or {}).items() if known not in here]:
         old = before.get(key(each.student))
         student = old.student if old else each.student
-        records, have = (
-            list(old.records) if old else [],
-            {(r["exercise"], r["test"]) for r in old.records} if old else (),
-        )
+        records = list(old.records) if old else []
+        have = {(record["exercise"], record["test"]) for record in records}
         records += [
             Record(student=student, exercise=exercise, test=test, points=points, earned=0, status="failed",
                    message=ABSENT, seconds=0.0, held_back=False)

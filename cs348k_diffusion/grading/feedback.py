@@ -14,6 +14,7 @@ from typing import NamedTuple
 
 from cs348k_diffusion.exercises.catalogue import Exercise, registry
 from cs348k_diffusion.grading.cards import property_of
+from cs348k_diffusion.grading.overrides import TEST
 from cs348k_diffusion.grading.plugin import Record
 
 STYLE = Path(__file__).with_name("feedback.css")
@@ -204,8 +205,8 @@ def reason(record: Record) -> str:
 
 
 def advice(result: Result, hints_used: int | None) -> str:
-    """The next step, and the first hint folded away, unless everything passed."""
-    if result.grade == "full":
+    """The next step, and the first hint folded away, unless everything passed or the instructor had the last word."""
+    if result.grade == "full" or any(record["test"] == TEST for record in result.records):
         return ""
     hints = result.exercise.hints
     used = f" You opened {hints_used} of {counted(len(hints), 'hint')}." if hints_used is not None and hints else ""

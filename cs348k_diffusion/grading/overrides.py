@@ -60,9 +60,7 @@ def _points(text: str, most: float, place: str) -> float | None:
     try:
         points = float(text.replace(",", "."))
     except ValueError as error:
-        raise ValueError(
-            f"{place}: {text!r} is no number of points; leave the cell empty for a comment alone"
-        ) from error
+        raise ValueError(f"{place}: {text!r} is no number; leave the cell empty for a comment alone") from error
     if not (math.isfinite(points) and 0 <= points <= most):
         raise ValueError(f"{place}: {text} points is not between 0 and the {most:g} that the exercise is worth")
     return points
@@ -73,7 +71,8 @@ def correction(override: Override, student: str, records: Sequence[Record]) -> R
     if override.points is None:
         return None
     checked = sum(record["earned"] for record in records if record["exercise"] == override.exercise)
+    status = "passed" if override.points >= checked else "failed"
     return Record(
         student=student, exercise=override.exercise, test=TEST, points=0, earned=override.points - checked,
-        status="passed", message=f"{checked:g} by the checks", seconds=0.0, held_back=False,
+        status=status, message=f"{checked:g} by the checks", seconds=0.0, held_back=False,
     )  # fmt: skip

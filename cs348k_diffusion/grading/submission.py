@@ -293,7 +293,8 @@ def _reads(statement: ast.stmt) -> tuple[set[str], set[str]]:
 
 
 def _sort_names(table: symtable.SymbolTable, now: set[str], later: set[str], top: bool = False) -> None:
-    now |= {each.get_name() for each in table.get_symbols() if each.is_referenced() and (top or each.is_global())}
+    symbols = [each for each in table.get_symbols() if each.is_referenced() or each.is_declared_global()]
+    now |= {each.get_name() for each in symbols if top or each.is_global()}  # `global n; n += 1` refers to n, too
     for inner in table.get_children():
         at_once = inner.get_type() != "function" or inner.get_name() in COMPREHENSIONS
         _sort_names(inner, now if at_once else later, later)

@@ -37,7 +37,7 @@ class Entry(NamedTuple):
 
 
 def _cools(now: FitStep) -> bool:
-    return now.spent > 0.88  # at last, nothing but descent
+    return now.spent > 0.9  # at last, nothing but descent
 
 
 def _descends(now: FitStep) -> bool:
@@ -71,7 +71,7 @@ BOTH = Policy(
     rates=lambda now: {} if _descends(now) else BALANCED,
     inner_steps=lambda now: 10 if _descends(now) else 0,
     step_size=lambda now: falling(0.05, 0.005)(now) if _cools(now) else 0.05,
-    temperature=lambda now: 1e-5 if _cools(now) else falling(1e-2, 1e-4)(now),
+    temperature=lambda now: 1e-5 if _cools(now) else falling(2e-3, 1e-4)(now),
 )
 
 POLICIES = {

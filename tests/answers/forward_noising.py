@@ -196,7 +196,7 @@ WRONG = {
     },
     "E2.4": {
         "alpha + sigma = 1 instead of the squares": without("squares"),
-        "still 36 % picture at the end": without("ends"),
+        "alpha_bar = 0.36 at the end": without("ends"),
         "the signal rises again in the middle": without("falls"),
         "NaN at the end": without("finite"),
         "negative noise": without("positive"),

@@ -331,13 +331,13 @@ PATCHES = {
     "numpy": "import numpy\nnumpy.testing.assert_allclose = lambda *a, **k: None\nnumpy.allclose = lambda *a: True",
     "builtins": "import builtins\nbuiltins.abs = builtins.all = builtins.len = builtins.isinstance = lambda *a: True",
     "assertion error": "import builtins\nbuiltins.AssertionError = builtins.Exception = type('E', (), {})",
-    "pytest": "import pytest, _pytest.reports\n_pytest.reports.TestReport.outcome = 'passed'\npytest.raises = pytest.skip",
+    "pytest": "import pytest, _pytest.reports as r\nr.TestReport.outcome = 'passed'\npytest.raises = pytest.skip",
     "json": "import json\njson.dumps = lambda *a, **k: '{\"value\": true}'",
-    "ast": "import ast\nast.NodeTransformer.visit = lambda self, node: None\nast.parse = lambda *a, **k: ast.Module([], [])",
+    "ast": "import ast\nast.NodeTransformer.visit = ast.parse = lambda *a, **k: ast.Module([], [])",
     "ipython": "from IPython import get_ipython\nif get_ipython(): get_ipython().ast_transformers.append(None)",
     "tracer": "sys.settrace(lambda *a: None)\nsys.setprofile(lambda *a: None)",
     "modules": "for name in ('cs348k_diffusion.exercises.expecting', 'pytest'): sys.modules[name] = sys",
-    "import hook": "sys.meta_path.insert(0, type('F', (), {'find_spec': lambda *a: None}))\nsys.path.insert(0, '{canary}')",
+    "import hook": "sys.meta_path.clear()\nsys.modules.clear()\nsys.path[:] = ['{canary}']",
     "exit handler": "import atexit\natexit.register(lambda: open('{out}/results.jsonl', 'a').write('passed'))",
     "fake verdict": "print('1 passed')\nprint('{\"status\": \"passed\", \"earned\": 3}')\nos.write(1, b'5 passed')",
 }
@@ -362,8 +362,8 @@ FRAMES = (
 )
 GARBAGE = (
     "for found in gc.get_objects():\n    if isinstance(found, dict) and 'expected' in found: return found['expected']\n"
-    "for found in gc.get_objects():\n    if isinstance(found, torch.Tensor) and found.shape == x.shape and found is not x:"
-    "\n        return found"
+    "for found in gc.get_objects():\n    if torch.is_tensor(found) and found.shape == x.shape:"
+    " return found"
 )
 FORGE = (
     "import json, struct\nhead = json.dumps(BODY).encode()\nfor fd in range(3, 64):\n"
@@ -373,9 +373,7 @@ PICKLED = (
     "import pickle, struct\nhead = pickle.dumps(Poison())\nfor fd in range(3, 64):\n"
     "    try: os.write(fd, struct.pack('!IQ', len(head), 0) + head)\n    except OSError: pass"
 )
-FLOOD = (
-    "for fd in range(3, 64):\n    try:\n        while True: os.write(fd, b'\\xff' * 65536)\n    except OSError: pass"
-)
+FLOOD = "for fd in range(3, 64):\n    try: [os.write(fd, bytes(65536)) for _ in range(64)]\n    except OSError: pass"
 CHEATS = {
     "equal tensor": Case(right(double=EQUALS), ONLY_SHAPE),
     "equal object": Case(right(double=f"{ANY}def double(x):\n    return Any()"), NO_DOUBLE),
@@ -411,9 +409,9 @@ REACHES = {
     "importlib": f"f = importlib.import_module('{MODULE}').noise_once",
     "sys.modules": f"f = sys.modules['{MODULE}'].noise_once",
     "getattr": f"f = getattr(__import__('{MODULE}', fromlist=['x']), 'noise' + '_once')",
-    "all modules": "f = [m.noise_once for m in list(sys.modules.values()) if 'noise_once' in getattr(m, '__dict__', ())][-1]",
-    "garbage collector": "f = [g for g in gc.get_objects() if getattr(g, '__name__', '') == 'noise_once' and g.__module__ == "
-    f"'{MODULE}'][0]",
+    "all modules": "f = [m.noise_once for m in [*sys.modules.values()] if hasattr(m, 'noise_once')][-1]",
+    "garbage collector": "f, *_ = [g for g in gc.get_objects() if getattr(g, '__module__', '') == "
+    f"'{MODULE}' and g.__name__ == 'noise_once']",
     "globals": f"f = importlib.import_module('{MODULE}').add_noise.__globals__['noise_once']",
     "solutions": "from solutions import forward_noising\nf = forward_noising.noise_once",
     "tests": "from tests.answers.forward_noising import RIGHT\nf = RIGHT['E2.1'][0]",
@@ -427,7 +425,8 @@ ON_DISK = {
     "file": f"text = open(sys.modules['{MODULE}'].__file__).read(){RUN}",
     "loader": f"text = sys.modules['{MODULE}'].__loader__.get_source('{MODULE}'){RUN}",
     "byte code": f"text = sys.modules['{MODULE}'].__loader__.get_code('{MODULE}'){RUN}",
-    "pyc": "import marshal\ntext = marshal.loads(open(sys.modules['cs348k_diffusion.forward'].__cached__, 'rb').read()[16:])"
+    "pyc": "import marshal\n"
+    "text = marshal.loads(open(importlib.import_module('cs348k_diffusion.forward').__cached__, 'rb').read()[16:])"
     + RUN,
     "neighbour": "import json\ntext = ''.join(json.load(open('{inbox}/right.ipynb'))['cells'][2]['source'])\n"
     "space = {'torch': torch}\nexec(text, space)\nf = space['noise_once']",

@@ -1,0 +1,179 @@
+"""A download from Canvas or Moodle, zip or folder, made into what `grade` reads: one folder of notebooks per student.
+
+Canvas names files `name_LATE_123456_7891011_02_forward_noising-1.ipynb` (-1 is the first re-submission), Moodle makes
+folders `Full Name_12345_assignsubmission_file`. Nothing is unpacked by the names inside: they are only read, and what
+is no notebook of a student is reported.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+import stat
+import zipfile
+import zlib
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from pathlib import Path, PurePosixPath
+from typing import NamedTuple
+
+from cs348k_diffusion.grading.submission import MAX_FILE
+from cs348k_diffusion.grading.submitted import IGNORED, readable
+
+CANVAS = re.compile(r"(?P<name>[^_]+)_(?:LATE_)?(?P<id>\d+)_(?P<submission>\d+)_(?P<file>.+)\.ipynb", re.IGNORECASE)
+MOODLE = re.compile(r"(?P<name>.+)_(?P<id>\d+)_assignsubmission_file_?")
+COPY = re.compile(r"(?:-(\d+)| ?\((\d+)\))$")  # Canvas counts re-submissions, browsers count downloads
+
+
+class Found(NamedTuple):
+    """A student's notebook in the download; rank: the greatest is the newest."""
+
+    name: str
+    id: str
+    file: str
+    rank: tuple[int, int, float]
+    place: str
+    bytes: Callable[[], bytes]  # read when it is copied: a class may be larger than the memory
+
+
+class Entry(NamedTuple):
+    """A file of the download, or the reason why it is not read."""
+
+    path: PurePosixPath
+    time: float
+    fault: str
+    bytes: Callable[[], bytes]
+
+
+def collect(download: Path, out: Path) -> tuple[dict[str, list[str]], list[str]]:
+    """Copy the notebooks to `out`/student/; returns them by student, and sentences on what was left or replaced.
+
+    Raises FileNotFoundError without a download, ValueError for a file that is no zip or nothing that was understood.
+    """
+    found, said = _understood(entries(download))
+    if not found:
+        raise ValueError(
+            f"{download}: no notebook is named as Canvas or Moodle name them. {' '.join(said[:5])}".strip()
+        )
+    newest: dict[tuple[str, str, str], Found] = {}
+    for each in sorted(found, key=lambda each: each.rank):
+        place = (each.name, each.id, each.file.casefold())
+        if place in newest:
+            said.append(f"{each.name}: {newest[place].place} is older than {each.place} and was left.")
+        newest[place] = each
+    return _copied(list(newest.values()), out, said), said
+
+
+def entries(download: Path) -> Iterator[Entry]:
+    """Every file of a zip or folder, hidden ones aside."""
+    if not download.exists():
+        raise FileNotFoundError(f"there is no download {download}")
+    for entry in _in_folder(download) if download.is_dir() else _in_zip(download):
+        if not any(part.startswith(".") or part in IGNORED for part in entry.path.parts if part != ".."):
+            yield entry
+
+
+def _in_folder(folder: Path) -> Iterator[Entry]:
+    for top, folders, files in os.walk(folder):  # which follows no links
+        links = [name for name in folders if os.path.islink(os.path.join(top, name))]
+        for path in (Path(top, name) for name in sorted([*files, *links])):
+            facts = path.lstat()
+            fault = _fault(facts.st_size) if stat.S_ISREG(facts.st_mode) else "is a link or no plain file"
+            yield Entry(PurePosixPath(path.relative_to(folder).as_posix()), facts.st_mtime, fault, path.read_bytes)
+
+
+def _in_zip(path: Path) -> Iterator[Entry]:
+    try:
+        archive = zipfile.ZipFile(path)
+    except zipfile.BadZipFile as error:
+        raise ValueError(f"{path} is neither a folder nor a zip") from error
+    for info in archive.infolist():
+        inside = PurePosixPath(info.filename.replace("\\", "/"))
+        fault = _fault(info.file_size)
+        if inside.is_absolute() or ".." in inside.parts:
+            fault = "points out of the zip"
+        elif stat.S_ISLNK(info.external_attr >> 16) or info.flag_bits & 1:
+            fault = "is a link or encrypted"
+        if not info.is_dir():
+            yield Entry(inside, _zip_time(info), fault, lambda info=info: _inflated(archive, info))
+
+
+def _zip_time(info: zipfile.ZipInfo) -> float:
+    try:
+        return datetime(*info.date_time).timestamp()
+    except ValueError:
+        return 0.0
+
+
+def _inflated(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
+    with archive.open(info) as file:
+        return file.read(MAX_FILE)  # whatever size the zip claims
+
+
+def _fault(size: int) -> str:
+    return f"is larger than {MAX_FILE >> 20} MB" if size > MAX_FILE else ""
+
+
+def _understood(listed: Iterator[Entry]) -> tuple[list[Found], list[str]]:
+    found, said = [], []
+    for entry in listed:
+        match = next(filter(None, map(MOODLE.fullmatch, entry.path.parts[:-1])), None)
+        match = match or CANVAS.fullmatch(entry.path.name)
+        fault = entry.fault or ("" if entry.path.suffix.lower() == ".ipynb" else "is not a notebook")
+        fault = fault or ("" if match else "is not named as Canvas or Moodle name hand-ins")
+        if fault or match is None:
+            said.append(f"{readable(str(entry.path))} {fault}.")
+            continue
+        found.append(_found(entry, match))
+    return found, said
+
+
+def _found(entry: Entry, match: re.Match[str]) -> Found:
+    parts = match.groupdict()
+    stem = parts.get("file") or entry.path.stem
+    copy = COPY.search(stem)
+    rank = int(parts.get("submission") or 0), int(copy[1] or copy[2]) if copy else 0, entry.time
+    file = f"{safe_name(COPY.sub('', stem))}.ipynb"
+    return Found(safe_name(parts["name"]), parts["id"], file, rank, readable(str(entry.path)), entry.bytes)
+
+
+def safe_name(name: str) -> str:
+    """A name that is one part of a path on every system."""
+    return re.sub(r'[\\/:*?"<>|]', "_", readable(name)).strip(". ")[:100] or "unnamed"
+
+
+def _copied(found: list[Found], out: Path, said: list[str]) -> dict[str, list[str]]:
+    """Write the files, each under its student; two students of one name are told apart by their number."""
+    ids: dict[str, set[str]] = {}
+    for each in found:
+        ids.setdefault(each.name.casefold(), set()).add(each.id)
+    done: dict[str, list[str]] = {}
+    for each in found:
+        shared = len(ids[each.name.casefold()]) > 1
+        student = f"{each.name}_{each.id}" if shared else each.name
+        if shared and student not in done:
+            said.append(f"Two students are called {each.name}; this one is {student}.")
+        try:
+            note = _put(out / student / each.file, each)
+        except (OSError, RuntimeError, NotImplementedError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+            note = f"{each.place} was not copied: {error}."
+        said += [note] if note else []
+        done.setdefault(student, []).append(each.file)
+    return done
+
+
+def _put(path: Path, each: Found) -> str:
+    """Write one file, unless a newer one is there; a sentence where there was another."""
+    if path.parent.is_symlink() or path.is_symlink():
+        return f"{path} is a link, so nothing was written there."
+    data, before = each.bytes(), path.stat() if path.exists() else None
+    if before and path.read_bytes() == data:
+        return ""
+    if before and before.st_mtime > each.rank[2]:
+        return f"{path} is newer than {each.place} and was kept."
+    path.parent.mkdir(parents=True, exist_ok=True)
+    part = path.with_name(path.name + ".part")
+    part.write_bytes(data)
+    os.utime(part, (each.rank[2], each.rank[2]))
+    part.replace(path)
+    return f"{path} was replaced by {each.place}, which is newer." if before else ""

@@ -1,0 +1,342 @@
+"""The instructor's desk: the roster, regrading and what it changed, overrides, late days, hand-in, Gradescope."""
+
+import csv
+import json
+import os
+import sys
+import zipfile
+from pathlib import Path
+
+import pytest
+
+from cs348k_diffusion.grading import batch
+from cs348k_diffusion.grading.collecting import collect
+from cs348k_diffusion.grading.desk import ABSENT, STRANGER, Desk, Late
+from cs348k_diffusion.grading.overrides import read_overrides
+from cs348k_diffusion.grading.roster import key, moment, read_roster
+from cs348k_diffusion.grading.submitted import handed_in
+
+TOYS = Path(__file__).parent / "toy_exercises"
+linux = pytest.mark.skipif(sys.platform != "linux", reason="grading a class is Linux's")
+
+
+def table(path):
+    with path.open(encoding="utf-8-sig", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def write(path, text):
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+@pytest.fixture
+def grade(tmp_path, monkeypatch):
+    """A grading whose checks pass for those whose file says so: `grade({"ada": "E9.1 E9.2"}, only=...)`."""
+
+    def checked(students, plan, jobs):
+        for student, paths in students.items():
+            text = paths[0].read_text()
+            if text == "interrupt":
+                raise KeyboardInterrupt
+            graded.append(student)
+            records = [
+                {"student": student, "exercise": c.exercise, "test": c.test, "points": c.points, "status": "failed",
+                 "earned": c.points if c.exercise in text.split() else 0, "message": "no", "seconds": 0.0,
+                 "held_back": False}
+                for c in plan.expected
+            ]  # fmt: skip
+            yield batch.Graded(student, records)
+
+    def run(hand_ins, only=("E9.1", "E9.2"), **options):
+        for student, text in hand_ins.items():
+            write(tmp_path / "in" / f"{student}.ipynb", text)
+        graded.clear()
+        return batch.grade(tmp_path / "in", tmp_path / "out", only=only, checks=TOYS, jobs=1, **options)
+
+    graded = []
+    run.graded = graded
+    monkeypatch.setattr(batch, "graded", checked)
+    return run
+
+
+def gradebook(tmp_path):
+    return {row["student"]: row for row in table(tmp_path / "out" / "gradebook.csv")}
+
+
+@linux
+def test_who_did_not_hand_in_shows_and_a_stranger_is_noted(tmp_path, grade):
+    roster = read_roster(
+        write(tmp_path / "roster.csv", "\ufeffStudent;Name\r\nADA;Ada Lovelace\r\n\r\nbob;Bob, B.\r\n")
+    )
+    shown = grade({"ada": "E9.1", "eve": ""}, desk=Desk(roster))
+    rows = gradebook(tmp_path)
+    assert set(rows) == set(shown) == {"ada", "bob", "eve"}
+    assert [rows["bob"][column] for column in ("name", "E9.1", "total", "of", "notes")] == [
+        "Bob, B.",
+        "0",
+        "0",
+        "5",
+        ABSENT,
+    ]
+    assert (rows["ada"]["name"], rows["ada"]["total"], rows["ada"]["notes"]) == ("Ada Lovelace", "3", "")
+    assert rows["eve"]["notes"] == STRANGER
+    assert ABSENT in (tmp_path / "out" / "feedback" / "bob.html").read_text()
+    assert STRANGER not in (tmp_path / "out" / "feedback" / "eve.html").read_text()  # the instructor's concern
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("name,id\nAda,1\n", r"has no column 'student'; its header is: name, id"),
+        ("", "no column 'student'; its header is: empty"),
+        ("student,student\na,b\n", "more than one column"),
+        ("student\nada\nbob\nAda\n", "line 4: Ada is there twice"),
+        ("student,name\n,Ada\n", "line 2: the student's name is empty"),
+        ("student\n\n", "names no students"),
+        ("student\nLovelace, Ada\n", "line 2 has more cells than the header"),
+        ("student,submitted\nada,yesterday\n", "'yesterday' is no time"),
+        ("student\nJos\xe9\n".encode("latin-1"), "not UTF-8"),
+        ("student\n" + "a" * 200_000, "is not CSV"),
+    ],
+)
+def test_a_bad_roster_is_told_with_its_place(tmp_path, text, says):
+    path = tmp_path / "roster.csv"
+    path.write_bytes(text if isinstance(text, bytes) else text.encode())
+    with pytest.raises(ValueError, match=says):
+        read_roster(path)
+
+
+def test_names_match_whatever_the_system_made_of_them(tmp_path):
+    (tmp_path / "roster.csv").write_bytes("student\tname\nJos\xe9\tx\n".encode("utf-16"))
+    assert key("Jose\u0301") in read_roster(tmp_path / "roster.csv")
+
+
+@linux
+def test_regrading_one_exercise_keeps_the_others_and_tells_what_changed(tmp_path, grade):
+    grade({"ada": "E9.1", "bob": "E9.1 E9.2"})
+    assert table(tmp_path / "out" / "changes.csv") == []
+    shown = grade({"ada": "E9.1 E9.2", "bob": "E9.2"}, only=["E9.2"])
+    rows = gradebook(tmp_path)
+    assert [(rows[name]["E9.1"], rows[name]["E9.2"], rows[name]["of"]) for name in ("ada", "bob")] == [
+        ("3", "2", "5")
+    ] * 2
+    assert [record["exercise"] for record in shown["ada"].records] == ["E9.1", "E9.1", "E9.2"]
+    change = {"student": "ada", "exercise": "E9.2", "before": "0", "after": "2"}
+    assert table(tmp_path / "out" / "changes.csv") == [change]
+    grade({}, only=["E9.3"])
+    assert [rows["E9.2"] for rows in gradebook(tmp_path).values()] == ["2", "2"]
+
+
+@linux
+@pytest.mark.parametrize("again", [False, True])
+def test_an_interrupted_regrading_loses_nothing_and_goes_on(tmp_path, grade, again):
+    grade({"ada": "E9.1", "bob": "E9.1"})
+    with pytest.raises(KeyboardInterrupt):
+        grade({"ada": "E9.2", "bob": "interrupt"}, again=again)
+    with (tmp_path / "out" / "results.jsonl").open("a") as journal:
+        journal.write('{"student": "bob", "rec')
+    kept = batch.read_journal(tmp_path / "out" / "results.jsonl")
+    assert sum(record["earned"] for record in kept["bob"].records) == 3
+    grade({"bob": "E9.1 E9.2"})
+    assert grade.graded == ["bob"]
+    said = [tuple(row.values()) for row in table(tmp_path / "out" / "changes.csv")]
+    assert said == [("ada", "E9.1", "3", "0"), ("ada", "E9.2", "0", "2"), ("bob", "E9.2", "0", "2")]
+
+
+@linux
+def test_again_grades_everyone_even_where_it_was_interrupted(grade):
+    grade({"ada": "", "bob": ""})
+    with pytest.raises(KeyboardInterrupt):
+        grade({"ada": "interrupt"}, again=True)
+    grade({"ada": ""})
+    assert set(grade.graded) == {"ada", "bob"}
+
+
+@linux
+def test_overrides_and_comments_outlive_regrading(tmp_path, grade):
+    grade({"ada": "E9.1", "bob": "E9.1 E9.2"})
+    file = tmp_path / "out" / "overrides.csv"
+    assert file.read_text() == "student,exercise,points,comment\n"
+    text = (
+        'student,exercise,points,comment\nada,E9.2,1.5,"Right idea, <b>wrong</b> sign"\nBob,e9.1,0,\nbob,E9.2,,See me\n'
+    )
+    write(file, text)
+    for again in (False, True):
+        grade({}, again=again)
+        rows = gradebook(tmp_path)
+        assert [(rows[name]["E9.1"], rows[name]["E9.2"], rows[name]["total"], rows[name]["of"]) for name in rows] == [
+            ("3", "1.5", "4.5", "5"),
+            ("0", "2", "2", "5"),
+        ]
+        assert rows["ada"]["notes"] == "E9.2 set to 1.5: 0 by the checks. E9.2: Right idea, <b>wrong</b> sign"
+        assert file.read_text() == text
+    page = (tmp_path / "out" / "feedback" / "ada.html").read_text()
+    assert "Right idea, &lt;b&gt;wrong&lt;/b&gt; sign" in page
+    assert "Set by your instructor" in page and "+1.5" in page
+    assert json.loads((tmp_path / "out" / "gradescope" / "bob.json").read_text())["score"] == 2
+    assert table(tmp_path / "out" / "changes.csv") == []  # it compares what the checks said
+
+
+@pytest.mark.parametrize(
+    ("row", "says"),
+    [
+        ("eve,E9.1,1,", "nobody called 'eve'"),
+        ("ada,E9.9,1,", "no exercise 'E9.9'"),
+        ("ada,E9.1,two,", "'two' is no number"),
+        ("ada,E9.1,nan,", "not between 0 and the 3"),
+        ("ada,E9.1,-1,", "not between 0 and the 3"),
+        ("ada,E9.1,33,", "not between 0 and the 3"),
+        ("ada,E9.1,1,\nada,E9.1,2,", "line 3: ada has E9.1 twice"),
+        ("ada,E9.1,1,well, done", "quote text that holds a comma"),
+    ],
+)
+def test_a_bad_override_is_told_with_its_place(tmp_path, row, says):
+    file = write(tmp_path / "overrides.csv", f"student,exercise,points,comment\n{row}\n")
+    with pytest.raises(ValueError, match=says):
+        read_overrides(file, ["ada"], {"E9.1": 3.0}.get)
+
+
+@linux
+def test_late_days_cost_what_the_rule_says(tmp_path, grade):
+    times = {"ada": "2026-11-30T23:58", "bob": "2026-12-02T00:00", "cy": "2027-01-30T00:00", "dee": "", "absent": ""}
+    text = "student,submitted\n" + "".join(f"{name},{time}\n" for name, time in times.items())
+    roster = read_roster(write(tmp_path / "roster.csv", text))
+    rule = Late(moment("2026-11-30T23:59", ""), free=1, penalty=0.1)
+    everything = dict.fromkeys(["ada", "bob", "cy", "dee"], "E9.1 E9.2")
+    grade(everything, desk=Desk(roster, rule))
+    late = {
+        name: [row[part] for part in ("days late", "points lost", "final")] for name, row in gradebook(tmp_path).items()
+    }
+    assert late["ada"] == ["0", "0", "5"]
+    assert late["bob"] == ["2", "0.5", "4.5"]
+    assert late["cy"] == ["61", "5", "0"]
+    assert late["dee"] == ["", "0", "5"]
+    assert late["absent"] == ["", "0", "0"]
+    assert "not known" in gradebook(tmp_path)["dee"]["notes"]
+    assert (
+        "2 days late, 1 of them at a cost: 0.5 points off" in (tmp_path / "out" / "feedback" / "bob.html").read_text()
+    )
+    assert json.loads((tmp_path / "out" / "gradescope" / "bob.json").read_text())["score"] == 4.5
+
+
+def test_a_rule_that_cannot_be_kept_is_told_before_grading(tmp_path):
+    due = moment("2026-11-30T23:59", "")
+    with pytest.raises(ValueError, match="column 'submitted'"):
+        Desk(read_roster(write(tmp_path / "roster.csv", "student\nada\n")), Late(due))
+    with pytest.raises(ValueError, match="time zone"):
+        Desk(read_roster(write(tmp_path / "roster.csv", "student,submitted\nada,2026-11-30T23:59+01:00\n")), Late(due))
+    with pytest.raises(ValueError, match="between 0 and 1"):
+        Late(due, penalty=10)
+
+
+CANVAS = {
+    "lovelaceada_101_9001_02_forward_noising.ipynb": "old",
+    "lovelaceada_LATE_101_9005_02_forward_noising-1.ipynb": "new",
+    "lovelaceada_101_9001_04_denoising_diffusion.ipynb": "four",
+    "smithbob_102_9002_02_forward_noising.ipynb": "bob",
+    "smithbob_103_9003_02_forward_noising.ipynb": "other bob",
+    "smithbob_102_9002_report.pdf": "pdf",
+    "notes.ipynb": "stray",
+    "__MACOSX/._lovelaceada_101_9001_02_forward_noising.ipynb": "mac",
+}
+MOODLE = {
+    "Ada Lovelace_12345_assignsubmission_file/02_forward_noising.ipynb": "ada",
+    "Zoë da_Silva_12346_assignsubmission_file_/deep/02_forward_noising.ipynb": "zoe",
+    "Bob_12347_assignsubmission_onlinetext/onlinetext.html": "text",
+}
+
+
+def download(folder, files, kind):
+    for name, text in files.items():
+        write(folder / "download" / name, text)
+    if kind == "folder":
+        return folder / "download"
+    with zipfile.ZipFile(folder / "download.zip", "w") as archive:
+        for name in files:
+            archive.write(folder / "download" / name, name)
+    return folder / "download.zip"
+
+
+def collected(out):
+    return {path.relative_to(out).as_posix(): path.read_text() for path in out.rglob("*") if path.is_file()}
+
+
+@pytest.mark.parametrize("kind", ["zip", "folder"])
+def test_a_canvas_download_becomes_folders_of_students(tmp_path, kind):
+    students, said = collect(download(tmp_path, CANVAS, kind), tmp_path / "out")
+    assert collected(tmp_path / "out") == {
+        "lovelaceada/02_forward_noising.ipynb": "new",
+        "lovelaceada/04_denoising_diffusion.ipynb": "four",
+        "smithbob_102/02_forward_noising.ipynb": "bob",
+        "smithbob_103/02_forward_noising.ipynb": "other bob",
+    }
+    assert set(students) == set(handed_in(tmp_path / "out")) == {"lovelaceada", "smithbob_102", "smithbob_103"}
+    told = "\n".join(said)
+    assert "notes.ipynb is not named as Canvas or Moodle" in told
+    assert "report.pdf is not a notebook" in told
+    assert "9001_02_forward_noising.ipynb is older than lovelaceada_LATE" in told
+    assert "Two students are called smithbob" in told
+    assert "mac" not in told.lower()
+    assert len(said) == 5
+
+
+@pytest.mark.parametrize("kind", ["zip", "folder"])
+def test_a_moodle_download_becomes_folders_of_students(tmp_path, kind):
+    _, said = collect(download(tmp_path, MOODLE, kind), tmp_path / "out")
+    assert collected(tmp_path / "out") == {
+        "Ada Lovelace/02_forward_noising.ipynb": "ada",
+        "Zoë da_Silva/02_forward_noising.ipynb": "zoe",
+    }
+    assert said == ["Bob_12347_assignsubmission_onlinetext/onlinetext.html is not a notebook."]
+
+
+def test_a_second_download_replaces_what_is_older_and_keeps_what_is_newer(tmp_path):
+    name, out = "ada_1_2_a.ipynb", tmp_path / "out"
+    file = write(tmp_path / "in" / name, "one")
+    kept = out / "ada" / "a.ipynb"
+    for text, time, says in (("one", 10, []), ("one", 20, []), ("two", 30, ["replaced"]), ("old", 5, ["was kept"])):
+        file.write_text(text)
+        os.utime(file, (time, time))
+        _, said = collect(tmp_path / "in", out)
+        assert [word for word in ("replaced", "was kept") if word in " ".join(said)] == says
+    assert kept.read_text() == "two"
+
+
+def test_nothing_leaves_the_folder_and_no_link_is_followed(tmp_path):
+    secret = write(tmp_path / "secret", "secret")
+    with zipfile.ZipFile(tmp_path / "evil.zip", "w") as archive:
+        archive.writestr("../../ada_1_2_a.ipynb", "out")
+        archive.writestr("/ada_1_2_b.ipynb", "root")
+        archive.writestr("..\\ada_1_2_c.ipynb", "windows")
+        archive.writestr(":_1_assignsubmission_file/d.ipynb", "colon")
+        link = zipfile.ZipInfo("ada_1_2_e.ipynb")
+        link.create_system, link.external_attr = 3, 0o120777 << 16
+        archive.writestr(link, str(secret))
+        archive.writestr("ada_1_2_f.ipynb", "fine")
+    _, said = collect(tmp_path / "evil.zip", tmp_path / "out")
+    assert collected(tmp_path / "out") == {"_/d.ipynb": "colon", "ada/f.ipynb": "fine"}
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["evil.zip", "out", "secret"]
+    assert [("points out" in line, "is a link" in line) for line in said] == [(True, False)] * 3 + [(False, True)]
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
+def test_links_in_a_folder_are_reported(tmp_path):
+    secret = write(tmp_path / "else" / "ada_1_2_secret.ipynb", "secret")
+    write(tmp_path / "in" / "ada_1_2_a.ipynb", "fine")
+    (tmp_path / "in" / "ada_1_2_b.ipynb").symlink_to(secret)
+    (tmp_path / "in" / "folder").symlink_to(secret.parent, target_is_directory=True)
+    _, said = collect(tmp_path / "in", tmp_path / "out")
+    assert collected(tmp_path / "out") == {"ada/a.ipynb": "fine"}
+    assert len(said) == 2 and all("is a link" in line for line in said)
+
+
+def test_a_download_that_is_none_is_told(tmp_path):
+    with pytest.raises(FileNotFoundError, match="no download"):
+        collect(tmp_path / "nothing.zip", tmp_path / "out")
+    with pytest.raises(ValueError, match="neither a folder nor a zip"):
+        collect(write(tmp_path / "a.zip", "text"), tmp_path / "out")
+    (tmp_path / "in").mkdir()
+    with pytest.raises(ValueError, match="no notebook is named"):
+        collect(tmp_path / "in", tmp_path / "out")
