@@ -109,7 +109,7 @@ def test_definitions_mean_what_they_mean_in_the_notebook(cells, value):
 def test_a_cell_that_does_not_parse_costs_only_itself():
     read = Submission([(1, "def f(: pass"), (2, "def g(): return 1"), (3, "x = " + "(" * 500)])
     assert (read.has("f"), read.has("g")) == (False, True)
-    assert read.notes == ["Cell 1 is not valid Python, line 1 and was skipped.", read.notes[1]]
+    assert read.notes == ["Cell 1 is not valid Python (line 1: invalid syntax) and was skipped.", read.notes[1]]
 
 
 def test_magics_and_shell_lines_do_no_harm(tmp_path):
@@ -246,7 +246,7 @@ def test_messages_help(class_of_students):
     assert "accepts 3 of 3 wrong answers" in said(graded["accepts everything"], "E9.4")["failed"]
     assert "only a failing assert counts" not in said(graded["rejects by error"], "E9.4")["failed"]
     assert "E9.5 asks you to write this" in graded["calls ours"].records[-3]["message"]
-    assert graded["syntax error"].notes == ["Cell 2 is not valid Python, line 1 and was skipped."]
+    assert graded["syntax error"].notes == ["Cell 2 is not valid Python (line 1: '(' was never closed) and was skipped."]
     assert graded["empty"].notes == ["The file empty.ipynb is empty."]
     assert "not a plain file" in graded["folder"].notes[0]
 

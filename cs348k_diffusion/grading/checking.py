@@ -92,7 +92,7 @@ def run_check(what: str | Callable, folder: Path = FOLDER) -> Outcome:
 
 
 def hint(what: str | Callable, folder: Path = FOLDER) -> None:
-    """Show the next hint of an exercise; called again, the one after it."""
+    """Show an exercise's first hint; called again, that one and the next."""
     exercise = find(what, folder)
     seen = min(_progress().get(exercise.id, {}).get("hints", 0), max(len(exercise.hints) - 1, 0))
     if not exercise.hints:
@@ -100,7 +100,8 @@ def hint(what: str | Callable, folder: Path = FOLDER) -> None:
         return
     _remember(exercise, hints=seen + 1)
     more = "" if seen + 1 == len(exercise.hints) else f"\n(hint({exercise.name}) again for the next one)"
-    print(f"{exercise.id}, hint {seen + 1} of {len(exercise.hints)}: {exercise.hints[seen]}{more}")
+    for number, text in enumerate(exercise.hints[: seen + 1], start=1):
+        print(f"{exercise.id}, hint {number} of {len(exercise.hints)}: {text}{more if number > seen else ''}")
 
 
 def mine_or_ours(function: Callable, folder: Path = FOLDER) -> Callable:
@@ -109,9 +110,8 @@ def mine_or_ours(function: Callable, folder: Path = FOLDER) -> Callable:
     outcome = run_check(function, folder)
     if outcome.passed:
         return function
-    why = "not yet written" if outcome.not_yet else "does not pass its check yet"
-    print(f"{exercise.id} {exercise.name}: yours is {why}; using the package's, {exercise.ours}, from here on.".replace(
-        "is does", "does"))  # fmt: skip
+    why = "is not yet written" if outcome.not_yet else "does not pass its check yet"
+    print(f"{exercise.id} {exercise.name}: yours {why}; using the package's, {exercise.ours}, from here on.")
     return ours(exercise)
 
 

@@ -64,8 +64,8 @@ class Submission:
             try:
                 trees[number] = _parsed(text)
             except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-                line = f", line {error.lineno}" if isinstance(error, SyntaxError) and error.lineno else ""
-                self.notes.append(f"Cell {number} is not valid Python{line} and was skipped.")
+                place = f" (line {error.lineno}: {error.msg})" if isinstance(error, SyntaxError) else ""
+                self.notes.append(f"Cell {number} is not valid Python{place} and was skipped.")
         return trees
 
     @cached_property
