@@ -35,7 +35,6 @@ from cs348k_diffusion.lab import show_figure as show_figure
 from cs348k_diffusion.lab import show_trajectory as show_trajectory
 from cs348k_diffusion.lab import watch as watch
 from cs348k_diffusion.langevin import anneal as anneal
-from cs348k_diffusion.langevin import anneal as anneal
 from cs348k_diffusion.langevin import annealed_langevin as annealed_langevin
 from cs348k_diffusion.langevin import langevin_chain as langevin_chain
 from cs348k_diffusion.langevin import langevin_step as langevin_step

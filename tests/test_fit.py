@@ -360,8 +360,8 @@ def test_gradients_alone_go_nowhere_without_overlap_and_moves_do():
     target = image_target(picture([goal], 24))
     start = Tree({1: Branch(0, 0.5, 0.0)}, 2)
     crisp = {"softness": 0.01, "temperature": 1e-4}
-    stuck = last(fit_tree(target, Policy(rates={}, inner_steps=20, **crisp), start, budget=600))
-    moving = last(fit_tree(target, Policy(rates=BALANCED, **crisp), start, budget=600))
+    stuck = last(fit_tree(target, Policy(rates={}, inner_steps=20, **crisp), start, budget=2400))
+    moving = last(fit_tree(target, Policy(rates=BALANCED, **crisp), start, budget=2400))
     first = float(sharp_loss([start], target))
     assert stuck.loss > 0.9 * first
     assert moving.loss < 0.5 * first

@@ -246,7 +246,9 @@ def test_messages_help(class_of_students):
     assert "accepts 3 of 3 wrong answers" in said(graded["accepts everything"], "E9.4")["failed"]
     assert "only a failing assert counts" not in said(graded["rejects by error"], "E9.4")["failed"]
     assert "E9.5 asks you to write this" in graded["calls ours"].records[-3]["message"]
-    assert graded["syntax error"].notes == ["Cell 2 is not valid Python (line 1: '(' was never closed) and was skipped."]
+    assert graded["syntax error"].notes == [
+        "Cell 2 is not valid Python (line 1: '(' was never closed) and was skipped."
+    ]
     assert graded["empty"].notes == ["The file empty.ipynb is empty."]
     assert "not a plain file" in graded["folder"].notes[0]
 

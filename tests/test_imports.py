@@ -51,7 +51,8 @@ ALLOWED = {
     "course": "CORE nets data metrics attention procedural recipes evaluate lab exercises grading",
     "cli": "CORE nets data metrics attention procedural recipes evaluate lab exercises grading course",
 }
-LATER = {"procedural/fit": "CORE procedural"}  # fitting walks the core's Langevin step; the rest of procedural does not
+# Fitting walks the core's Langevin step; the rest of procedural does not.
+LATER = {"procedural/fit": "CORE procedural", "procedural/policies": "CORE procedural"}
 
 
 def parts_imported(file):

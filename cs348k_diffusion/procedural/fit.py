@@ -221,6 +221,8 @@ class FitStep:
 
     def frame(self) -> Float[Tensor, "1 3 height width"]:
         """The best chain's picture, drawn for the viewer and not counted."""
+        if self.forge is None:
+            raise ValueError("a step read from a file has no picture: resume the fit to see it")
         return self.forge.draw([self.best.tree], self.softness).image
 
     def label(self) -> str:

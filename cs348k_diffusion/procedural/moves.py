@@ -157,7 +157,7 @@ def remove_branch(tree: Tree, grammar: Grammar, branch: int) -> Proposal:
 
     Removing a branch in the middle would remove a subtree, and no single move of the slide brings that back.
     """
-    parent, length, angle = tree.parts[branch]
+    parent, length, angle = tree.branch(branch)
     gone = {branch: tree.parts[branch]}
     radius = None
     if branch in tree.leaf:
@@ -178,11 +178,14 @@ def split_branch(tree: Tree, grammar: Grammar, branch: int, u: float, v: float) 
     u ~ U(0, 1), v ~ N(0, SPREAD^2); the second angle is stored from the first's direction, 2 v.
     q = N(v) / (number of branches); J = |d(l1, a1, l2, a2) / d(l, a, u, v)| = |2 l|.
     """
-    parent, length, angle = tree.parts[branch]
+    parent, length, angle = tree.branch(branch)
     second = tree.fresh
     carried = [*tree.branches[branch], *([tree.leaf[branch]] if branch in tree.leaf else [])]
     before = {branch: tree.parts[branch], second: None, **{i: tree.parts[i] for i in carried}}
-    after = {branch: Branch(parent, u * length, angle - v), second: Branch(branch, (1 - u) * length, 2 * v)}
+    after: dict[int, Part | None] = {
+        branch: Branch(parent, u * length, angle - v),
+        second: Branch(branch, (1 - u) * length, 2 * v),
+    }
     after.update((i, tree.parts[i]._replace(parent=second)) for i in carried)
     edit = Edit(before, after)
     new = apply(tree, edit)
@@ -198,13 +201,13 @@ def merge_branch(tree: Tree, grammar: Grammar, branch: int) -> Proposal:
 
     Only where the first carries nothing else. q = 1 / (number of such pairs); J = 1 / |2 l| with l the new length.
     """
-    parent, l1, a1 = tree.parts[branch]
+    parent, l1, a1 = tree.branch(branch)
     (second,) = tree.branches[branch]
-    _, l2, a2 = tree.parts[second]
+    _, l2, a2 = tree.branch(second)
     length, v = l1 + l2, a2 / 2
     carried = [*tree.branches[second], *([tree.leaf[second]] if second in tree.leaf else [])]
     before = {branch: tree.parts[branch], second: tree.parts[second], **{i: tree.parts[i] for i in carried}}
-    after = {branch: Branch(parent, length, a1 + v), second: None}
+    after: dict[int, Part | None] = {branch: Branch(parent, length, a1 + v), second: None}
     after.update((i, tree.parts[i]._replace(parent=branch)) for i in carried)
     edit = Edit(before, after)
     new = apply(tree, edit)

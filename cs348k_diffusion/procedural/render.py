@@ -70,19 +70,24 @@ def rgb(code: str) -> tuple[float, float, float]:
 Point = Sequence[float]
 
 
+def _three(colour: Point) -> tuple[float, float, float]:
+    red, green, blue = colour
+    return red, green, blue
+
+
 def capsule(start: Point, end: Point, start_radius: float, end_radius: float, colour: Point, opacity: float = 1.0):
     """A tapered branch: the hull, nearly, of a disc at `start` and a disc at `end`."""
-    return Part("capsule", (*start, *end, start_radius, end_radius), tuple(colour), opacity)
+    return Part("capsule", (*start, *end, start_radius, end_radius), _three(colour), opacity)
 
 
 def disc(centre: Point, radius: float, colour: Point, opacity: float = 1.0) -> Part:
     """A disc: a capsule whose two ends are one."""
-    return Part("capsule", (*centre, *centre, radius, radius), tuple(colour), opacity)
+    return Part("capsule", (*centre, *centre, radius, radius), _three(colour), opacity)
 
 
 def ellipse(centre: Point, radii: Point, angle: float, colour: Point, opacity: float = 1.0) -> Part:
     """An ellipse with half-axes `radii`, its first axis turned counter-clockwise by `angle` radians."""
-    return Part("ellipse", (*centre, *radii, angle), tuple(colour), opacity)
+    return Part("ellipse", (*centre, *radii, angle), _three(colour), opacity)
 
 
 def polygon(corners: Sequence[Point], colour: Point, opacity: float = 1.0) -> Part:
@@ -97,12 +102,12 @@ def polygon(corners: Sequence[Point], colour: Point, opacity: float = 1.0) -> Pa
         raise ValueError(f"the corners {list(corners)} are not convex: cut the shape into convex polygons")
     forward = corners if sum(turns) > 0 else corners[::-1]
     padded = [*forward, *[forward[-1]] * (WIDTH // 2 - len(forward))]
-    return Part("polygon", tuple(value for corner in padded for value in corner), tuple(colour), opacity)
+    return Part("polygon", tuple(value for corner in padded for value in corner), _three(colour), opacity)
 
 
 def crescent(centre: Point, radius: float, bite: Point, bite_radius: float, colour: Point, opacity: float = 1.0):
     """A disc from which another disc, centred at `bite`, has been taken away: a moon."""
-    return Part("crescent", (*centre, radius, *bite, bite_radius), tuple(colour), opacity)
+    return Part("crescent", (*centre, radius, *bite, bite_radius), _three(colour), opacity)
 
 
 def _turn(a: Point, b: Point, c: Point) -> float:
@@ -263,7 +268,7 @@ def custom_edge(d: Float[Tensor, "*any"], softness: float) -> Float[Tensor, "*an
 # ---- from coverage to a picture --------------------------------------------------------------------------------------
 
 
-def union(coverage: Float[Tensor, "batch parts *pixels"]) -> Float[Tensor, batch * pixels]:
+def union(coverage: Float[Tensor, "batch parts *pixels"]) -> Float[Tensor, "batch *pixels"]:  # noqa: UP037
     """The share of a pixel under at least one shape, if the shapes lie independently: 1 - prod_i (1 - a_i)."""
     return 1 - (1 - coverage).prod(1)
 

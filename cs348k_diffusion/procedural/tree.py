@@ -56,6 +56,13 @@ class Tree:
     parts: Mapping[int, Part]
     fresh: int = 1
 
+    def branch(self, i: int) -> Branch:
+        """The branch with that id; raises TypeError when the id is a leaf's."""
+        part = self.parts[i]
+        if not isinstance(part, Branch):
+            raise TypeError(f"part {i} is a leaf, and this needs a branch")
+        return part
+
     @cached_property
     def branches(self) -> dict[int, list[int]]:
         """The branches that grow from each branch, and from the ground: {id: ids}."""
@@ -406,7 +413,7 @@ def _pack_one(tree: Tree, size: int, lineage: np.ndarray, grammar: Grammar) -> l
     for i in reversed(downwards):
         carried = [twigs[c] for c in tree.branches[i]]
         twigs[i] = sum(carried) or 1
-        _, length, angle = tree.parts[i]
+        _, length, angle = tree.branch(i)
         rows[i] = (length, angle, 1, 1, twigs[i], max(carried, default=0.25), l0, a0, l1, a1)
     for i in tree.leaf.values():
         rows[i] = (tree.parts[i][1], 0, 1, 0, 1, 1, r0, -1, r1, 1)

@@ -25,7 +25,9 @@ def run(name: str, seed: int) -> dict:
     began = time.process_time()
     losses, trees = contest(POLICIES[name], fixed_trees(), SIZE, BUDGET, seed)
     row = {"policy": name, "seed": seed, "settings": settings(POLICIES[name]), "losses": losses}
-    print(f"{name}, seed {seed}: median {statistics.median(losses):.2e}, {time.process_time() - began:.0f} s", flush=True)
+    print(
+        f"{name}, seed {seed}: median {statistics.median(losses):.2e}, {time.process_time() - began:.0f} s", flush=True
+    )
     return {**row, "parts": [len(tree.parts) for tree in trees], "cpu_seconds": round(time.process_time() - began)}
 
 
