@@ -216,7 +216,6 @@ EQUIVALENT = {
         f"line 9: {FINITE} -> torch.isfinite(alpha).all() or torch.isfinite(sigma).all()": NAN,
         f"line 9: {FINITE} -> torch.isfinite(alpha).all()": NAN,
         f"line 9: {FINITE} -> torch.isfinite(sigma).all()": NAN,
-        "line 9: torch.isfinite(alpha) -> alpha": NAN,
         "line 12: alpha[:-1] + 1e-06 -> alpha[:-1]": "no right schedule rises, not even by a rounding",
         "line 13: 0 -> 1": "the signal after 1 % of the time is still above 0.99 for every right schedule",
         "line 13: 1 -> 2": "the signal before the last 1 % of the time is still below 0.05 for every right schedule",
