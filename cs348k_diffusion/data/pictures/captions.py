@@ -1,0 +1,118 @@
+"""A small grammar that says what is in a picture, and reads it back.
+
+GROUP [left of | right of | above GROUP] [in SEASON] [by day | at dusk | at night] [under the sun | moon], where GROUP
+is [a | two | three] [small | tall | big] COLOUR [SPECIES] [tree | cat | house], as in "two orange cats left of a tall red
+tree at night". A caption never lies, but it may say less than there is to see: sizes, species, season, sky and light
+are left out at random; counts, colours, kinds and relations never are.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+
+from cs348k_diffusion.data.pictures.dice import Dice
+from cs348k_diffusion.data.pictures.world import COLOURS, KINDS, LIGHTS, MOST, SEASONS, SIZES, SPECIES, Group, Scene
+
+COUNTS = {"a": 1, "an": 1, "two": 2, "three": 3}
+SKY = {"by day": "day", "at dusk": "dusk", "at night": "night"}
+WORDS = (
+    *("a an two three small tall big".split()),
+    *COLOURS,
+    *SPECIES,
+    *(word for kind in KINDS for word in (kind, f"{kind}s")),
+    *("left right of above in".split()),
+    *SEASONS,
+    *("by day at dusk night under the sun moon".split()),
+)
+"""The whole vocabulary."""
+MENTION = {"size": 75, "species": 60, "season": 40, "sky": 75, "light": 50}  # per cent of the captions that could
+GROUP = re.compile(
+    rf"(?P<count>{'|'.join(COUNTS)}) (?:(?P<size>small|tall|big) )?(?:(?P<colour>{'|'.join(COLOURS)}) )?"
+    rf"(?:(?P<species>{'|'.join(SPECIES)}) )?(?P<kind>{'|'.join(KINDS)})(?P<plural>s?)(?: |$)"
+)
+RELATION = re.compile(r"(left of|right of|above) ")
+TAIL = re.compile(
+    rf"(?:in (?P<season>{'|'.join(SEASONS)})(?: |$))?(?:(?P<sky>{'|'.join(SKY)})(?: |$))?"
+    r"(?:under (?:the|a) (?P<light>sun|moon)(?: |$))?$"
+)
+
+
+def caption(scene: Scene, seed: int | None = None, index: int = 0) -> str:
+    """The scene in words: all of it, or with a seed what is left after (seed, index) has left out some."""
+    dice = None if seed is None else Dice(seed, index, stream=2)
+
+    def said(what: str) -> bool:
+        return dice is None or dice.chance(MENTION[what])
+
+    words = [f" {scene.relation} ".join(_phrase(g, said("size"), said("species")) for g in scene.groups)]
+    words += [f"in {scene.season}"] if said("season") and scene.season else []
+    words += [phrase for phrase, sky in SKY.items() if sky == scene.sky] if said("sky") else []
+    words += [f"under the {scene.light}"] if said("light") and scene.light else []
+    return " ".join(words)
+
+
+def _phrase(group: Group, size: bool, species: bool) -> str:
+    kind = group.kind + ("s" if group.count > 1 else "")
+    rest = [group.size if size else "", group.colour or "", (group.species or "") if species else "", kind]
+    words = " ".join(word for word in rest if word)
+    count = {1: "an" if words[0] in "aeiou" else "a", 2: "two", 3: "three"}[group.count]
+    return f"{count} {words}"
+
+
+def parse(text: str) -> Scene:
+    """What a prompt asks for, as a Scene with None (and size "") for what it does not say.
+
+    Raises ValueError for a word outside WORDS, naming the nearest one, for words in an order that the grammar does not
+    have, and for scenes that the world does not hold: two groups of one kind, more than 4 things, a sun at night.
+    """
+    words = re.findall(r"[^\s,.!]+", text.lower())
+    for word in words:
+        _known(word)
+    rest = " ".join(words)
+    first, rest = _read_group(rest, text)
+    groups, relation = [first], None
+    if found := RELATION.match(rest):
+        relation = found[1]
+        second, rest = _read_group(rest[found.end() :], text)
+        groups.append(second)
+    tail = TAIL.match(rest)
+    if tail is None:
+        raise ValueError(
+            f'cannot read "{rest}" in "{text}"; after the things come: in winter, at night, under the moon'
+        )
+    prompt = Scene(tuple(groups), relation, SKY.get(tail["sky"]), tail["light"], tail["season"])
+    return _possible(prompt, text)
+
+
+def _known(word: str) -> None:
+    if word not in WORDS:
+        near = difflib.get_close_matches(word, WORDS, n=1, cutoff=0.0)[0]
+        raise ValueError(f'the word "{word}" is not known here; the nearest is "{near}". All words: {", ".join(WORDS)}')
+
+
+def _read_group(rest: str, text: str) -> tuple[Group, str]:
+    found = GROUP.match(rest)
+    if found is None:
+        raise ValueError(
+            f'cannot read "{rest}" in "{text}"; expected things such as "a tall red tree", "two small orange cats"'
+        )
+    count, kind, size, species = COUNTS[found["count"]], found["kind"], found["size"] or "", found["species"]
+    if (count > 1) != bool(found["plural"]):
+        raise ValueError(f'"{found[0].strip()}": {found["count"]} goes with {kind}{"s" if count > 1 else ""}')
+    if size not in SIZES[kind] or (species and kind != "tree"):
+        raise ValueError(
+            f'"{found[0].strip()}": a {kind} is {SIZES[kind][0]} or {SIZES[kind][2]}; only trees have species'
+        )
+    return Group(count, size, found["colour"], kind, species), rest[found.end() :]
+
+
+def _possible(prompt: Scene, text: str) -> Scene:
+    kinds, count = [group.kind for group in prompt.groups], sum(group.count for group in prompt.groups)
+    if len(set(kinds)) < len(kinds):
+        raise ValueError(f'"{text}": the two groups must be of different kinds, both are {kinds[0]}s')
+    if count > MOST:
+        raise ValueError(f'"{text}": {count} things are too many for one small picture, {MOST} fit')
+    if prompt.sky is not None and prompt.light not in LIGHTS[prompt.sky]:
+        raise ValueError(f'"{text}": no {prompt.light} in this sky; day has a sun, night a moon, dusk either')
+    return prompt
