@@ -230,5 +230,23 @@ def release(
     typer.echo(f"{out}: version {write_release(out)}")
 
 
+@app.command(rich_help_panel=TEACH)
+def gradescope(
+    out: Annotated[Path, typer.Option(help="The zip to write.")] = Path("autograder.zip"),
+    only: Annotated[
+        list[str], typer.Option(help="An exercise (E2.1) or a notebook (forward_noising); again for more.")
+    ] = [],  # noqa: B006
+    held_back: Annotated[Path | None, typer.Option(help="A folder of check modules of your own.")] = None,
+    pip_args: Annotated[str, typer.Option(help="Options for pip on Gradescope, such as an index.")] = "",
+) -> None:
+    """Make the zip that Gradescope's autograder wants."""
+    import shlex
+
+    from cs348k_diffusion.grading.gradescope import write_autograder
+
+    graded = write_autograder(out, only=only, held_back=held_back, pip_args=shlex.split(pip_args))
+    typer.echo(f"{out}: grades {', '.join(graded)}")
+
+
 if __name__ == "__main__":
     main()

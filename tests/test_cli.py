@@ -13,7 +13,7 @@ from PIL import Image
 from cs348k_diffusion import cli, recipes
 from cs348k_diffusion.course import doctor, pictures, workspace
 
-COMMANDS = ["lab", "update", "doctor", "check", "sample", "train", "grade", "collect", "release"]
+COMMANDS = ["lab", "update", "doctor", "check", "sample", "train", "grade", "collect", "release", "gradescope"]
 
 
 @pytest.fixture

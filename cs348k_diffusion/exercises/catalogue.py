@@ -9,6 +9,7 @@ from __future__ import annotations
 import ast
 import difflib
 import functools
+import re
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -46,7 +47,7 @@ class Check:
 
 
 def registry(folder: Path = FOLDER) -> dict[str, Exercise]:
-    """Every exercise of a folder of check modules, by id. ValueError when an id or a name is used twice."""
+    """Every exercise of a folder of check modules, by id, in the order of the course. ValueError for one used twice."""
     files = sorted(folder.glob("*.py"))
     return dict(_registry(tuple((file, file.stat().st_mtime_ns) for file in files)))
 
@@ -87,7 +88,7 @@ def _registry(files: tuple[tuple[Path, int], ...]) -> dict[str, Exercise]:
             if exercise.id in known or any(exercise.name == other.name for other in known.values()):
                 raise ValueError(f"{file.name}: {exercise.id} {exercise.name!r} is used twice; both must be unique")
             known[exercise.id] = exercise
-    return known
+    return dict(sorted(known.items(), key=lambda item: [int(number) for number in re.findall(r"\d+", item[0])]))
 
 
 def _declared(file: Path) -> list[Exercise]:

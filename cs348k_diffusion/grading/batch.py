@@ -304,11 +304,10 @@ def progress(items: Iterable[Graded], total: int) -> Iterator[Graded]:
 
 
 def _report(shown: dict[str, Row], plan: Plan, out: Path) -> None:
-    from cs348k_diffusion.grading.reports import write_reports
+    from cs348k_diffusion.grading.reports import in_order, write_reports
 
     seen = {record["exercise"] for each in shown.values() for record in each.records} | plan.exercises.keys()
     known = {id: exercise for id, exercise in registry(plan.public).items() if id in seen}
-    order = {exercise: i for i, exercise in enumerate(known)}
     for each in shown.values():
-        each.records.sort(key=lambda record: order.get(record["exercise"], len(order)))
+        each.records = in_order(each.records, known)
     write_reports(shown, known, out)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import hashlib
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from cs348k_diffusion import __version__
@@ -33,12 +33,7 @@ def release(out_zip: Path, root: Path = ROOT) -> str:
     files = contents(root)
     version = stamp(files)
     files["VERSION"] = f"{version}\n".encode()
-    part = out_zip.with_name(out_zip.name + ".part")
-    part.parent.mkdir(parents=True, exist_ok=True)
-    with zipfile.ZipFile(part, "w") as archive:
-        for name in sorted(files):
-            archive.writestr(entry(name), files[name], zipfile.ZIP_DEFLATED, 9)
-    part.replace(out_zip)
+    write_zip(out_zip, {f"{FOLDER}/{name}": data for name, data in files.items()})
     return version
 
 
@@ -88,8 +83,18 @@ def stamp(files: dict[str, bytes]) -> str:
     return f"{__version__}+{digest.hexdigest()[:12]}"
 
 
-def entry(name: str) -> zipfile.ZipInfo:
+def write_zip(path: Path, files: Mapping[str, bytes], scripts: Collection[str] = ()) -> None:
+    """The files by their names in the zip, of which `scripts` may be run; the same files give the same bytes."""
+    part = path.with_name(path.name + ".part")
+    part.parent.mkdir(parents=True, exist_ok=True)
+    with zipfile.ZipFile(part, "w") as archive:
+        for name in sorted(files):
+            archive.writestr(_entry(name, 0o755 if name in scripts else 0o644), files[name], zipfile.ZIP_DEFLATED, 9)
+    part.replace(path)
+
+
+def _entry(name: str, mode: int) -> zipfile.ZipInfo:
     """A plain file, readable by all, with a fixed date."""
-    info = zipfile.ZipInfo(f"{FOLDER}/{name}", EPOCH)
-    info.create_system, info.external_attr = 3, 0o100644 << 16
+    info = zipfile.ZipInfo(name, EPOCH)
+    info.create_system, info.external_attr = 3, (0o100000 | mode) << 16
     return info

@@ -78,21 +78,33 @@ def _late(row: Row) -> list[str]:
     return [days, f"{row.lost:g}", f"{row.earned - row.lost:g}"]
 
 
+def in_order(records: Iterable[Record], exercises: Iterable[str]) -> list[Record]:
+    """The records in the order of the exercises; those of no such exercise come last."""
+    order = {exercise: i for i, exercise in enumerate(exercises)}
+    return sorted(records, key=lambda record: order.get(record["exercise"], len(order)))
+
+
 def gradescope(records: Sequence[Record], exercises: Mapping[str, Exercise], notes: Sequence[str] = ()) -> dict:
-    """The records of one student in the form of Gradescope's results.json."""
-    tests = [_gradescope_test(record, exercises) for record in records]
+    """The records of one student in the form of results.json (gradescope-autograders.readthedocs.io, "specs").
+
+    Whatever a student wrote is shown as text, and a held-back check only after the marks are published.
+    """
     return {
         "score": sum(record["earned"] for record in records),
         "output": "\n".join(notes),
-        "tests": tests,
+        "output_format": "text",
+        "test_output_format": "text",
+        "stdout_visibility": "hidden",
+        "tests": [_gradescope_test(record, exercises) for record in records],
     }
 
 
 def _gradescope_test(record: Record, exercises: Mapping[str, Exercise]) -> dict:
     exercise = exercises.get(record["exercise"])
     title = f" {exercise.title}" if exercise else ""
+    what = "held-back check" if record["held_back"] else property_of(record["test"])
     return {
-        "name": f"{record['exercise']}{title}: {property_of(record['test'])}",
+        "name": f"{record['exercise']}{title}: {what}",
         "number": record["exercise"].removeprefix("E"),
         "score": record["earned"],
         "max_score": record["points"],

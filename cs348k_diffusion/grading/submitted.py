@@ -83,11 +83,12 @@ def handed_in(folder: Path, words: Iterable[str] = ()) -> dict[str, list[Path]]:
         if entry.suffix == ".ipynb":
             found.setdefault(student_of(entry.stem, words), []).append(entry)
         elif entry.is_dir() or entry.is_symlink():
-            found.setdefault(readable(entry.name), []).extend([] if entry.is_symlink() else _notebooks(entry))
+            found.setdefault(readable(entry.name), []).extend([] if entry.is_symlink() else notebooks_in(entry))
     return found
 
 
-def _notebooks(folder: Path) -> list[Path]:
+def notebooks_in(folder: Path) -> list[Path]:
+    """The notebooks of one student, in this folder or below it."""
     inside = (path for path in folder.rglob("*.ipynb") if not _ignored(path.relative_to(folder)))
     return sorted(inside)[:50]
 
