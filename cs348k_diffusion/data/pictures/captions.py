@@ -1,9 +1,9 @@
 """A small grammar that says what is in a picture, and reads it back.
 
 GROUP [left of | right of | above GROUP] [in SEASON] [by day | at dusk | at night] [under the sun | moon], where GROUP
-is [a | two | three] [small | tall | big] COLOUR [SPECIES] [tree | cat | house], as in "two orange cats left of a tall red
-tree at night". A caption never lies, but it may say less than there is to see: sizes, species, season, sky and light
-are left out at random; counts, colours, kinds and relations never are.
+is [a | two | three] [small | tall | big] COLOUR [SPECIES] [tree | cat | house], as in "two orange cats left of a tall
+red tree at night". A caption never lies, but it may say less than there is to see: sizes, species, season, sky and
+light are left out at random; counts, colours, kinds and relations never are.
 """
 
 from __future__ import annotations

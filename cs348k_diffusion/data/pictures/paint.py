@@ -23,8 +23,8 @@ SKY = {
     "dusk": (rgb("#5b4a8f"), rgb("#f4a78d")),
     "night": (rgb("#0a0f2e"), rgb("#27336b")),
 }
-GROUND = {"spring": rgb("#b4dc72"), "summer": rgb("#93c35f"), "autumn": rgb("#d6b878"), "winter": rgb("#dde8f3")}
-TINT = {"day": (rgb("#ffffff"), 0.0), "dusk": (rgb("#6a4a80"), 0.38), "night": (rgb("#0e1640"), 0.62)}
+GROUND = {"spring": rgb("#c2e26e"), "summer": rgb("#86bd58"), "autumn": rgb("#d6b878"), "winter": rgb("#dde8f3")}
+TINT = {"day": (rgb("#ffffff"), 0.0), "dusk": (rgb("#6a4a80"), 0.38), "night": (rgb("#0e1640"), 0.55)}
 
 
 def mix(a: Colour, b: Colour, share: float) -> Colour:
@@ -36,8 +36,3 @@ def mix(a: Colour, b: Colour, share: float) -> Colour:
 def shade(colour: Colour, by: float) -> Colour:
     """The colour lighter (by > 0) or darker (by < 0), by in [-1, 1]."""
     return mix(colour, (1.0, 1.0, 1.0) if by > 0 else (-1.0, -1.0, -1.0), abs(by))
-
-
-def ground_colour(season: str, sky: str) -> Colour:
-    """The ground's colour in that season under that sky."""
-    return mix(GROUND[season], *TINT[sky])

@@ -62,17 +62,17 @@ def scene(seed: int, index: int, held_out: bool = False) -> Scene:
     """
     dice = Dice(seed, index, stream=0)
     first, second, *_ = _shuffled(KINDS, dice)
-    season, sky = dice.pick(SEASONS), dice.pick(SKIES)
     kinds = [first] if dice.chance(35) else [first, second]
     unseen = dice.pick(range(len(kinds))) if held_out else -1
     groups: list[Group] = []
     for k, kind in enumerate(kinds):
         room = MOST - sum(group.count for group in groups) - (len(kinds) - 1 - k)
-        groups.append(_group(kind, room, season, k == unseen, dice))
+        groups.append(_group(kind, room, k == unseen, dice))
     if len(groups) > 1 and dice.chance(50):  # so that the larger group is as often the second
         groups.reverse()
     relation = dice.pick(RELATIONS) if len(groups) > 1 else None
-    return Scene(tuple(groups), relation, sky, dice.pick(LIGHTS[sky]), season)
+    sky = dice.pick(SKIES)
+    return Scene(tuple(groups), relation, sky, dice.pick(LIGHTS[sky]), dice.pick(_seasons(groups)))
 
 
 def _shuffled(options: Sequence[str], dice: Dice) -> list[str]:
@@ -82,10 +82,13 @@ def _shuffled(options: Sequence[str], dice: Dice) -> list[str]:
     return out
 
 
-def _group(kind: str, room: int, season: str, unseen: bool, dice: Dice) -> Group:
+def _seasons(groups: Sequence[Group]) -> Sequence[str]:
+    return SEASONS[:3] if any(group.colour == "white" for group in groups) else SEASONS
+
+
+def _group(kind: str, room: int, unseen: bool, dice: Dice) -> Group:
     count = dice.pick([n for n in (1, 1, 2, 2, 3, 3) if n <= room])
-    colours = [c for c in COLOURS if ((c, kind) in HELD_OUT) == unseen and not (c == "white" and season == "winter")]
-    colours = colours or [c for c in COLOURS if (c, kind) in HELD_OUT]
+    colours = [c for c in COLOURS if ((c, kind) in HELD_OUT) == unseen]
     size = dice.pick([size for size in SIZES[kind] if count < 3 or size not in ("big", "tall")])
     return Group(count, size, dice.pick(colours), kind, dice.pick(SPECIES) if kind == "tree" else None)
 
@@ -159,6 +162,5 @@ def complete(prompt: Scene, seed: int = 0, index: int = 0) -> Scene:
         )
         for group in prompt.groups
     )
-    seasons = [s for s in SEASONS if s != "winter" or all(group.colour != "white" for group in groups)]
     light = prompt.light or dice.pick(LIGHTS[sky])
-    return Scene(groups, prompt.relation, sky, light, prompt.season or dice.pick(seasons))
+    return Scene(groups, prompt.relation, sky, light, prompt.season or dice.pick(_seasons(groups)))
