@@ -17,7 +17,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.autograd.function import once_differentiable
 
-TILE = 256
+TILE = 512  # rows: a tile of float32 is 1 MB, which a processor's cache still holds
 
 
 def naive_softmax(x: Float[Tensor, "... n"]) -> Float[Tensor, "... n"]:
@@ -134,24 +134,25 @@ class _Tiled(torch.autograd.Function):
 def _walk(q, k, v, tile, causal, mask, scale) -> tuple[Tensor, Tensor]:
     out = q.new_empty(*q.shape[:-1], v.shape[-1])
     log_sum_exp = q.new_empty(q.shape[:-1])
+    room = _room(q, k, tile)
     for i in range(0, q.shape[1], tile):
         rows = slice(i, i + tile)
-        out[:, rows], log_sum_exp[:, rows] = _one_row_of_tiles(scale * q[:, rows], i, k, v, tile, causal, mask)
+        out[:, rows], log_sum_exp[:, rows] = _one_row_of_tiles(scale * q[:, rows], i, k, v, tile, causal, mask, room)
     return out, log_sum_exp
 
 
-def _one_row_of_tiles(q, i, k, v, tile, causal, mask) -> tuple[Tensor, Tensor]:
+def _one_row_of_tiles(q, i, k, v, tile, causal, mask, room) -> tuple[Tensor, Tensor]:
     """Algorithm 1's inner loop for the queries i, i + 1, ...: m, l and O after every tile of keys."""
     m = q.new_full((*q.shape[:2], 1), -torch.inf)
     l = torch.zeros_like(m)
     o = q.new_zeros(*q.shape[:2], v.shape[-1])
     for j in range(0, i + q.shape[1] if causal else k.shape[1], tile):
-        s = _hide(q @ k[:, j : j + tile].transpose(1, 2), i, j, causal, mask)
+        s = _hide(_product(q, k[:, j : j + tile], room), i, j, causal, mask)
         m_new = torch.maximum(m, s.amax(-1, keepdim=True))
-        f = s.sub_(_finite(m_new)).exp_()  # in place: the tile is the only large thing there is
-        shrink = torch.exp(m - _finite(m_new))
-        l = shrink * l + f.sum(-1, keepdim=True)
-        o = torch.baddbmm(o.mul_(shrink), f, v[:, j : j + tile])
+        f = s.sub_(_finite(m_new)).exp_()
+        shrink = m.sub_(_finite(m_new)).exp_()
+        l.mul_(shrink).add_(f.sum(-1, keepdim=True))
+        o.mul_(shrink).baddbmm_(f, v[:, j : j + tile])
         m = m_new
     return o / l.clamp(min=torch.finfo(l.dtype).tiny), (_finite(m) + torch.log(l)).squeeze(-1)
 
@@ -162,17 +163,28 @@ def _walk_back(saved: tuple[Tensor, ...], d_out: Tensor, d_log_sum_exp: Tensor, 
     dq, dk, dv = torch.zeros_like(q), torch.zeros_like(k), torch.zeros_like(v)
     lse = _finite(log_sum_exp)[..., None]
     pull = (d_out * out).sum(-1, keepdim=True) - d_log_sum_exp[..., None]
+    room_p, room_ds = _room(q, k, tile), _room(q, k, tile)
     for i in range(0, q.shape[1], tile):
         rows = slice(i, i + tile)
         qi, d_oi = scale * q[:, rows], d_out[:, rows]
         for j in range(0, i + qi.shape[1] if causal else k.shape[1], tile):
             keys = slice(j, j + tile)
-            p = _hide(qi @ k[:, keys].transpose(1, 2), i, j, causal, mask).sub_(lse[:, rows]).exp_()
+            p = _hide(_product(qi, k[:, keys], room_p), i, j, causal, mask).sub_(lse[:, rows]).exp_()
             dv[:, keys].baddbmm_(p.transpose(1, 2), d_oi)
-            ds = (d_oi @ v[:, keys].transpose(1, 2)).sub_(pull[:, rows]).mul_(p)
+            ds = _product(d_oi, v[:, keys], room_ds).sub_(pull[:, rows]).mul_(p)
             dq[:, rows].baddbmm_(ds, k[:, keys], alpha=scale)
             dk[:, keys].baddbmm_(ds.transpose(1, 2), qi)
     return dq, dk, dv
+
+
+def _room(q: Tensor, k: Tensor, tile: int) -> Tensor:
+    """Memory for one tile, used again for each: fetching fresh memory every time costs more than the additions."""
+    return q.new_empty(len(q), min(tile, q.shape[1]), min(tile, k.shape[1]))
+
+
+def _product(a: Tensor, b: Tensor, room: Tensor) -> Tensor:
+    """a b^T for one tile, written into `room`."""
+    return torch.bmm(a, b.transpose(1, 2), out=room[:, : a.shape[1], : b.shape[1]])
 
 
 def _hide(s: Tensor, i: int, j: int, causal: bool, mask: Tensor | None) -> Tensor:
