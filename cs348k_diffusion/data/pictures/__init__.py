@@ -2,6 +2,7 @@
 
 from cs348k_diffusion.data.pictures.captions import WORDS, caption, parse
 from cs348k_diffusion.data.pictures.drawing import Pictures, draw_scenes, pictures
+from cs348k_diffusion.data.pictures.export import write_folder
 from cs348k_diffusion.data.pictures.world import (
     ATTRIBUTES,
     COLOURS,
@@ -32,4 +33,5 @@ __all__ = [
     "parse",
     "pictures",
     "scene",
+    "write_folder",
 ]
