@@ -10,6 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from itertools import pairwise
+from typing import Any
 
 import torch
 from jaxtyping import Float, Int
@@ -18,6 +19,7 @@ from torch.nn import functional as F
 
 from cs348k_diffusion.nets.embed import Film, TimeAndLabel, zeroed
 
+Block = Callable[[int, int, int], nn.Module]
 GROUPS = 8  # groups of channels that GroupNorm normalises together
 
 
@@ -51,8 +53,8 @@ class UNet(nn.Module):
 
     One residual block at each size on the way down and one on the way up; size i has width * mults[i] channels and
     height / 2^i rows. t in [0, 1] of shape (batch,); y in 0 .. classes of shape (batch,) or (1,), where `classes`, or
-    None, means no class. block(channels_in, channels_out, emb_width) makes each residual block. On a CPU, multiples
-    of 16 channels are fastest; the layout is channels_last throughout.
+    None, means no class. block(channels_in, channels_out, emb_width) makes each residual block, or one such function
+    for each size. On a CPU, multiples of 16 channels are fastest; the layout is channels_last throughout.
     """
 
     def __init__(
@@ -61,17 +63,18 @@ class UNet(nn.Module):
         width: int = 32,
         mults: Sequence[int] = (1, 2, 2),
         classes: int = 0,
-        block: Callable[[int, int, int], nn.Module] = ResidualBlock,
+        block: Block | Sequence[Block] = ResidualBlock,
     ):
         super().__init__()
         sizes = [width * mult for mult in mults]
         emb, steps = 4 * width, list(pairwise(sizes))
+        blocks = [block] * len(sizes) if callable(block) else block
         self.embed = TimeAndLabel(emb, classes)
         self.stem = nn.Conv2d(channels, sizes[0], 3, padding=1)
-        self.down = nn.ModuleList(block(c, c, emb) for c in sizes)
+        self.down = nn.ModuleList(make(c, c, emb) for make, c in zip(blocks, sizes, strict=True))
         self.shrink = nn.ModuleList(nn.Conv2d(fine, coarse, 3, stride=2, padding=1) for fine, coarse in steps)
-        self.middle = block(sizes[-1], sizes[-1], emb)
-        self.up = nn.ModuleList(block(2 * c, c, emb) for c in sizes)
+        self.middle = blocks[-1](sizes[-1], sizes[-1], emb)
+        self.up = nn.ModuleList(make(2 * c, c, emb) for make, c in zip(blocks, sizes, strict=True))
         self.grow = nn.ModuleList(nn.Conv2d(coarse, fine, 3, padding=1) for fine, coarse in steps)
         self.out = nn.Sequential(group_norm(sizes[0]), nn.SiLU(), zeroed(nn.Conv2d(sizes[0], channels, 3, padding=1)))
         # the same numbers, 10 to 24 % faster on a CPU
@@ -89,10 +92,13 @@ class UNet(nn.Module):
         y: Int[Tensor, " labels"] | None = None,
     ) -> Float[Tensor, "batch channels height width"]:
         """One value for each pixel of x; raises ValueError when height or width cannot be halved often enough."""
+        return self.through(x, self.embed(t, y))
+
+    def through(self, x: Float[Tensor, "batch channels height width"], emb: Any) -> Tensor:
+        """Down, through the middle and up; emb is handed to every block as it is."""
         halvings = len(self.shrink)
         if x.shape[-1] % 2**halvings or x.shape[-2] % 2**halvings:
             raise ValueError(f"height and width must be multiples of {2**halvings}, got {tuple(x.shape[-2:])}")
-        emb = self.embed(t, y)
         h, across = self.stem(x.contiguous(memory_format=torch.channels_last)), []
         for i, block in enumerate(self.down):
             h = block(h if i == 0 else self.shrink[i - 1](h), emb)
