@@ -150,6 +150,21 @@ def sample(
 
 
 @app.command(rich_help_panel=MAKE)
+def pictures(
+    n: Annotated[int, typer.Option("--n", min=1, max=100_000, help="How many pictures.")] = 100,
+    size: Annotated[int, typer.Option(help="Pixels across: 16, 32 or 64.")] = 64,
+    out: Annotated[Path, typer.Option(help="A new folder for the PNGs and captions.jsonl.")] = Path("pictures"),
+    seed: Annotated[int, typer.Option(min=0, help="Another seed, other pictures.")] = 0,
+    held_out: Annotated[bool, typer.Option("--held-out", help="Only with what models never see: blue cats.")] = False,
+) -> None:
+    """Draw captioned pictures of trees, cats and houses into a folder."""
+    from cs348k_diffusion.data.pictures import write_folder
+
+    write_folder(out, n, size, seed, held_out=held_out)
+    typer.echo(f"{out}: {n} pictures of {size} x {size} pixels, seed {seed}, and captions.jsonl")
+
+
+@app.command(rich_help_panel=MAKE)
 def train(
     name: Annotated[str, typer.Argument(help="A recipe.")],
     out: Annotated[Path, typer.Option(help="Where the weights and their card go.")] = Path("trained"),
@@ -163,6 +178,31 @@ def train(
     typer.echo(f"Training {name} on {device}; its weights and card go to {out}/")
     recipes.train(name, out, seed, steps, device)
     typer.echo(json.dumps(recipes.card(name, out)["metrics"], indent=2))
+
+
+@app.command("fit-tree", rich_help_panel=MAKE)
+def fit_tree(
+    picture: Annotated[Path, typer.Argument(help="What the tree shall grow into: a PNG, JPEG, GIF or WebP.")],
+    out: Annotated[Path, typer.Option(help="The JSON file to write the tree to.")] = Path("tree.json"),
+    gif: Annotated[bool, typer.Option("--gif", help="Also write the fit as a GIF, beside the JSON.")] = False,
+    silhouette: Annotated[bool, typer.Option("--silhouette", help="Have the outline, whatever the colours.")] = False,
+    region: Annotated[bool, typer.Option("--region", help="Fill the shape; sticking out costs less.")] = False,
+    start: Annotated[Path | None, typer.Option(help="A tree to go on from.", show_default="a sapling")] = None,
+    size: Annotated[int, typer.Option(min=8, max=128, help="Pixels on a side while fitting.")] = 32,
+    budget: Annotated[int, typer.Option(min=10, help="Units: a render costs 1, one with its gradient 3.")] = 6000,
+    seed: Annotated[int, typer.Option(help="Another seed, another tree.")] = 0,
+) -> None:
+    """Fit a procedural tree to a picture, by moves and gradients, and write it as JSON."""
+    from cs348k_diffusion.course import growing
+
+    if silhouette and region:
+        raise ValueError("--silhouette and --region are two different targets: give one of them")
+    kind = "silhouette" if silhouette else "region" if region else "image"
+    movie = out.with_suffix(".gif") if gif else None
+    end = growing.fit_picture(picture, out, movie, kind, start, size, budget, seed)
+    parts = len(end.best.tree.parts)
+    typer.echo(f"{out}: {parts} parts, loss {end.loss:.2e} after {end.cost.units} units, seed {seed}")
+    typer.echo(f"{movie}: the fit in motion" if movie else "", nl=bool(movie))
 
 
 @app.command(rich_help_panel=TEACH)
@@ -179,6 +219,7 @@ def grade(
     due: Annotated[str, typer.Option(help="When it was due, such as 2026-11-30T23:59.", show_default=False)] = "",
     late_days: Annotated[int, typer.Option(help="Days late that cost nothing.")] = 0,
     late_penalty: Annotated[float, typer.Option(help="Share of the points lost for each further day begun.")] = 0.1,
+    dask: Annotated[str, typer.Option(help="A Dask cluster, such as tcp://10.0.0.1:8786.", show_default=False)] = "",
 ) -> None:
     """Grade a folder of notebooks: a gradebook, and a feedback page for every student."""
     from cs348k_diffusion.grading import grade as grade_folder
@@ -187,7 +228,7 @@ def grade(
 
     time = moment(due, "--due")
     desk = Desk(read_roster(roster) if roster else None, Late(time, late_days, late_penalty) if time else None)
-    graded = grade_folder(folder, out, only=only, held_back=held_back, jobs=jobs, again=again, desk=desk)
+    graded = grade_folder(folder, out, only=only, held_back=held_back, jobs=jobs, again=again, desk=desk, dask=dask)
     for what, which in (("handed in nothing", ABSENT), ("handed in and are not on the roster", STRANGER)):
         names = [student for student, row in graded.items() if which in [*row.notes, *row.remarks]]
         typer.echo(f"{len(names)} {what}: {', '.join(names)}" if names else "", nl=bool(names))

@@ -13,7 +13,7 @@ import hashlib
 import json
 import re
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, field, replace
@@ -89,18 +89,20 @@ def grade(
     again: bool = False,
     checks: Path = FOLDER,
     desk: Desk = NO_DESK,
+    dask: str = "",
 ) -> dict[str, Row]:
     """Grade every submission of a folder; writes marks and feedback to `out` and returns them by student.
 
     only: exercise ids or notebook words, whose marks replace earlier ones while others stay; held_back: a folder of
-    check modules of your own; again: ignore earlier results; desk: the roster and the rule for late work. Raises
-    RuntimeError where there are no walls (not Linux), NotADirectoryError, LookupError for `only`, ValueError for what
-    is wrong with overrides.csv.
+    check modules of your own; again: ignore earlier results; desk: the roster and the rule for late work; dask: the
+    address of a cluster to grade on. Raises RuntimeError where there are no walls (not Linux), NotADirectoryError,
+    LookupError for `only`, ValueError for what is wrong with overrides.csv.
     """
     if sys.platform != "linux":
         raise RuntimeError(ELSEWHERE)
     if not folder.is_dir():
         raise NotADirectoryError(f"{folder} is not a folder; grade wants a folder of notebooks named by student")
+    folder, held_back = folder.absolute(), held_back and held_back.absolute()  # other processes may stand elsewhere
     hidden = str(folder.resolve()), str(out.resolve())
     students = handed_in(folder, {exercise.word for exercise in registry(checks).values()})
     plan = plan_for(students, only, checks, held_back, hidden)
@@ -110,7 +112,7 @@ def grade(
     earlier = read_journal(journal)
     enrolled = [each.student for each in (desk.roster or {}).values()]
     overrides = read_overrides(out / "overrides.csv", [*students, *earlier, *enrolled], plan.worth)
-    fresh = _up_to_date(students, plan, earlier, journal, jobs, again)
+    fresh = _up_to_date(students, plan, earlier, journal, again, lambda todo: graded(todo, plan, jobs, dask))
     shown = rows(fresh, desk, overrides, [(c.exercise, c.test, c.points) for c in plan.expected], earlier)
     _report(shown, plan, out)
     write_changes(changes(journal), out / "changes.csv")
@@ -118,7 +120,12 @@ def grade(
 
 
 def _up_to_date(
-    students: dict[str, list[Path]], plan: Plan, earlier: dict[str, Graded], journal: Path, jobs: int, again: bool
+    students: dict[str, list[Path]],
+    plan: Plan,
+    earlier: dict[str, Graded],
+    journal: Path,
+    again: bool,
+    grading: Callable[[dict[str, list[Path]]], Iterator[Graded]],
 ) -> dict[str, Graded]:
     """The students' marks: earlier ones where nothing changed since, or else graded now and added to the journal."""
     digests = {student: digest(paths, plan) for student, paths in students.items()}
@@ -128,7 +135,7 @@ def _up_to_date(
         file.write("\n" if file.tell() else "")  # an interruption may have left half a line
         for student in todo.keys() & earlier.keys() if again else ():  # an interrupted run grades them, too
             file.write(json.dumps(asdict(replace(earlier[student], digest=""))) + "\n")
-        for each in progress(graded(todo, plan, jobs), len(todo)):
+        for each in progress(grading(todo), len(todo)):
             each.digest = digests[each.student]
             before = earlier[each.student].records if each.student in earlier else []
             each.records = [record for record in before if record["exercise"] not in plan.exercises] + each.records
@@ -212,30 +219,41 @@ def _lines(path: Path) -> Iterator[Graded]:
             continue
 
 
-def graded(students: dict[str, list[Path]], plan: Plan, jobs: int) -> Iterator[Graded]:
-    """Grade students as they come, in a pool; those whose process died are tried again, alone."""
+def graded(students: dict[str, list[Path]], plan: Plan, jobs: int, dask: str = "") -> Iterator[Graded]:
+    """Grade students as they come: here, in a pool of processes, or on a Dask cluster."""
     todo, size = list(students.items()), max(1, min(CHUNK, len(students) // (2 * jobs)))
+    if dask and todo:
+        from cs348k_diffusion.grading.cluster import graded_by_dask
+
+        yield from _tried_again(todo, CHUNK, plan, functools.partial(graded_by_dask, plan=plan, address=dask))
+        return
     if len(todo) <= 2 or jobs < 2:
         yield from grade_here(todo, plan)
         return
     zygote = Zygotes(plan.hidden)
     zygote.launch()  # it loads while the pool's processes do
     try:
-        for _ in range(TRIES):
-            done: set[str] = set()
-            for each in _in_pool(todo, replace(plan, address=zygote.listening), jobs, size):
-                done.add(each.student)
-                yield each
-            todo, size = [(student, paths) for student, paths in todo if student not in done], 1
+        joined = replace(plan, address=zygote.listening)
+        yield from _tried_again(todo, size, plan, functools.partial(_in_pool, plan=joined, jobs=jobs))
     finally:
         zygote.close()
+
+
+def _tried_again(
+    todo: list[tuple[str, list[Path]]], size: int, plan: Plan, run: Callable[..., Iterator[Graded]]
+) -> Iterator[Graded]:
+    """Run on chunks of students; those whose process died are tried again, alone."""
+    for _ in range(TRIES):
+        done: set[str] = set()
+        for each in run(todo, size) if todo else ():
+            done.add(each.student)
+            yield each
+        todo, size = [(student, paths) for student, paths in todo if student not in done], 1
     for student, _ in todo:
         yield _ungraded(student, plan, "The grader's process was ended while it worked on this; please look.")
 
 
-def _in_pool(todo: list[tuple[str, list[Path]]], plan: Plan, jobs: int, size: int) -> Iterator[Graded]:
-    if not todo:
-        return
+def _in_pool(todo: list[tuple[str, list[Path]]], size: int, plan: Plan, jobs: int) -> Iterator[Graded]:
     chunks = [todo[i : i + size] for i in range(0, len(todo), size)]
     context = get_context("forkserver")
     context.set_forkserver_preload([__name__])  # torch is loaded once for the whole pool

@@ -1,0 +1,61 @@
+"""The same grading on a Dask cluster: a task grades a few students, as a process of the pool does.
+
+Scheduler and workers are yours: Linux, the same version of the course, the same files at the same place (a shared
+disk). What Dask sends are pickles, so its ports belong where no student reaches them; the process that runs a
+student's code has no sockets.
+"""
+
+from __future__ import annotations
+
+import sys
+import threading
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from cs348k_diffusion import __version__
+from cs348k_diffusion.grading.batch import ELSEWHERE, Graded, Plan, digest, grade_here
+
+Chunk = list[tuple[str, list[Path]]]
+EXTRA = "--dask needs Dask's distributed: install the course with its extra, cs348k_diffusion[cluster]"
+_ONE = threading.Lock()  # pytest takes over a process's streams and settings: one chunk at a time in each
+
+
+def graded_by_dask(todo: Chunk, size: int, plan: Plan, address: str) -> Iterator[Graded]:
+    """Grade students as they come; those whose Dask workers died again and again are left out.
+
+    address: the scheduler's, as "tcp://10.0.0.1:8786". Raises RuntimeError without Dask, OSError when nobody answers.
+    """
+    try:
+        from distributed import Client, KilledWorker, as_completed
+    except ImportError as error:
+        raise RuntimeError(EXTRA) from error
+    with Client(address, set_as_default=False) as client:
+        there: Any = client.nthreads()
+        size = max(1, min(size, len(todo) // (2 * len(there) or 1)))
+        chunks = [todo[i : i + size] for i in range(0, len(todo), size)]
+        tasks = [client.submit(_task, chunk, plan, _seen(chunk, plan), pure=False) for chunk in chunks]
+        waiting: Any = as_completed(tasks)
+        for task in waiting:
+            try:
+                yield from task.result()
+            except KilledWorker:
+                continue
+
+
+def _task(chunk: Chunk, plan: Plan, seen: list[str]) -> list[Graded]:
+    """What a Dask worker does. Raises RuntimeError where it is not Linux, or sees other files than the client."""
+    if sys.platform != "linux":
+        raise RuntimeError(ELSEWHERE)
+    if _seen(chunk, plan) != seen:
+        names = ", ".join(student for student, _ in chunk[:3])
+        raise RuntimeError(
+            f"a Dask worker sees another course version, other checks or other files of {names} than you do; give all "
+            "of them the same installation and a shared disk"
+        )
+    with _ONE:
+        return list(grade_here(chunk, plan))
+
+
+def _seen(chunk: Chunk, plan: Plan) -> list[str]:
+    return [__version__, *(digest(paths, plan) for _, paths in chunk)]

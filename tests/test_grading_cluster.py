@@ -1,0 +1,66 @@
+"""Grading on a Dask cluster: the same marks, whatever happens to its workers, and a run that can be interrupted."""
+
+import json
+import os
+import signal
+import sys
+from pathlib import Path
+
+import pytest
+
+from cs348k_diffusion.grading import batch, cluster
+from tests.test_grading_batch import CLASS, PERFECT, marks, notebook, write
+
+linux = pytest.mark.skipif(sys.platform != "linux", reason="grading a class is Linux's")
+TOYS = Path(__file__).parent / "toy_exercises"
+STUDENTS = {"perfect": 3, "squared": 1, "exits": 0, "syntax error": 0, "empty": 0, "twice": 3}
+
+
+@linux
+def test_a_cluster_gives_the_same_marks_though_a_worker_is_killed_midway(tmp_path, monkeypatch):
+    distributed = pytest.importorskip("distributed")
+    for name in STUDENTS:
+        write(tmp_path / "in" / f"{name}.ipynb", CLASS[name][0])
+    monkeypatch.setattr(batch, "CHUNK", 1)
+    shown, killed = batch.progress, []
+
+    def interrupted(items, total):
+        yield next(iter(items))
+        raise KeyboardInterrupt
+
+    def while_a_worker_is_killed(items, total):
+        for each in shown(items, total):
+            yield each
+            if not killed:
+                busy = [address for address, tasks in client.processing().items() if tasks]
+                killed.append(client.run(os.getpid)[busy[0]])
+                os.kill(killed[0], signal.SIGKILL)
+
+    options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None, "worker_dashboard_address": None}
+    with distributed.LocalCluster(**options) as two, distributed.Client(two) as client:
+        grading = {"checks": TOYS, "only": ["E9.1"], "dask": two.scheduler_address}
+        monkeypatch.setattr(batch, "progress", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            batch.grade(tmp_path / "in", tmp_path / "out", **grading)
+        monkeypatch.setattr(batch, "progress", while_a_worker_is_killed)
+        graded = batch.grade(tmp_path / "in", tmp_path / "out", **grading)
+    assert killed
+    journal = (tmp_path / "out" / "results.jsonl").read_text().splitlines()
+    assert sorted(json.loads(line)["student"] for line in journal if line) == sorted(STUDENTS)  # once each
+    assert {name: marks(each)["E9.1"] for name, each in graded.items()} == STUDENTS
+
+
+@linux
+def test_a_worker_with_other_files_says_so(tmp_path):
+    path = write(tmp_path / "ada.ipynb", notebook(PERFECT["double"]))
+    plan = batch.plan_for({"ada": [path]}, ["E9.1"], TOYS, None, ())
+    seen = cluster._seen([("ada", [path])], plan)
+    path.unlink()
+    with pytest.raises(RuntimeError, match="other files of ada than you do"):
+        cluster._task([("ada", [path])], plan, seen)
+
+
+def test_without_dask_the_extra_is_named(monkeypatch):
+    monkeypatch.setitem(sys.modules, "distributed", None)
+    with pytest.raises(RuntimeError, match=r"--dask needs Dask's distributed: .* cs348k_diffusion\[cluster\]"):
+        next(cluster.graded_by_dask([], 1, batch.plan_for({}, ["E9.1"], TOYS, None, ()), "tcp://127.0.0.1:1"))
