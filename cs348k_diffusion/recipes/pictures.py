@@ -1,0 +1,164 @@
+"""From a caption to a picture: the modern U-Net on the drawn world, and how well it does what it is asked.
+
+Adherence is read off generated pictures by the frozen reader of attributes, for prompts that were never used for
+training nor for choosing the guidance scale. Beside it stand what the reader says of true pictures of the same prompts
+(it errs too), and of pictures of other prompts (chance).
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+from cs348k_diffusion.data import batches
+from cs348k_diffusion.data.pictures import WORDS, Pictures, parse, pictures
+from cs348k_diffusion.denoiser import NetDenoiser, clip
+from cs348k_diffusion.guidance import guide
+from cs348k_diffusion.metrics import frechet
+from cs348k_diffusion.nets import TextUNet, Tokenizer
+from cs348k_diffusion.recipes.digits import rounded, wilson
+from cs348k_diffusion.recipes.picture_reader import adherence, frozen, read_attributes
+from cs348k_diffusion.recipes.recipe import Recipe
+from cs348k_diffusion.running import Run, last
+from cs348k_diffusion.sampling import ddim, path
+from cs348k_diffusion.schedule import cosine
+from cs348k_diffusion.training import Progress, denoising, fit, warm_cosine
+
+TRAINING_WORLD, CHOOSING_WORLD, JUDGING_WORLD = 0, 4, 5  # seeds of worlds that share no picture
+STORE, CHOOSING, JUDGED, UNSEEN = 30_000, 200, 500, 300  # pictures drawn for training; prompts for each purpose
+SCALES = (1.0, 2.0, 3.0, 5.0)
+SIZE, CALLS, SCALE = 32, 20, 3.0
+PEAK, EMA = 2.5e-3, 0.998
+TOKENIZER = Tokenizer(WORDS)
+
+
+def denoiser() -> NetDenoiser:
+    """The untrained model: a U-Net of 2.5 million parameters that reads captions and predicts v."""
+    return NetDenoiser(TextUNet(len(WORDS), length=TOKENIZER.length), cosine(), predict="v")
+
+
+def supply(n: int, batch: int, generator: torch.Generator, device: torch.device) -> Iterator[tuple[Tensor, Any]]:
+    """Batches of (pictures, {"caption": tokens}) for ever, from n pictures drawn once and kept as bytes."""
+    drawn = pictures(n, SIZE, TRAINING_WORLD)
+    images, tokens = drawn.images.add(1).mul(127.5).round().byte(), TOKENIZER(drawn.captions)
+    for rows in batches(torch.arange(n), size=batch, generator=generator):
+        yield images[rows].to(device).float() / 127.5 - 1, {"caption": tokens[rows].to(device)}
+
+
+def training(model: NetDenoiser, steps: int, batch: int, generator: torch.Generator) -> Run[Progress]:
+    """Train on captioned pictures, 10 % of them without their caption."""
+    stock = supply(min(STORE, steps * batch), batch, generator, next(model.parameters()).device)
+    return fit(model, stock, steps, denoising(dropout=0.1), lr=warm_cosine(PEAK), ema=EMA, generator=generator)
+
+
+def painting(model: NetDenoiser, prompts: Sequence[str], scale: float = SCALE, seed: int = 0, calls: int = CALLS):
+    """One picture for each prompt, on its way from noise: `calls` DDIM steps under guidance, a Run of State.
+
+    scale: 0 ignores the prompts, 1 follows them, more insists. Two evaluations a step, x0_hat clipped to [-1, 1].
+    Raises ValueError for a prompt that the tokenizer does not know.
+    """
+    device = next(model.parameters()).device
+    tokens = TOKENIZER(prompts).to(device)
+    noise = model.schedule.prior((len(tokens), 3, SIZE, SIZE), torch.Generator().manual_seed(seed)).to(device)
+    return ddim(clip(guide(model.given(caption=tokens), model.given(), scale), -1, 1), noise, path(calls))
+
+
+def paint(
+    model: NetDenoiser, prompts: Sequence[str], scale: float = SCALE, seed: int = 0, calls: int = CALLS
+) -> Float[Tensor, "prompts 3 32 32"]:
+    """The pictures at the end of `painting`, on the CPU, in [-1, 1]; fifty at a time."""
+    parts = [prompts[k : k + 50] for k in range(0, len(prompts), 50)]
+    drawn = [last(painting(model, part, scale, seed + k, calls)).x for k, part in enumerate(parts)]
+    return torch.cat(drawn).cpu()
+
+
+# ---- how well --------------------------------------------------------------------------------------------------------
+
+
+def kept(prompts: Sequence[str], images: Float[Tensor, "n 3 32 32"]) -> dict[str, Tensor]:
+    """For each part of a prompt (object, colour, count, relation, sky, ...): 1 where the reader finds it kept, else 0.
+
+    nan where the prompt does not ask for it; "all" is everything that it asks for.
+    """
+    return adherence([parse(prompt) for prompt in prompts], read_attributes(frozen(), images))
+
+
+def share(values: Float[Tensor, " n"]) -> dict[str, Any]:
+    """The share of ones among the values that are not nan, with its 95 % interval (Wilson) and its n."""
+    asked = values[~values.isnan()]
+    if not len(asked):
+        return {"share": float("nan"), "interval_95": [0.0, 1.0], "n": 0}
+    hits = int(asked.sum())
+    return {"share": hits / len(asked), "interval_95": list(wilson(hits, len(asked))), "n": len(asked)}
+
+
+def choose_scale(model: NetDenoiser, scales: Sequence[float] = SCALES) -> dict[str, float]:
+    """For each scale the share of prompts that are kept in full: on prompts that judge nothing else."""
+    prompts = pictures(CHOOSING, SIZE, CHOOSING_WORLD).captions
+    return {f"{scale:g}": float(kept(prompts, paint(model, prompts, scale))["all"].mean()) for scale in scales}
+
+
+def difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
+    """before - after, two shares, with the 95 % interval of their difference. Source: Newcombe 1998, method 10."""
+    p, q = before["share"], after["share"]
+    (p_low, p_high), (q_low, q_high) = before["interval_95"], after["interval_95"]
+    low = p - q - ((p - p_low) ** 2 + (q_high - q) ** 2) ** 0.5
+    high = p - q + ((p_high - p) ** 2 + (q - q_low) ** 2) ** 0.5
+    return {"drop": p - q, "interval_95": [low, high]}
+
+
+def judge(model: NetDenoiser) -> dict[str, Any]:
+    """Adherence beside true pictures and chance; the drop on pairs never seen; FD beside its floor. For the card."""
+    by_scale = choose_scale(model)
+    scale = float(max(by_scale, key=lambda name: by_scale[name]))
+    true, unseen = pictures(JUDGED, SIZE, JUDGING_WORLD), pictures(UNSEEN, SIZE, JUDGING_WORLD, held_out=True)
+    drawn, odd = (paint(model, each.captions, scale) for each in (true, unseen))
+    asked = {
+        "generated": kept(true.captions, drawn),
+        "true_pictures": kept(true.captions, true.images),
+        "chance": kept(true.captions, drawn.roll(1, 0)),
+        "held_out_pairs": kept(unseen.captions, odd),
+        "held_out_true_pictures": kept(unseen.captions, unseen.images),
+    }
+    shares = {who: {part: share(values) for part, values in parts.items()} for who, parts in asked.items()}
+    drops = {part: difference(shares["generated"][part], shares["held_out_pairs"][part]) for part in ("colour", "all")}
+    chosen = {"scale": scale, "kept_in_full_by_scale": by_scale}
+    return rounded({**chosen, "adherence": shares, "drop_on_held_out_pairs": drops, "fd": distance(drawn, true)})
+
+
+def distance(drawn: Tensor, true: Pictures, floors: int = 5) -> dict[str, Any]:
+    """FD of drawn pictures to true ones of the same prompts, beside that of true pictures of other prompts."""
+    eyes, n = frozen(), len(drawn)
+    others = pictures(floors * n, SIZE, JUDGING_WORLD, start=n).images
+    with torch.no_grad():
+        here, there, rest = (eyes.features(images) for images in (drawn, true.images, others))
+    floor = [frechet(there, part) for part in rest.split(n)]
+    return {"generated": frechet(here, there), "floor": sum(floor) / floors, "largest_floor": max(floor), "n": n}
+
+
+RECIPE = Recipe(
+    name="pictures",
+    about="pictures of trees, cats and houses from a prompt, 32 x 32",
+    data=f"{STORE:,} pictures of data.pictures with captions, world {TRAINING_WORLD}; scale chosen in world "
+    f"{CHOOSING_WORLD}, judged in world {JUDGING_WORLD}; pairs in HELD_OUT never trained",
+    steps=7500,
+    batch=32,
+    build=denoiser,
+    training=training,
+    judge=judge,
+    settings={
+        "net": 'TextUNet(40, width=32, mults=(1, 2, 4), looks=("", "words", "all"))',
+        "schedule": "cosine",
+        "predict": "v",
+        "dropout": 0.1,
+        "lr": f"warm_cosine({PEAK:g})",
+        "ema": EMA,
+        "samples": f"DDIM, {CALLS} steps, guidance, x0_hat clipped to [-1, 1]",
+    },
+    shape=(3, SIZE, SIZE),
+    shipped=False,
+)
