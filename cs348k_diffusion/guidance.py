@@ -13,6 +13,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
+from jaxtyping import Int
 from torch import Tensor
 
 from cs348k_diffusion.denoiser import SMALLEST_ALPHA, Denoiser
@@ -52,6 +53,16 @@ def guide(cond: Denoiser, uncond: Denoiser, scale: float) -> Guided:
     return Guided(cond, uncond, scale)
 
 
+def bayes_x0(schedule: Schedule, x: Tensor, t: Tensor | float, x0_hat: Tensor, pull: Tensor) -> Tensor:
+    """Bayes' rule on a guess: E[x0 | x_t, y] = x0_hat + (sigma^2 / alpha) pull,   pull = grad log p_t(y | x_t).
+
+    x0_hat, pull: shaped like x, (batch, ...). Where alpha < 1e-3 the plain x0_hat is returned: there x_t says nothing
+    about y. It is Tweedie's formula on both sides of grad log p_t(x | y) = grad log p_t(x) + grad log p_t(y | x).
+    """
+    alpha, sigma = schedule(t, x)
+    return torch.where(alpha > SMALLEST_ALPHA, x0_hat + sigma**2 / alpha.clamp(min=SMALLEST_ALPHA) * pull, x0_hat)
+
+
 @dataclass(frozen=True)
 class Steered:
     """A denoiser corrected by the gradient of a log-likelihood; see `steer`."""
@@ -67,9 +78,8 @@ class Steered:
 
     def __call__(self, x: Tensor, t: Tensor) -> Tensor:
         """x0_hat + scale (sigma^2 / alpha) grad log p_t(y | x_t); the plain x0_hat where alpha is almost 0."""
-        x0_hat, (alpha, sigma) = self.denoise(x, t), self.schedule(t, x)
-        pull = self.scale * sigma**2 / alpha.clamp(min=SMALLEST_ALPHA) * gradient(self.log_likelihood, x, t)
-        return torch.where(alpha > SMALLEST_ALPHA, x0_hat + pull, x0_hat)
+        pull = self.scale * gradient(self.log_likelihood, x, t)
+        return bayes_x0(self.schedule, x, t, self.denoise(x, t), pull)
 
 
 def steer(denoise: Denoiser, log_likelihood: LogLikelihood, scale: float = 1.0) -> Steered:
@@ -93,6 +103,25 @@ def gradient(log_likelihood: LogLikelihood, x: Tensor, t: Tensor) -> Tensor:
         if value.shape != (len(x),):
             raise ValueError(f"log_likelihood must return one number an example, ({len(x)},), got {tuple(value.shape)}")
         return torch.autograd.grad(value.sum(), x)[0]
+
+
+def classified(classifier: Callable[[Tensor, Tensor], Tensor], y: Int[Tensor, " labels"]) -> LogLikelihood:
+    """log p_t(y | x_t) of a classifier: classifier(x_t, t) -> logits (batch, classes); y of shape (batch,) or (1,).
+
+    `steer(denoise, classified(classifier, y))` is classifier guidance. Source: Dhariwal & Nichol 2021, section 4.1.
+    """
+
+    def log_likelihood(x: Tensor, t: Tensor) -> Tensor:
+        return classifier(x, t).log_softmax(1).gather(1, y.to(x.device).expand(len(x))[:, None])[:, 0]
+
+    return log_likelihood
+
+
+def classifier_score(
+    classifier: Callable[[Tensor, Tensor], Tensor], x: Tensor, t: Tensor, y: Int[Tensor, " labels"]
+) -> Tensor:
+    """grad_x log p_t(y | x_t) of a classifier (see `classified`), shaped like x."""
+    return gradient(classified(classifier, y), x, t)
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,17 @@ import torch
 
 from cs348k_diffusion.denoiser import eps_from_x0, v_from_x0, x0_from_eps, x0_from_v
 from cs348k_diffusion.exact import Mixture, gaussian
-from cs348k_diffusion.guidance import gradient, guide, inpainted, measured, steer, within
+from cs348k_diffusion.guidance import (
+    bayes_x0,
+    classified,
+    classifier_score,
+    gradient,
+    guide,
+    inpainted,
+    measured,
+    steer,
+    within,
+)
 from cs348k_diffusion.running import last
 from cs348k_diffusion.sampling import ddim, ddpm, path
 from cs348k_diffusion.schedule import cosine, linear_beta, straight
@@ -37,6 +47,22 @@ def test_steering_by_the_exact_classifier_is_the_conditional_denoiser(schedule):
         for y in range(3):
             steered = steer(exact, exact.log_likelihood(y))(x, time)
             torch.testing.assert_close(steered, exact.given(y)(x, time), rtol=1e-9, atol=1e-9)
+
+
+def test_the_gradient_of_a_classifier_is_the_difference_of_scores():
+    """logits = log p_t(x, y) of the mixture: a classifier that knows everything; each example has its own y."""
+    exact, x, y = blobs().denoiser(cosine()), points(), torch.arange(64) % 3
+
+    def classifier(x, t):
+        return torch.stack([exact.given(k).log_prob(x, t) for k in range(3)], dim=1)
+
+    for t in (0.02, 0.4, 0.9):
+        time = torch.full((64,), t, dtype=torch.float64)
+        pull = classifier_score(classifier, x, time, y)
+        torch.testing.assert_close(pull, exact.given(y).score(x, t) - exact.score(x, t), rtol=1e-9, atol=1e-9)
+        want = exact.given(y)(x, time)
+        torch.testing.assert_close(bayes_x0(cosine(), x, t, exact(x, t), pull), want, rtol=1e-9, atol=1e-9)
+        torch.testing.assert_close(steer(exact, classified(classifier, y))(x, time), want, rtol=1e-9, atol=1e-9)
 
 
 def test_samples_under_steer_have_the_posterior_moments():

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from itertools import pairwise
 
+import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
@@ -26,7 +27,7 @@ class Classifier(nn.Module):
     def __init__(self, channels: int = 1, classes: int = 10, width: int = 32, strides: Sequence[int] = (1, 1, 2)):
         super().__init__()
         widths = [channels, width, *[2 * width] * (len(strides) - 1)]
-        layers = [_layer(a, b, stride) for (a, b), stride in zip(pairwise(widths), strides, strict=True)]
+        layers = [conv_layer(a, b, stride) for (a, b), stride in zip(pairwise(widths), strides, strict=True)]
         self.body = nn.Sequential(*layers)
         self.head = nn.Linear(widths[-1], classes)
 
@@ -39,6 +40,25 @@ class Classifier(nn.Module):
         return self.head(self.features(x))
 
 
-def _layer(channels_in: int, channels_out: int, stride: int) -> nn.Sequential:
+class TimedClassifier(nn.Module):
+    """A classifier of noisy images: it is told the time, as one more channel that is the same at every pixel.
+
+    Arguments as for `Classifier`. What it says of x_t can be right at every noise level, if it was trained on all.
+    """
+
+    def __init__(self, channels: int = 1, classes: int = 10, width: int = 32, strides: Sequence[int] = (1, 1, 2)):
+        super().__init__()
+        self.net = Classifier(channels + 1, classes, width, strides)
+
+    def forward(
+        self, x: Float[Tensor, "batch channels height width"], t: Float[Tensor, " batch"]
+    ) -> Float[Tensor, "batch classes"]:
+        """Logits of p_t(y | x_t); t in [0, 1]."""
+        clock = t.to(x).view(-1, 1, 1, 1).expand(-1, 1, *x.shape[2:])
+        return self.net(torch.cat([x, clock], dim=1))
+
+
+def conv_layer(channels_in: int, channels_out: int, stride: int) -> nn.Sequential:
+    """A 3x3 convolution that makes maps 1 / stride as high and wide, GroupNorm, SiLU."""
     conv = nn.Conv2d(channels_in, channels_out, 3, stride=stride, padding=1)
     return nn.Sequential(conv, group_norm(channels_out), nn.SiLU())

@@ -13,7 +13,7 @@ import torch
 from torch import nn
 
 from cs348k_diffusion.nets import Classifier
-from cs348k_diffusion.recipes import cards, digits, digits_classifier, points
+from cs348k_diffusion.recipes import cards, digits, digits_classifier, digits_noisy_classifier, points
 from cs348k_diffusion.recipes.cards import card
 from cs348k_diffusion.recipes.digits import digit_report
 from cs348k_diffusion.recipes.parallel import share_gradients, team
@@ -23,7 +23,8 @@ from cs348k_diffusion.training import Progress
 
 __all__ = ["RECIPES", "Recipe", "card", "digit_report", "features", "load", "train", "training"]
 
-RECIPES = {recipe.name: recipe for recipe in (digits.RECIPE, digits_classifier.RECIPE, *points.RECIPES)}
+_ALL = (digits.RECIPE, digits_classifier.RECIPE, *points.RECIPES, digits_noisy_classifier.RECIPE)
+RECIPES = {recipe.name: recipe for recipe in _ALL}
 
 
 def load(name: str) -> nn.Module:

@@ -1,0 +1,130 @@
+"""Guidance on digits at equal evaluations: what each method and scale does to accuracy, diversity and FD, six seeds.
+
+    python tests/benchmarks/bench_guidance.py cs348k_diffusion/recipes/weights
+
+Recomputes `recipes.card("guidance_digits")`, which the tests and notebook 05 read: about 10 core-minutes. In each seed
+every setting starts from the same noise, so that differences can be taken in pairs. The unit of cost is one evaluation
+of the U-Net for one image; the classifier's own evaluations, 1/30 of that with their backward pass, are not counted.
+"""
+
+import sys
+import time
+from pathlib import Path
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+
+from cs348k_diffusion import clip, ddim, keyed_generator, last, path, recipes
+from cs348k_diffusion.guidance import classified, guide, steer, within
+from cs348k_diffusion.recipes import cards
+from cs348k_diffusion.recipes.digits import rounded
+
+SEEDS, INTERVAL = 6, (0.3, 0.8)
+LABELS = torch.arange(10).repeat(36)
+WEAK_STEPS = 300
+SCALES = {
+    "conditional": (1.0,),
+    "unconditional": (0.0,),
+    "cfg": (1.0, 1.25, 1.5, 2.0, 3.0, 5.0),
+    "interval": (2.0, 3.0, 5.0),
+    "noise-aware classifier": (1.0, 2.0, 4.0, 8.0),
+    "clean classifier": (1.0, 4.0, 16.0),
+    "autoguidance": (1.5, 2.0),
+    "weak cfg": (1.0, 1.5, 2.0, 3.0),
+}
+STEPS = {"cfg": 8, "interval": 8, "autoguidance": 8, "weak cfg": 8}  # two evaluations a step; the others: 16 steps
+
+
+def denoiser(method: str, scale: float, models: dict):
+    """The guided denoiser of a method, for LABELS, clipped to the pixels' range."""
+    strong, weak, y = models["strong"], models["weak"], LABELS
+    cond, uncond = strong.given(y=y), strong.given()
+    made = {
+        "conditional": lambda: cond,
+        "unconditional": lambda: uncond,
+        "cfg": lambda: guide(cond, uncond, scale),
+        "interval": lambda: within(guide(cond, uncond, scale), cond, *INTERVAL),
+        "noise-aware classifier": lambda: steer(uncond, classified(models["noisy"], y), scale),
+        "clean classifier": lambda: steer(uncond, classified(lambda x, t: models["clean"](x), y), scale),
+        "autoguidance": lambda: guide(cond, weak.given(y=y), scale),
+        "weak cfg": lambda: guide(weak.given(y=y), weak.given(), scale),
+    }
+    return clip(made[method]())
+
+
+def evaluations(method: str, steps: int) -> int:
+    """Evaluations of a U-Net for one image."""
+    inside = sum(INTERVAL[0] <= t <= INTERVAL[1] for t in path(steps)[:-1].tolist())
+    return {"cfg": 2 * steps, "autoguidance": 2 * steps, "weak cfg": 2 * steps, "interval": steps + inside}.get(
+        method, steps
+    )
+
+
+def spread(images: Tensor, labels: Tensor) -> float:
+    """Diversity: the mean distance, in pixel values, between two images of one class."""
+    return sum(float(torch.pdist(images[labels == k].flatten(1)).mean()) for k in range(10)) / 10
+
+
+def measures(images: Tensor, labels: Tensor) -> dict[str, float]:
+    """What is kept of a set of 360 images."""
+    report = recipes.digit_report(images, labels)
+    with torch.no_grad():
+        said = -float(F.cross_entropy(recipes.features()(images), labels))
+    kept = {name: getattr(report, name) for name in ("accuracy", "fd", "precision", "recall", "nearest")}
+    return {**kept, "log_p": said, "diversity": spread(images, labels)}
+
+
+def run(seed: int, models: dict) -> list[dict]:
+    """Every method at every scale, from one noise."""
+    noise, rows = torch.randn(len(LABELS), 1, 8, 8, generator=keyed_generator(5, 100 + seed)), []
+    for method, scales in SCALES.items():
+        for scale in scales:
+            steps = STEPS.get(method, 16)
+            images = last(ddim(denoiser(method, scale, models), noise, path(steps))).x
+            row = {"method": method, "scale": scale, "steps": steps, "evaluations": evaluations(method, steps)}
+            rows.append({**row, "seed": seed, **measures(images, LABELS)})
+            print(rounded(rows[-1]), flush=True)
+    return rows
+
+
+def write(rows: list[dict], seconds: float, folder: str) -> None:
+    """The card: every run, and the held-out real digits measured in the same way."""
+    from cs348k_diffusion.data import load_digits
+
+    card = {
+        "name": "guidance_digits",
+        "about": "360 digits a seed for each way and scale of guiding, measured beside the 360 held-out real digits",
+        "command": "python tests/benchmarks/bench_guidance.py FOLDER",
+        "settings": {
+            "sampler": "DDIM, x0_hat clipped to [-1, 1]",
+            "interval": list(INTERVAL),
+            "weak": f"recipes.training('digits', seed=1, steps={WEAK_STEPS})",
+            "seeds": SEEDS,
+            "n": len(LABELS),
+        },
+        "weights_sha256": {
+            name: cards.card(name)["sha256"] for name in ("digits", "digits_classifier", "digits_noisy_classifier")
+        },
+        "torch": torch.__version__,
+        "cpu_seconds": round(seconds),
+        "held_out_real": rounded(measures(*load_digits("held_out"))),
+        "runs": rounded(rows),
+    }
+    cards.write_card(card, Path(folder))
+
+
+def main(folder: str) -> None:
+    """Train the weak copy, run every seed, and write the card after each."""
+    torch.set_num_threads(1)
+    began, rows = time.process_time(), []
+    models = {"strong": recipes.load("digits"), "clean": recipes.features()}
+    models["noisy"] = recipes.load("digits_noisy_classifier").requires_grad_(False)
+    models["weak"] = last(recipes.training("digits", seed=1, steps=WEAK_STEPS)).model
+    for seed in range(SEEDS):
+        rows += run(seed, models)
+        write(rows, time.process_time() - began, folder)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
