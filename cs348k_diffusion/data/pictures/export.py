@@ -8,8 +8,8 @@ from pathlib import Path
 
 import torch
 
-from cs348k_diffusion.data.pictures.drawing import pictures
-from cs348k_diffusion.data.pictures.world import ATTRIBUTES, Scene, asked
+from cs348k_diffusion.data.pictures.drawing import draw_scenes, pictures
+from cs348k_diffusion.data.pictures.world import ATTRIBUTES, Scene, asked, scene
 
 SOME = 256  # pictures held in memory
 
@@ -22,6 +22,7 @@ def write_folder(
     A line of captions.jsonl: {"file": ..., "caption": ..., "attributes": {"cat_count": "2", ...}}, and in "groups" what
     the scene holds. Arguments as for `pictures`. Raises FileExistsError for a folder with something in it.
     """
+    draw_scenes([scene(seed, start)], size)  # a wrong size or seed is refused before there is a folder
     folder = Path(folder)
     folder.mkdir(parents=True, exist_ok=True)
     if any(folder.iterdir()):
@@ -29,10 +30,10 @@ def write_folder(
     with (folder / "captions.jsonl").open("w", encoding="utf-8") as lines:
         for first in range(start, start + n, SOME):
             drawn = pictures(min(SOME, start + n - first), size, seed, first, held_out)
-            for k, (image, caption, scene) in enumerate(zip(*drawn, strict=True)):
+            for k, (image, caption, shown) in enumerate(zip(*drawn, strict=True)):
                 name = f"{first + k:06d}.png"
                 _png(image, folder / name)
-                lines.write(json.dumps({"file": name, "caption": caption, **_truth(scene)}) + "\n")
+                lines.write(json.dumps({"file": name, "caption": caption, **_truth(shown)}) + "\n")
     return folder
 
 
@@ -42,6 +43,6 @@ def _png(image: torch.Tensor, path: Path) -> None:
     Image.fromarray(image.add(1).mul(127.5).round().byte().permute(1, 2, 0).numpy()).save(path)
 
 
-def _truth(scene: Scene) -> dict[str, object]:
-    values = {name: ATTRIBUTES[name][label] for name, label in asked(scene).items()}
-    return {"groups": [group._asdict() for group in scene.groups], "attributes": values}
+def _truth(shown: Scene) -> dict[str, object]:
+    values = {name: ATTRIBUTES[name][label] for name, label in asked(shown).items()}
+    return {"groups": [group._asdict() for group in shown.groups], "attributes": values}
