@@ -131,22 +131,35 @@ def _tell(title: str, graded) -> None:
 
 @app.command(rich_help_panel=MAKE)
 def sample(
-    name: Annotated[str, typer.Argument(help="A shipped model.")] = "digits",
-    n: Annotated[int, typer.Option("--n", min=1, max=1024, help="How many images.")] = 16,
+    what: Annotated[
+        str, typer.Argument(help='A shipped model, or a prompt: "two orange cats left of a tall red tree at night".')
+    ] = "digits",
+    n: Annotated[
+        int | None, typer.Option("--n", min=1, max=1024, help="How many images.", show_default="16; 4 for a prompt")
+    ] = None,
     steps: Annotated[int, typer.Option(min=1, max=1000, help="How many steps from noise to image.")] = 20,
+    scale: Annotated[
+        float | None, typer.Option(help="How much the prompt or label counts.", show_default="3; 1 for a label")
+    ] = None,
     label: Annotated[int | None, typer.Option(help="One class for all images.", show_default="each in turn")] = None,
     gif: Annotated[bool, typer.Option("--gif", help="Write the way from noise to image as a GIF.")] = False,
     out: Annotated[Path | None, typer.Option(help="The file to write.", show_default="NAME.png or NAME.gif")] = None,
     seed: Annotated[int, typer.Option(help="Another seed, other images.")] = 0,
 ) -> None:
-    """Draw samples from a shipped model into a PNG, or their way there into a GIF."""
+    """Draw what a prompt says, or samples of a shipped model, into a PNG, or their way there into a GIF."""
     from cs348k_diffusion.course import pictures
 
+    prompt, name = " " in what, "picture" if " " in what else what
     out = out or Path(f"{name}.{'gif' if gif else 'png'}")
     gif = gif or out.suffix.lower() == ".gif"
-    states = pictures.trajectory(name, n, steps, label, seed)
+    if prompt and label is not None:
+        raise ValueError("a prompt says what to draw: leave out --label")
+    if prompt:
+        states = pictures.prompted(what, n or 4, steps, 3.0 if scale is None else scale, seed)
+    else:
+        states = pictures.trajectory(what, n or 16, steps, label, seed, 1.0 if scale is None else scale)
     pictures.save_gif(states, out) if gif else pictures.save_grid(states[-1].x, out)
-    typer.echo(f"{out}: {n} samples of {name}, {steps} steps, seed {seed}")
+    typer.echo(f"{out}: {len(states[-1].x)} samples of {what}, {steps} steps, seed {seed}")
 
 
 @app.command(rich_help_panel=MAKE)
@@ -232,6 +245,8 @@ def grade(
     for what, which in (("handed in nothing", ABSENT), ("handed in and are not on the roster", STRANGER)):
         names = [student for student, row in graded.items() if which in [*row.notes, *row.remarks]]
         typer.echo(f"{len(names)} {what}: {', '.join(names)}" if names else "", nl=bool(names))
+    if waiting := sum(record["status"] == "waiting" for row in graded.values() for record in row.records):
+        typer.echo(f"{waiting} answers wait to be read in {out / 'answers'}; their points go into {out / 'texts.csv'}")
     _tell_changes(out)
     typer.echo(f"{len(graded)} students: {out / 'gradebook.csv'}, and a page each in {out / 'feedback'}")
 
@@ -259,6 +274,22 @@ def collect(
     for line in said:
         typer.secho(line, fg="yellow")
     typer.echo(f"{out}: {sum(map(len, students.values()))} notebooks of {len(students)} students")
+
+
+@app.command(rich_help_panel=TEACH)
+def similar(
+    folder: Annotated[Path, typer.Argument(help="Notebooks named by student, or one folder per student.")],
+    out: Annotated[Path, typer.Option(help="The table to write.")] = Path("similar.csv"),
+    threshold: Annotated[float, typer.Option(min=0, max=1, help="How alike, from 0 to 1.")] = 0.9,
+) -> None:
+    """List answers that are alike after renaming: places to look, never a verdict."""
+    from cs348k_diffusion.grading import alike
+
+    pairs = alike.similar(folder, threshold)
+    alike.write_pairs(pairs, out)
+    for pair in pairs[:20]:
+        typer.echo(f"  {pair.one}, {pair.other}: " + ", ".join(f"{id} {score:.2f}" for id, score in pair.alike.items()))
+    typer.echo(f"{out}: {len(pairs)} pairs to look at; answers can be alike for good reasons")
 
 
 @app.command(rich_help_panel=TEACH)

@@ -13,7 +13,20 @@ from PIL import Image
 from cs348k_diffusion import cli, recipes
 from cs348k_diffusion.course import doctor, pictures, workspace
 
-COMMANDS = ["lab", "update", "doctor", "check", "sample", "train", "grade", "collect", "release", "gradescope"]
+COMMANDS = [
+    "lab",
+    "update",
+    "doctor",
+    "check",
+    "sample",
+    "pictures",
+    "train",
+    "grade",
+    "collect",
+    "similar",
+    "release",
+    "gradescope",
+]
 
 
 @pytest.fixture

@@ -12,7 +12,8 @@ import hypothesis.strategies as st
 import pytest
 from hypothesis import HealthCheck, example, given, settings
 
-from cs348k_diffusion.grading import submission
+from cs348k_diffusion.exercises import Exercise
+from cs348k_diffusion.grading import alike, prose, submission
 from cs348k_diffusion.grading.submission import Unreadable
 from cs348k_diffusion.grading.worker import Job, _statements
 
@@ -71,7 +72,8 @@ anything = st.recursive(
     max_leaves=8,
 )
 source = st.one_of(text, st.lists(text, max_size=4), anything)
-cell = st.fixed_dictionaries({"cell_type": st.just("code") | anything}, optional={"source": source, "input": source})
+kinds = st.just("code") | st.just("markdown") | anything
+cell = st.fixed_dictionaries({"cell_type": kinds}, optional={"source": source, "input": source, "metadata": anything})
 cells = st.lists(cell | anything, max_size=6)
 sheets = st.lists(st.fixed_dictionaries({"cells": cells}) | anything, max_size=3)
 notebooks = st.fixed_dictionaries({}, optional={"cells": cells | anything, "worksheets": sheets | anything})
@@ -87,6 +89,8 @@ def collected(path: Path) -> str:
     assert all(read.has(name) for name in bound)
     for name in ["double", *bound[:5]]:
         list(_statements(Job("E9.1", name, read.needed(name), flags=read.flags())))
+        alike.written(read, Exercise("E9.1", name, ""), ())
+    prose.answers(read.prose, ["E9.2"])
     json.dumps(read.notes)
     return " ".join(read.notes)
 

@@ -32,11 +32,11 @@ The argument named like the exercise receives the student's implementation. `EXE
 read from the text of the module, never imported, so that pytest is the first to import it and rewrites its asserts.
 '''
 
-from cs348k_diffusion.exercises.catalogue import Check, Exercise, checks_of, find, of_notebook, registry
+from cs348k_diffusion.exercises.catalogue import Check, Exercise, FreeText, checks_of, find, of_notebook, registry
 from cs348k_diffusion.exercises.errors import NotYet, StudentError
 from cs348k_diffusion.exercises.expecting import Counted, expect, largest_tensor, picture, run_against
 
 __all__ = [
-    "Check", "Counted", "Exercise", "NotYet", "StudentError", "checks_of", "expect", "find", "largest_tensor",
-    "of_notebook", "picture", "registry", "run_against",
+    "Check", "Counted", "Exercise", "FreeText", "NotYet", "StudentError", "checks_of", "expect", "find",
+    "largest_tensor", "of_notebook", "picture", "registry", "run_against",
 ]  # fmt: skip

@@ -10,9 +10,10 @@ import ast
 import difflib
 import functools
 import re
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 FOLDER = Path(__file__).parent
 
@@ -46,10 +47,33 @@ class Check:
     points: int | float
 
 
+@dataclass(frozen=True)
+class FreeText:
+    """A question that is answered in prose: a person reads the answer and gives up to `points` for it."""
+
+    id: str
+    title: str
+    points: int | float
+    word: str = ""
+
+
 def registry(folder: Path = FOLDER) -> dict[str, Exercise]:
     """Every exercise of a folder of check modules, by id, in the order of the course. ValueError for one used twice."""
-    files = sorted(folder.glob("*.py"))
-    return dict(_registry(tuple((file, file.stat().st_mtime_ns) for file in files)))
+    return dict(_registry(_files(folder)))
+
+
+def free_texts(folder: Path = FOLDER) -> dict[str, FreeText]:
+    """Every question for prose, by id, in the order of the course: the `TEXTS` of the check modules."""
+    return dict(_free_texts(_files(folder)))
+
+
+def in_course_order(ids: Iterable[str]) -> list[str]:
+    """Ids by their numbers: E2.10 after E2.9, E10.1 after both."""
+    return sorted(ids, key=lambda id: [int(number) for number in re.findall(r"\d+", id)])
+
+
+def _files(folder: Path) -> tuple[tuple[Path, int], ...]:
+    return tuple((file, file.stat().st_mtime_ns) for file in sorted(folder.glob("*.py")))
 
 
 def checks_of(exercise: Exercise, folder: Path = FOLDER) -> list[Check]:
@@ -88,28 +112,45 @@ def _registry(files: tuple[tuple[Path, int], ...]) -> dict[str, Exercise]:
             if exercise.id in known or any(exercise.name == other.name for other in known.values()):
                 raise ValueError(f"{file.name}: {exercise.id} {exercise.name!r} is used twice; both must be unique")
             known[exercise.id] = exercise
-    return dict(sorted(known.items(), key=lambda item: [int(number) for number in re.findall(r"\d+", item[0])]))
+    return {id: known[id] for id in in_course_order(known)}
 
 
-def _declared(file: Path) -> list[Exercise]:
+@functools.lru_cache(maxsize=8)
+def _free_texts(files: tuple[tuple[Path, int], ...]) -> dict[str, FreeText]:
+    known: dict[str, FreeText] = {}
+    for text in [text for file, _ in files for text in _declared(file, "TEXTS", FreeText)]:
+        if text.id in known or text.id in _registry(files):
+            raise ValueError(f"{text.word}.py: {text.id} is used twice; an id must be unique")
+        known[text.id] = text
+    return {id: known[id] for id in in_course_order(known)}
+
+
+def _declared(file: Path, name: str = "EXERCISES", kind: type = Exercise) -> list[Any]:
     for statement in ast.parse(file.read_text(encoding="utf-8"), str(file)).body:
         if isinstance(statement, ast.Assign | ast.AnnAssign) and statement.value is not None:
             targets = statement.targets if isinstance(statement, ast.Assign) else [statement.target]
-            if any(isinstance(target, ast.Name) and target.id == "EXERCISES" for target in targets):
-                return [replace(_literal_exercise(call, file), word=file.stem) for call in statement.value.elts]  # pyright: ignore
+            if any(isinstance(target, ast.Name) and target.id == name for target in targets):
+                return [
+                    replace(kind(*args, **named), word=file.stem) for args, named in _literals(statement.value, file)
+                ]
     return []
 
 
-def _literal_exercise(call: ast.expr, file: Path) -> Exercise:
+def _literals(listed: ast.expr, file: Path) -> Iterator[tuple[list[Any], dict[str, Any]]]:
+    for call in getattr(listed, "elts", [None]):
+        yield _literal(call, file)
+
+
+def _literal(call: ast.expr | None, file: Path) -> tuple[list[Any], dict[str, Any]]:
     if not isinstance(call, ast.Call):
-        raise ValueError(f"{file.name}: EXERCISES must be a tuple of Exercise(...) calls")
+        raise ValueError(f"{file.name}: EXERCISES must be a tuple of Exercise(...) calls, TEXTS of FreeText(...) calls")
     try:
         args = [ast.literal_eval(argument) for argument in call.args]
         named = {keyword.arg: ast.literal_eval(keyword.value) for keyword in call.keywords if keyword.arg}
     except ValueError as error:
         place = f"{file.name}, line {call.lineno}"
         raise ValueError(f"{place}: Exercise(...) takes literals, it is read as text") from error
-    return Exercise(*args, **named)
+    return args, named
 
 
 @functools.lru_cache(maxsize=64)

@@ -21,8 +21,17 @@ from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from cs348k_diffusion.exercises.catalogue import FOLDER, Check, Exercise, checks_in, registry
-from cs348k_diffusion.grading import submission
+from cs348k_diffusion.exercises.catalogue import (
+    FOLDER,
+    Check,
+    Exercise,
+    FreeText,
+    checks_in,
+    free_texts,
+    in_course_order,
+    registry,
+)
+from cs348k_diffusion.grading import alike, prose, submission
 from cs348k_diffusion.grading.changes import Change, changed, write_changes
 from cs348k_diffusion.grading.desk import Desk, Row, rows
 from cs348k_diffusion.grading.overrides import read_overrides, template
@@ -54,8 +63,16 @@ class Plan:
         """Every test that must leave a record."""
         return [check for file in self.files for check in checks_in(file) if check.exercise in self.exercises]
 
+    @property
+    def texts(self) -> dict[str, FreeText]:
+        """The questions for prose in the notebooks that are graded."""
+        words = {file.stem for file in self.files if file.parent == self.public}
+        return {id: text for id, text in free_texts(self.public).items() if text.word in words}
+
     def worth(self, exercise: str) -> float | None:
         """The points of an exercise, graded now or not; None when there is no such exercise."""
+        if exercise in free_texts(self.public):
+            return free_texts(self.public)[exercise].points
         known = registry(self.public).get(exercise)
         if known is None:
             return None
@@ -71,12 +88,17 @@ class Plan:
 
 @dataclass
 class Graded:
-    """One student: the records, sentences about the files, and what they were made from."""
+    """One student: the records, sentences about the files, what they were made from, and answers in prose.
+
+    remarks: what a person should look at, not shown to the student.
+    """
 
     student: str
     records: list[Record] = field(default_factory=list)
     notes: list[str] = field(default_factory=list)
     digest: str = ""
+    texts: dict[str, str] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
 
 
 def grade(
@@ -112,8 +134,14 @@ def grade(
     earlier = read_journal(journal)
     enrolled = [each.student for each in (desk.roster or {}).values()]
     overrides = read_overrides(out / "overrides.csv", [*students, *earlier, *enrolled], plan.worth)
+    marks = prose.read_marks(out / prose.FILE, plan.texts)
     fresh = _up_to_date(students, plan, earlier, journal, again, lambda todo: graded(todo, plan, jobs, dask))
-    shown = rows(fresh, desk, overrides, [(c.exercise, c.test, c.points) for c in plan.expected], earlier)
+    expected = [(check.exercise, check.test, check.points) for check in plan.expected]
+    expected += [(text.id, prose.TEST, text.points) for text in plan.texts.values()]
+    found, before = _with_prose(fresh, plan, marks), _with_prose(earlier, plan, marks)
+    shown = rows(found, desk, overrides, expected, before)
+    if plan.texts:
+        _hand_out_prose(shown, {student: each.texts for student, each in fresh.items()}, plan, marks, out)
     _report(shown, plan, out)
     write_changes(changes(journal), out / "changes.csv")
     return shown
@@ -137,12 +165,32 @@ def _up_to_date(
             file.write(json.dumps(asdict(replace(earlier[student], digest=""))) + "\n")
         for each in progress(grading(todo), len(todo)):
             each.digest = digests[each.student]
-            before = earlier[each.student].records if each.student in earlier else []
-            each.records = [record for record in before if record["exercise"] not in plan.exercises] + each.records
+            before = earlier.get(each.student, Graded(each.student))
+            each.records = [r for r in before.records if r["exercise"] not in plan.exercises] + each.records
+            each.remarks = [r for r in before.remarks if r.split()[0] not in plan.exercises] + each.remarks
             file.write(json.dumps(asdict(each)) + "\n")
             file.flush()
             fresh[each.student] = each
     return fresh
+
+
+def _with_prose(graded: dict[str, Graded], plan: Plan, marks: prose.Marks) -> dict[str, Graded]:
+    """The same students, with a record for each of their answers in prose."""
+    every = {
+        student: [*each.records, *prose.records(student, each.texts, plan.texts, marks)]
+        for student, each in graded.items()
+    }
+    return {student: replace(each, records=every[student]) for student, each in graded.items()}
+
+
+def _hand_out_prose(
+    shown: dict[str, Row], given: dict[str, dict[str, str]], plan: Plan, marks: prose.Marks, out: Path
+) -> None:
+    """Write the answers for reading, and put comments and what is still to read into the rows."""
+    prose.write_out(out, given, plan.texts, marks)
+    for student, row in shown.items():
+        row.remarks += prose.remarks(student, given.get(student, {}), marks)
+        row.comments = prose.comments(student, plan.texts, marks) | row.comments
 
 
 def check_notebook(path: Path, *, only: Sequence[str] = (), checks: Path = FOLDER) -> Graded:
@@ -159,10 +207,10 @@ def plan_for(
     hidden: tuple[str, ...],
 ) -> Plan:
     """The exercises asked for, or else those of every notebook that somebody handed in."""
-    known = registry(checks)
-    if unknown := [each for each in only if each not in known and each not in {e.word for e in known.values()}]:
-        raise LookupError(f"no exercise or notebook is called {', '.join(unknown)}; there are {', '.join(known)}")
-    words = {exercise.word for exercise in known.values() if exercise.id in only or exercise.word in only}
+    known, asked = registry(checks), {**registry(checks), **free_texts(checks)}
+    if unknown := [each for each in only if each not in asked and each not in {e.word for e in asked.values()}]:
+        raise LookupError(f"no exercise or notebook is called {', '.join(unknown)}; there are {', '.join(asked)}")
+    words = {each.word for each in asked.values() if each.id in only or each.word in only}
     words = words or _words_in(students, known.values()) or {exercise.word for exercise in known.values()}
     chosen = {e.id: e for e in known.values() if e.word in words and (not only or e.id in only or e.word in only)}
     files = [checks / f"{word}.py" for word in sorted(words)]
@@ -277,12 +325,15 @@ def _chunk(chunk: list[tuple[str, list[Path]]], plan: Plan) -> list[Graded]:
 def grade_here(chunk: list[tuple[str, list[Path]]], plan: Plan) -> Iterator[Graded]:
     """Grade some students in this process."""
     nursery = _nursery(plan.hidden, plan.address)
-    nursery.launch()
+    if plan.exercises:
+        nursery.launch()
     sources, results = [], {student: Graded(student) for student, _ in chunk}
     for student, paths in chunk:
         try:
             read = submission.read(paths)
             sources.append(Submitted(student, read, nursery, plan.ours))
+            results[student].texts = prose.answers(read.prose, free_texts(plan.public))
+            results[student].remarks = alike.copies(read, plan.exercises)
             read.definitions  # noqa: B018 - reads the cells, and notes those that do not parse
             results[student].notes = read.notes
         except submission.Unreadable as error:
@@ -324,8 +375,13 @@ def progress(items: Iterable[Graded], total: int) -> Iterator[Graded]:
 def _report(shown: dict[str, Row], plan: Plan, out: Path) -> None:
     from cs348k_diffusion.grading.reports import in_order, write_reports
 
-    seen = {record["exercise"] for each in shown.values() for record in each.records} | plan.exercises.keys()
-    known = {id: exercise for id, exercise in registry(plan.public).items() if id in seen}
+    seen = (
+        {record["exercise"] for each in shown.values() for record in each.records}
+        | plan.exercises.keys()
+        | plan.texts.keys()
+    )
+    known = registry(plan.public) | {t.id: Exercise(t.id, t.id, t.title, word=t.word) for t in plan.texts.values()}
+    known = {id: known[id] for id in in_course_order(known) if id in seen}
     for each in shown.values():
         each.records = in_order(each.records, known)
     write_reports(shown, known, out)

@@ -27,6 +27,7 @@ class Checked(Protocol):
     student: str
     records: list[Record]
     notes: list[str]
+    remarks: list[str]
 
 
 @dataclass(frozen=True)
@@ -94,7 +95,10 @@ def rows(
 
     expected: exercise, test and points of what was graded now; earlier: the journal, for those who handed in before.
     """
-    found = {student: Row(student, list(each.records), list(each.notes)) for student, each in checked.items()}
+    found = {
+        student: Row(student, list(each.records), list(each.notes), remarks=list(each.remarks))
+        for student, each in checked.items()
+    }
     wanted = dict.fromkeys(expected)
     for each in found.values():
         wanted |= dict.fromkeys((record["exercise"], record["test"], record["points"]) for record in each.records)

@@ -12,7 +12,8 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from cs348k_diffusion.exercises.catalogue import Exercise, registry
+from cs348k_diffusion.exercises.catalogue import Exercise, in_course_order, registry
+from cs348k_diffusion.grading import prose
 from cs348k_diffusion.grading.cards import property_of
 from cs348k_diffusion.grading.overrides import TEST
 from cs348k_diffusion.grading.plugin import Record
@@ -23,7 +24,7 @@ LONGEST = 1500  # characters of one message
 MISTAKE = re.compile(r"^This is what you get when the mistake is: (.*)$", re.MULTILINE)
 ABSENT = re.compile(r"\((no definition of .*) was found\)$")
 RAISED = re.compile(r"^your code raised ")
-MARKS = {"passed": "✓", "failed": "✗", "error": "!", "timeout": "✗", "not yet": "○"}
+MARKS = {"passed": "✓", "failed": "✗", "error": "!", "timeout": "✗", "not yet": "○", prose.WAITING: "…"}
 NOT_YET = "Not written yet."
 
 
@@ -45,9 +46,11 @@ class Result(NamedTuple):
 
     @property
     def grade(self) -> str:
-        """full, part, none, or blank where nothing was written."""
+        """full, part, none, blank where nothing was written, or waiting where nobody has read it yet."""
         if self.earned == self.points:
             return "full"
+        if any(record["status"] == prose.WAITING for record in self.records):
+            return prose.WAITING
         if all(record["status"] == "not yet" for record in self.records):
             return "blank"
         return "part" if self.earned else "none"
@@ -81,8 +84,7 @@ def group(records: Iterable[Record], exercises: Mapping[str, Exercise]) -> list[
     found: dict[str, list[Record]] = {}
     for record in records:
         found.setdefault(record["exercise"], []).append(record)
-    ids = sorted(found, key=lambda id: [int(number) for number in re.findall(r"\d+", id)])
-    return [Result(exercises.get(id) or Exercise(id, id, ""), found[id]) for id in ids]
+    return [Result(exercises.get(id) or Exercise(id, id, ""), found[id]) for id in in_course_order(found)]
 
 
 def render(
@@ -142,6 +144,7 @@ def summary(results: Sequence[Result]) -> str:
     said = [f"{counted(grades.count('full'), 'exercise')} complete"] if "full" in grades else []
     said += [f"{begun} to look at again"] if begun else []
     said += [f"{blank} not written yet"] if blank else []
+    said += [f"{grades.count(prose.WAITING)} waiting to be read"] if prose.WAITING in grades else []
     return ", ".join(said) + "."
 
 
@@ -205,8 +208,8 @@ def reason(record: Record) -> str:
 
 
 def advice(result: Result, hints_used: int | None) -> str:
-    """The next step, and the first hint folded away, unless everything passed or the instructor had the last word."""
-    if result.grade == "full" or any(record["test"] == TEST for record in result.records):
+    """The next step, and the first hint folded away, unless everything passed or a person has the last word."""
+    if result.grade == "full" or any(record["test"] in (TEST, prose.TEST) for record in result.records):
         return ""
     hints = result.exercise.hints
     used = f" You opened {hints_used} of {counted(len(hints), 'hint')}." if hints_used is not None and hints else ""

@@ -1,7 +1,8 @@
 """Student notebooks are made from the solutions, never written: `python -m cs348k_diffusion.grading.handout [--check]`.
 
 What stands between `### BEGIN SOLUTION` and `### END SOLUTION` becomes `raise NotYet("E2.1")`, the id being the tag of
-the cell; where the block opens with `### STUDENT: answer = None`, the student sees that line instead. Outputs go,
+the cell; where the block opens with `### STUDENT: answer = None`, the student sees that line instead, and in a tagged
+markdown cell, which asks for prose, a line to write below. Outputs go,
 cells keep their ids, metadata is fixed, so the same solutions give the same bytes. Cells that would stop at a stub get
 the tag `raises-exception`, so that a blank notebook runs to its end.
 """
@@ -21,7 +22,8 @@ import nbformat
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from cs348k_diffusion.exercises.catalogue import FOLDER, Exercise, checks_of, of_notebook
+from cs348k_diffusion.exercises.catalogue import FOLDER, Exercise, checks_of, free_texts, of_notebook
+from cs348k_diffusion.grading.prose import HEAD, PLACEHOLDER
 from cs348k_diffusion.grading.reads import bound, parse, reads_stub
 
 METADATA = {
@@ -89,6 +91,8 @@ def student_notebook(solution: NotebookNode, exercises: Mapping[str, Worth]) -> 
     problems = [*cell_problems(solution), *heading_problems(solution, exercises)]
     code = [cell for cell in solution.cells if cell.cell_type == "code"]
     sources, stubs = {}, {}
+    for cell in solution.cells:
+        problems += prose_problems(cell) if cell.cell_type == "markdown" else []
     for cell in code:
         try:
             sources[cell.id], stubs[cell.id] = blank(cell), bool(exercise_tags(cell))
@@ -112,7 +116,8 @@ def student_cell(cell: NotebookNode, source: str | None, stops: bool) -> Noteboo
     if stops:
         metadata["tags"] = [*metadata.get("tags", []), STOPS]
     if source is None:
-        return new_markdown_cell(cell.source, id=cell.id, metadata=metadata)
+        source = without_solution(cell.source, "", PLACEHOLDER)
+        return new_markdown_cell(source, id=cell.id, metadata=metadata)
     return new_code_cell(source, id=cell.id, metadata=metadata)
 
 
@@ -148,8 +153,11 @@ def exercise_tags(cell: NotebookNode) -> list[str]:
     return [tag for tag in cell.metadata.get("tags", []) if ID.fullmatch(tag)]
 
 
-def without_solution(source: str, exercise: str) -> str:
-    """`source` with each marked block replaced by its STUDENT lines, or by raising NotYet. Raises HandoutError."""
+def without_solution(source: str, exercise: str, instead: str = "") -> str:
+    """`source` with each marked block replaced by its STUDENT lines, or `instead`, or by raising NotYet.
+
+    Raises HandoutError for markers that do not match.
+    """
     kept: list[str] = []
     shown: list[str] | None = None  # the STUDENT lines of the block we are in
     began = ""
@@ -170,7 +178,7 @@ def without_solution(source: str, exercise: str) -> str:
         elif mark["what"] == "STUDENT:" and shown is not None:
             shown.append(began + mark["rest"].removeprefix(" "))
         else:
-            kept += shown or [f'{began}raise NotYet("{exercise}")']
+            kept += shown or [instead or f'{began}raise NotYet("{exercise}")']
             shown = None
     if shown is not None:
         raise HandoutError("### BEGIN SOLUTION without ### END SOLUTION: the markers are unbalanced")
@@ -204,6 +212,23 @@ def cell_problems(solution: NotebookNode) -> Iterator[str]:
             yield f"cell {name!r}: {count} cells have this id"
 
 
+def prose_problems(cell: NotebookNode) -> Iterator[str]:
+    """A model answer in prose that could not be cut, or whose cell the grader would not find again."""
+    name, tags = f"cell {cell.get('id')!r}", exercise_tags(cell)
+    try:
+        cut = without_solution(cell.source, "", PLACEHOLDER) != cell.source
+    except HandoutError as error:
+        yield f"{name}: {error}"
+        return
+    head = HEAD.match(cell.source.partition("\n")[0])
+    if (cut or tags) and not (cut and len(tags) == 1 and head and head[1] == tags[0]):
+        id = tags[0] if tags else "E2.1"
+        yield (
+            f"{name}: a cell for prose has one id as its tag, opens with the line **Answer to {id}** and holds a model "
+            "answer between ### BEGIN SOLUTION and ### END SOLUTION"
+        )
+
+
 def heading_problems(solution: NotebookNode, exercises: Mapping[str, Worth]) -> Iterator[str]:
     """Headings without id, title or points as the exercise lists them; exercises without heading or stub."""
     found = []
@@ -215,7 +240,7 @@ def heading_problems(solution: NotebookNode, exercises: Mapping[str, Worth]) -> 
             continue
         found.append(match["id"])
         yield from disagreements(match, exercises[match["id"]])
-    tagged = {tag for cell in solution.cells if cell.cell_type == "code" for tag in exercise_tags(cell)}
+    tagged = {tag for cell in solution.cells for tag in exercise_tags(cell)}
     for id in exercises:
         if found.count(id) != 1:
             yield f"{id}: has {found.count(id)} headings, not one"
@@ -258,12 +283,14 @@ def orphans(solutions: list[Path], notebooks_dir: Path) -> Iterator[str]:
 
 
 def worths(word: str, folder: Path = FOLDER) -> dict[str, Worth]:
-    """The exercises of one notebook by id, with their points. HandoutError when a name or an id is used twice."""
+    """What one notebook asks for, by id, with its points. HandoutError when a name or an id is used twice."""
     try:
-        exercises = of_notebook(word, folder)
+        exercises, texts = of_notebook(word, folder), free_texts(folder).values()
     except ValueError as error:
         raise HandoutError(str(error)) from error
-    return {e.id: Worth(e, sum(check.points for check in checks_of(e, folder))) for e in exercises}
+    found = {e.id: Worth(e, sum(check.points for check in checks_of(e, folder))) for e in exercises}
+    word = word.lstrip("0123456789_")
+    return found | {t.id: Worth(Exercise(t.id, t.id, t.title), t.points) for t in texts if t.word == word}
 
 
 def main(arguments: list[str] | None = None) -> int:

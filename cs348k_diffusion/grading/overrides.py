@@ -49,12 +49,13 @@ def read_overrides(path: Path, students: Collection[str], worth: Callable[[str],
             raise ValueError(f"{place}: there is no exercise {row['exercise']!r}; ids look like E2.1")
         if (key(student), exercise) in found:
             raise ValueError(f"{place}: {student} has {exercise} twice; keep one row")
-        points = _points(row["points"], most, f"{place}, {exercise}")
+        points = points_of(row["points"], most, f"{place}, {exercise}")
         found[key(student), exercise] = Override(student, exercise, points, row["comment"])
     return list(found.values())
 
 
-def _points(text: str, most: float, place: str) -> float | None:
+def points_of(text: str, most: float, place: str) -> float | None:
+    """Points from 0 to `most` that a person wrote, None for an empty cell. Raises ValueError with the place."""
     if not text:
         return None
     try:

@@ -18,6 +18,7 @@ from cs348k_diffusion.grading.changes import by_exercise
 from cs348k_diffusion.grading.desk import Row
 from cs348k_diffusion.grading.feedback import write_feedback
 from cs348k_diffusion.grading.plugin import Record
+from cs348k_diffusion.grading.prose import WAITING
 from cs348k_diffusion.grading.roster import spreadsheet_cell
 
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
@@ -108,7 +109,7 @@ def _gradescope_test(record: Record, exercises: Mapping[str, Exercise]) -> dict:
         "number": record["exercise"].removeprefix("E"),
         "score": record["earned"],
         "max_score": record["points"],
-        "status": "passed" if record["status"] == "passed" else "failed",
+        **({} if record["status"] == WAITING else {"status": "passed" if record["status"] == "passed" else "failed"}),
         "output": "" if record["held_back"] else record["message"],
         "visibility": "after_published" if record["held_back"] else "visible",
     }
@@ -119,13 +120,15 @@ def write_junit(shown: Mapping[str, Row], path: Path) -> None:
     root = ElementTree.Element("testsuites", name="cs348k_diffusion")
     for student, row in sorted(shown.items()):
         records = row.records
-        bad = [record for record in records if record["status"] != "passed"]
+        bad = [record for record in records if record["status"] not in ("passed", WAITING)]
         counts = {"tests": str(len(records)), "failures": str(len(bad)), "errors": "0"}
         suite = ElementTree.SubElement(root, "testsuite", {"name": _xml(student)} | counts)
         for record in records:
             facts = {"classname": record["exercise"], "name": record["test"], "time": str(record["seconds"])}
             case = ElementTree.SubElement(suite, "testcase", facts)
-            if record["status"] != "passed":
+            if record["status"] == WAITING:
+                ElementTree.SubElement(case, "skipped", message=record["message"])
+            elif record["status"] != "passed":
                 failure = ElementTree.SubElement(case, "failure", message=record["status"])
                 failure.text = _xml(record["message"])
     ElementTree.ElementTree(root).write(path, encoding="utf-8", xml_declaration=True)

@@ -55,6 +55,7 @@ class Submission:
 
     cells: list[tuple[int, str]]  # (number of the cell, Python text)
     notes: list[str] = field(default_factory=list)
+    prose: list[tuple[list[str], str]] = field(default_factory=list)  # (tags, text) of the markdown cells
 
     @cached_property
     def trees(self) -> dict[int, ast.Module]:
@@ -125,10 +126,13 @@ def read(paths: Iterable[Path]) -> Submission:
     cells: list[tuple[int, str]] = []
     notes: list[str] = []
     unread: list[str] = []
+    prose: list[tuple[list[str], str]] = []
     paths = list(paths)
     for path in paths:
         try:
-            found, said = _cells(path)
+            notebook = _notebook(_text(path))
+            found, said = _cells(notebook)
+            prose += [(_tags(cell), text) for cell, text in _sources(notebook, "markdown")]
         except Unreadable as error:
             unread.append(f"The file {path.name} {error}.")
             continue
@@ -137,13 +141,12 @@ def read(paths: Iterable[Path]) -> Submission:
         notes += said
     if len(unread) == len(paths):
         raise Unreadable(" ".join(unread) or "There is no notebook.")
-    return Submission(cells, notes + unread)
+    return Submission(cells, notes + unread, prose)
 
 
-def _cells(path: Path) -> tuple[list[tuple[int, str]], list[str]]:
-    notebook = _notebook(_text(path))
+def _cells(notebook: dict) -> tuple[list[tuple[int, str]], list[str]]:
     found, notes = [], []
-    for number, text in enumerate(_code(notebook), start=1):
+    for number, (_, text) in enumerate(_sources(notebook, "code"), start=1):
         try:
             found.append((number, _python(text)))
         except _Skipped as why:
@@ -188,8 +191,8 @@ def _notebook(text: str) -> dict:
     return notebook
 
 
-def _code(notebook: dict) -> Iterator[str]:
-    """The text of every code cell, of formats 3 and 4."""
+def _sources(notebook: dict, kind: str) -> Iterator[tuple[dict, str]]:
+    """Every cell of a kind with its text, of formats 3 and 4."""
     sheets = notebook.get("worksheets")
     sheets = sheets if isinstance(sheets, list) else [notebook]
     lists = [sheet.get("cells") for sheet in sheets if isinstance(sheet, dict)]
@@ -197,10 +200,16 @@ def _code(notebook: dict) -> Iterator[str]:
         raise Unreadable("is valid JSON but has no cells")
     cells = [cell for cells in lists if isinstance(cells, list) for cell in cells if isinstance(cell, dict)]
     for cell in cells[:MAX_CELLS]:
-        if cell.get("cell_type") == "code":
+        if cell.get("cell_type") == kind:
             source: Any = cell.get("source", cell.get("input", ""))
             lines = source if isinstance(source, list) else [source]
-            yield "".join(line for line in lines if isinstance(line, str))
+            yield cell, "".join(line for line in lines if isinstance(line, str))
+
+
+def _tags(cell: dict) -> list[str]:
+    metadata = cell.get("metadata")
+    tags = metadata.get("tags") if isinstance(metadata, dict) else None
+    return [tag for tag in tags if isinstance(tag, str)] if isinstance(tags, list) else []
 
 
 class _Skipped(Exception):

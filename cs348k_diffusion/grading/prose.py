@@ -1,0 +1,142 @@
+"""Answers in prose: found in the notebooks, written out for reading, and their marks read back.
+
+A question stands in the `TEXTS` of a check module. Its answer is the markdown cell that opens with the line "Answer to
+E11.4" (or, where that line was deleted, the one tagged E11.4). A grading writes them to `answers/E11.4.md`, one file a
+question, and to texts.csv, where a person fills in points and comments; the next grading reads and keeps those.
+"""
+
+from __future__ import annotations
+
+import csv
+import re
+from collections.abc import Collection, Iterable, Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from cs348k_diffusion.exercises.catalogue import FreeText
+from cs348k_diffusion.grading.overrides import points_of
+from cs348k_diffusion.grading.plugin import Record
+from cs348k_diffusion.grading.roster import key, read_table, spreadsheet_cell
+
+HEAD = re.compile(r"^\W*answer to (E\d+\.\d+)\W*$", re.IGNORECASE)
+PLACEHOLDER = "*Write your answer here.*"
+TEST = "test_read_by_your_instructor"
+WAITING = "waiting"  # the status of an answer that nobody has read yet
+FILE, COLUMNS = "texts.csv", ("student", "exercise", "points", "comment", "answer")
+LONGEST, CELL = 20_000, 5_000  # characters of an answer that are kept, and that a spreadsheet shows
+
+
+class Mark(NamedTuple):
+    """What a person filled in for one answer, and the answer they had before them."""
+
+    student: str
+    points: float | None
+    comment: str
+    answer: str
+
+
+Marks = dict[tuple[str, str], Mark]  # by (key of the student, exercise)
+
+
+def answers(prose: Iterable[tuple[list[str], str]], ids: Collection[str]) -> dict[str, str]:
+    """The answers among the markdown cells (tags, text), by exercise; cells of one question are joined."""
+    found: dict[str, list[str]] = {}
+    for tags, text in prose:
+        first, _, rest = text.strip().partition("\n")
+        head = HEAD.match(first)
+        named, body = ([head[1].upper()], rest) if head else (tags, text)
+        body = body.replace(PLACEHOLDER, "").strip()
+        for id in [id for id in named if id in ids and body][:1]:
+            found.setdefault(id, []).append(body)
+    return {id: "\n\n".join(parts)[:LONGEST] for id, parts in found.items()}
+
+
+def read_marks(path: Path, texts: Mapping[str, FreeText]) -> Marks:
+    """What was filled in so far. Raises ValueError for points that are no number or out of range, with the line."""
+    found: Marks = {}
+    for line, row in read_table(path, COLUMNS) if path.exists() else []:
+        student, id = re.sub("^'(?=[=+@-])", "", row["student"]), row["exercise"].upper()
+        if (key(student), id) in found:
+            raise ValueError(f"{path.name}, line {line}: {student} has {id} twice; keep one row")
+        most = texts[id].points if id in texts else float("inf")  # of another notebook, or no longer asked
+        points = points_of(row["points"], most, f"{path.name}, line {line}, {id}")
+        found[key(student), id] = Mark(student, points, row["comment"], row["answer"])
+    return found
+
+
+def records(student: str, given: Mapping[str, str], texts: Mapping[str, FreeText], marks: Marks) -> list[Record]:
+    """One record for each question: the points a person gave, or that it waits, or that there is no answer."""
+    return [
+        _record(student, text, given.get(text.id, ""), marks.get((key(student), text.id))) for text in texts.values()
+    ]
+
+
+def _record(student: str, text: FreeText, answer: str, mark: Mark | None) -> Record:
+    points = mark.points if mark else None
+    if points is not None:
+        status, message = ("passed" if points == text.points else "failed"), ""
+    elif answer:
+        status, message = WAITING, "Your answer waits to be read."
+    else:
+        status, message = "not yet", f"{text.id}: not yet"
+    return Record(student=student, exercise=text.id, test=TEST, points=text.points, earned=points or 0, status=status,
+                  message=message, seconds=0.0, held_back=False)  # fmt: skip
+
+
+def remarks(student: str, given: Mapping[str, str], marks: Marks) -> list[str]:
+    """What the instructor should know: answers that nobody has read, or that changed after they were."""
+    said = []
+    for id, answer in given.items():
+        mark = marks.get((key(student), id))
+        if mark is None or mark.points is None:
+            said.append(f"{id} waits to be read.")
+        elif mark.answer.lstrip("'") != shown(answer).lstrip("'"):  # a spreadsheet drops the one before a formula
+            said.append(f"{id} was changed after it was marked.")
+    return said
+
+
+def comments(student: str, texts: Mapping[str, FreeText], marks: Marks) -> dict[str, str]:
+    """The comments to show to a student, by exercise."""
+    of_student = {id: marks.get((key(student), id)) for id in texts}
+    return {id: mark.comment for id, mark in of_student.items() if mark and mark.comment}
+
+
+def shown(answer: str) -> str:
+    """An answer as the table has it: one line, no formula, not longer than a spreadsheet shows."""
+    cut = answer if len(answer) <= CELL else f"{answer[:CELL]} ... (the rest is in the answers folder)"
+    return spreadsheet_cell(cut)
+
+
+def write_out(out: Path, given: Mapping[str, Mapping[str, str]], texts: Mapping[str, FreeText], marks: Marks) -> None:
+    """Write texts.csv, with the marks there are, and a file to read for each question; `given` by student.
+
+    A marked answer that has changed keeps the text it was marked by, so that the next grading says so again.
+    """
+    table = dict(marks)
+    for student, id, answer in [(who, id, each[id]) for who, each in given.items() for id in each]:
+        mark = table.get((key(student), id), Mark(student, None, "", ""))
+        table[key(student), id] = (
+            mark if mark.points is not None and mark.answer else mark._replace(answer=shown(answer))
+        )
+    _write_table(out / FILE, table)
+    for text in texts.values():
+        parts = [f"## {who}\n\n{_quoted(each[text.id])}" for who, each in sorted(given.items()) if text.id in each]
+        path = out / "answers" / f"{text.id}.md"
+        path.parent.mkdir(exist_ok=True)
+        path.write_text("\n\n".join([f"# {text.id} {text.title} ({text.points:g} points)", *parts]) + "\n", "utf-8")
+
+
+def _write_table(path: Path, table: Marks) -> None:
+    part = path.with_name(path.name + ".part")
+    with part.open("w", encoding="utf-8-sig", newline="") as file:
+        rows = csv.writer(file)
+        rows.writerow(COLUMNS)
+        for (_, id), mark in sorted(table.items(), key=lambda item: (item[0][1], item[0][0])):
+            points = "" if mark.points is None else f"{mark.points:g}"
+            rows.writerow([spreadsheet_cell(mark.student), id, points, mark.comment, mark.answer])
+    part.replace(path)
+
+
+def _quoted(answer: str) -> str:
+    """As a Markdown quotation, so that no heading of a student's looks like the next student."""
+    return "\n".join(f"> {line}".rstrip() for line in answer.splitlines())
