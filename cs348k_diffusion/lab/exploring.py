@@ -38,7 +38,7 @@ def explore(f: Callable[..., Any], *, alt: str, look: Look | None = None, **slid
 
     `f(**values, preview=..., cancelled=...)`: with preview=True it should answer roughly and within 0.1 s;
     cancelled() says that the slider has moved on and the answer is not wanted any more. A slider is (low, high) or
-    (low, high, start), of whole numbers if both ends are; a list gives a menu:
+    (low, high, start), of whole numbers if both ends are; a list gives a menu, a text a line to type into:
     `explore(draw, alt="...", scale=(0.0, 10.0, 3.0))`.
     """
     if not sliders:
@@ -47,12 +47,14 @@ def explore(f: Callable[..., Any], *, alt: str, look: Look | None = None, **slid
 
 
 def control(name: str, choice: Sequence[Any]) -> Any:
-    """The widget for one value; ValueError if `choice` is neither a range nor a list."""
+    """The widget for one value; ValueError if `choice` is neither a range nor a list nor a text."""
     wide = {"description": name.replace("_", " "), "style": {"description_width": "initial"}}
+    if isinstance(choice, str):  # the text counts when Enter is pressed: half a word means nothing
+        return ipywidgets.Text(choice, continuous_update=False, layout={"width": "40em"}, **wide)
     if isinstance(choice, list) and choice:
         return ipywidgets.Dropdown(options=choice, **wide)
     if not isinstance(choice, tuple) or len(choice) not in (2, 3) or not choice[0] < choice[1]:
-        raise ValueError(f"{name}={choice!r}: a slider is (low, high) or (low, high, start), a menu is a list")
+        raise ValueError(f"{name}={choice!r}: a slider is (low, high) or (low, high, start), a menu a list")
     low, high, start = *choice[:2], choice[-1] if len(choice) == 3 else choice[0]
     if isinstance(low, int) and isinstance(high, int):
         return ipywidgets.IntSlider(start, low, high, **wide)
