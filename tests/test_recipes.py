@@ -61,7 +61,7 @@ def test_unknown_names_are_answered_with_the_known_ones():
         recipes.load("two_moons")
     with pytest.raises(KeyError, match="digits"):
         recipes.card("mnist")
-    with pytest.raises(KeyError, match="for 'digits' only"):
+    with pytest.raises(KeyError, match="'digits' and 'pictures' only"):
         recipes.features("two_moons")
 
 

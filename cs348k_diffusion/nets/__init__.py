@@ -3,20 +3,33 @@
 They meet a schedule in `NetDenoiser(net, schedule)`. Every condition may be left out, and then means nothing given.
 """
 
+from cs348k_diffusion.nets.caption import CaptionEncoder, Layer, Tokenizer, Words, unknown, visible
 from cs348k_diffusion.nets.classifier import Classifier
 from cs348k_diffusion.nets.embed import Film, LabelEmbedding, TimeAndLabel, sinusoids, zeroed
 from cs348k_diffusion.nets.mlp import PointNet
+from cs348k_diffusion.nets.reader import AttributeReader
+from cs348k_diffusion.nets.text_unet import TextBlock, TextUNet, word_maps
 from cs348k_diffusion.nets.unet import ResidualBlock, UNet, group_norm
 
 __all__ = [
+    "AttributeReader",
+    "CaptionEncoder",
     "Classifier",
     "Film",
     "LabelEmbedding",
+    "Layer",
     "PointNet",
     "ResidualBlock",
+    "TextBlock",
+    "TextUNet",
     "TimeAndLabel",
+    "Tokenizer",
     "UNet",
+    "Words",
     "group_norm",
     "sinusoids",
+    "unknown",
+    "visible",
+    "word_maps",
     "zeroed",
 ]

@@ -12,18 +12,49 @@ from pathlib import Path
 import torch
 from torch import nn
 
-from cs348k_diffusion.nets import Classifier
-from cs348k_diffusion.recipes import cards, digits, digits_classifier, digits_noisy_classifier, points
+from cs348k_diffusion.nets import AttributeReader, Classifier
+from cs348k_diffusion.recipes import (
+    cards,
+    digits,
+    digits_classifier,
+    digits_noisy_classifier,
+    picture_reader,
+    pictures,
+    points,
+)
 from cs348k_diffusion.recipes.cards import card
 from cs348k_diffusion.recipes.digits import digit_report
 from cs348k_diffusion.recipes.parallel import share_gradients, team
+from cs348k_diffusion.recipes.picture_reader import adherence, balanced_accuracy, read_attributes
+from cs348k_diffusion.recipes.pictures import paint, painting
 from cs348k_diffusion.recipes.recipe import Recipe
 from cs348k_diffusion.running import Run, last
 from cs348k_diffusion.training import Progress
 
-__all__ = ["RECIPES", "Recipe", "card", "digit_report", "features", "load", "train", "training"]
+__all__ = [
+    "RECIPES",
+    "Recipe",
+    "adherence",
+    "balanced_accuracy",
+    "card",
+    "digit_report",
+    "features",
+    "load",
+    "paint",
+    "painting",
+    "read_attributes",
+    "train",
+    "training",
+]
 
-_ALL = (digits.RECIPE, digits_classifier.RECIPE, *points.RECIPES, digits_noisy_classifier.RECIPE)
+_ALL = (
+    digits.RECIPE,
+    digits_classifier.RECIPE,
+    *points.RECIPES,
+    digits_noisy_classifier.RECIPE,
+    picture_reader.RECIPE,
+    pictures.RECIPE,
+)
 RECIPES = {recipe.name: recipe for recipe in _ALL}
 
 
@@ -38,14 +69,15 @@ def load(name: str) -> nn.Module:
     return cards.restore(_built(recipe, seed=0), name)
 
 
-def features(name: str = "digits") -> Classifier:
-    """The frozen classifier in whose features samples of `name` are judged: `.features(x)`, and called, logits.
+def features(name: str = "digits") -> Classifier | AttributeReader:
+    """The frozen network in whose features samples of `name` are judged: `.features(x)`, and called, logits.
 
-    Raises KeyError when there is none of that name.
+    For "digits" a classifier, for "pictures" the reader of attributes. Raises KeyError when there is none of that name.
     """
-    if name != "digits":
-        raise KeyError(f"there is a classifier for 'digits' only, not for {name!r}")
-    return digits.classifier()
+    eyes = {"digits": digits.classifier, "pictures": picture_reader.frozen}
+    if name not in eyes:
+        raise KeyError(f"there are features for {' and '.join(map(repr, eyes))} only, not for {name!r}")
+    return eyes[name]()
 
 
 def training(name: str, seed: int = 0, steps: int | None = None, device: str = "cpu") -> Run[Progress]:
