@@ -21,6 +21,7 @@ COMMANDS = [
     "sample",
     "pictures",
     "train",
+    "fit-tree",
     "grade",
     "collect",
     "similar",
@@ -55,7 +56,7 @@ def untrained(monkeypatch):
 def test_help_lists_every_command(run):
     status, out, _ = run("--help")
     assert status == 0
-    assert re.findall(r"^│ (\w+) ", out, re.MULTILINE) == COMMANDS
+    assert re.findall(r"^│ (\w[\w-]*) ", out, re.MULTILINE) == COMMANDS
 
 
 @pytest.mark.parametrize("command", COMMANDS)

@@ -1,0 +1,230 @@
+"""`cs348k fit-tree`: from a picture to a tree that looks like it, with a GIF of the tree growing into its target.
+
+A picture is read, checked, brought into a square that stands on its lower edge, and becomes a target: an image to look
+like, an outline to have, or a region to fill. The fit is `procedural.fit.fit_tree` with the policy "both".
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from jaxtyping import Float
+from PIL import Image, ImageOps, UnidentifiedImageError
+from torch import Tensor
+from tqdm import tqdm
+
+from cs348k_diffusion.lab.frames import Recording
+from cs348k_diffusion.procedural.fit import (
+    FitStep,
+    Target,
+    fit_tree,
+    image_target,
+    region_target,
+    sapling,
+    silhouette_target,
+)
+from cs348k_diffusion.procedural.policies import BOTH
+from cs348k_diffusion.procedural.render import Style, draw, tree_parts
+from cs348k_diffusion.procedural.tree import Grammar, Tree, from_json, pack, to_json, validate
+from cs348k_diffusion.running import last
+
+MOST_PIXELS = 40_000_000
+KINDS = ("image", "silhouette", "region")
+VIEW = 160  # pixels: how large a GIF shows the target, and the tree beside it
+HOLD, FRAME = 2000, 90  # milliseconds a GIF rests on its last frame, and on each of the others
+
+
+class Seen(NamedTuple):
+    """A picture as a target sees it: colours in [-1, 1] over one background, and where the thing is, in [0, 1]."""
+
+    image: Float[Tensor, "3 size size"]
+    mask: Float[Tensor, "size size"]
+    background: tuple[float, float, float]
+
+
+# ---- reading ---------------------------------------------------------------------------------------------------------
+
+
+def read_picture(path: Path, size: int) -> Seen:
+    """The picture in a square of `size` pixels; what is transparent, or coloured like the border, is background.
+
+    Raises FileNotFoundError for a missing file, ValueError for one that is empty, no image, too large or of one colour.
+    """
+    picture = _open(path)
+    colour = _border(picture)
+    flat = Image.new("RGBA", picture.size, (*colour, 255))
+    flat.alpha_composite(picture)
+    image = _square(flat.convert("RGB"), size, colour)
+    image = torch.from_numpy(np.array(image)).permute(2, 0, 1).float() / 127.5 - 1
+    mask = _mask(picture, colour, size)
+    if float(mask.max() - mask.min()) < 0.05:
+        raise ValueError(f"{path} has one colour only: a tree needs something to grow into, on a plain background")
+    red, green, blue = (value / 127.5 - 1 for value in colour)
+    return Seen(image, mask, (red, green, blue))
+
+
+def _open(path: Path) -> Image.Image:
+    if not path.is_file():
+        what = "is a folder, not a picture" if path.is_dir() else "does not exist"
+        raise FileNotFoundError(f"{path} {what} (looked from {Path.cwd()})")
+    if path.stat().st_size == 0:
+        raise ValueError(f"{path} is empty: save the picture again")
+    try:
+        with Image.open(path) as opened:
+            width, height = opened.size
+            if width * height > MOST_PIXELS:
+                raise ValueError(
+                    f"{path} is huge, {width} x {height} pixels; make it smaller than {MOST_PIXELS // 10**6} megapixels"
+                )
+            return ImageOps.exif_transpose(_eight_bit(opened)).convert("RGBA")
+    except Image.DecompressionBombError:
+        raise ValueError(f"{path} is huge; make it smaller than {MOST_PIXELS // 10**6} megapixels") from None
+    except UnidentifiedImageError:
+        raise ValueError(f"{path} is not an image that can be read here: use PNG, JPEG, GIF or WebP") from None
+    except (OSError, SyntaxError, EOFError) as error:
+        raise ValueError(f"{path} cannot be read as an image ({error}): is it cut short? Save it again") from error
+
+
+def _eight_bit(picture: Image.Image) -> Image.Image:
+    """Grey levels of 16 bits, which Pillow would clip and not scale, as 8 bits."""
+    if not picture.mode.startswith("I"):
+        return picture
+    return Image.fromarray((np.array(picture) // 257).clip(0, 255).astype(np.uint8))
+
+
+def _border(picture: Image.Image) -> tuple[int, int, int]:
+    """The median colour of what can be seen along the border; white where the border is transparent."""
+    rows = np.array(picture)
+    edge = np.concatenate([rows[0], rows[-1], rows[:, 0], rows[:, -1]])
+    seen = edge[edge[:, 3] > 127]
+    if len(seen) < len(edge) / 2:
+        return 255, 255, 255
+    red, green, blue = np.median(seen[:, :3], axis=0).round().astype(int).tolist()
+    return red, green, blue
+
+
+def _square(picture: Image.Image, size: int, colour: Any) -> Image.Image:
+    """Centred over the lower edge of a square, where trunks stand, and resized."""
+    width, height = picture.size
+    side = max(width, height)
+    square = Image.new(picture.mode, (side, side), colour)
+    square.paste(picture, ((side - width) // 2, side - height))
+    return square.resize((size, size), Image.Resampling.BOX if side > size else Image.Resampling.BICUBIC)
+
+
+def _mask(picture: Image.Image, colour: tuple[int, int, int], size: int) -> Float[Tensor, "size size"]:
+    """How opaque each pixel is and, where all are opaque, how far its colour is from the background's."""
+    rows = np.array(picture).astype(np.float32)
+    cover = rows[..., 3]
+    if cover.min() == 255:
+        far = np.abs(rows[..., :3] - np.array(colour)).max(-1)
+        cover = 255 * np.clip((far - 16) / 32, 0, 1)
+    mask = _square(Image.fromarray(cover.round().astype(np.uint8)), size, 0)
+    return torch.from_numpy(np.array(mask)).float() / 255
+
+
+def read_tree(path: Path) -> Tree:
+    """The tree in a file that `cs348k fit-tree` wrote; raises ValueError for any other file."""
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} does not exist (looked from {Path.cwd()})")
+    try:
+        return validate(from_json(path.read_text(encoding="utf-8")), Grammar())
+    except ValueError as error:
+        raise ValueError(f"{path}: {error}") from error
+
+
+# ---- fitting ---------------------------------------------------------------------------------------------------------
+
+
+def target_of(seen: Seen, kind: str = "image") -> Target:
+    """The target that a picture sets: to look like it, to have its outline, or to fill its region."""
+    makers = {
+        "image": lambda: image_target(seen.image),
+        "silhouette": lambda: silhouette_target(seen.mask),
+        "region": lambda: region_target(seen.mask),
+    }
+    if kind not in makers:
+        raise ValueError(f"there is no kind of target {kind!r}; there are {', '.join(KINDS)}")
+    return makers[kind]()
+
+
+def fit_picture(
+    picture: Path,
+    out: Path,
+    movie: Path | None = None,
+    kind: str = "image",
+    start: Path | None = None,
+    size: int = 32,
+    budget: int = 6000,
+    seed: int = 0,
+) -> FitStep:
+    """Fit a tree to a picture under a progress bar; writes its JSON to `out`, and the fit as a GIF to `movie`.
+
+    kind is one of KINDS; start is the JSON of a tree to go on from. Returns the last step.
+    Raises as `read_picture`, `read_tree` and `target_of` do.
+    """
+    check_out(out)
+    seen, first = read_picture(picture, size), read_tree(start) if start else sapling()
+    run = fit_tree(target_of(seen, kind), BOTH, first, budget=budget, seed=seed, style=Style(sky=seen.background))
+    film = Film(seen, kind)
+    end = last(counted(film.follow(run) if movie else run, budget))
+    out.write_text(to_json(end.best.tree) + "\n", encoding="utf-8")
+    if movie:
+        film.save(movie)
+    return end
+
+
+def check_out(out: Path) -> None:
+    """Raises ValueError, before the work and not after it, for a place where no JSON can be written."""
+    if out.suffix.lower() != ".json":
+        raise ValueError(f"a tree is written as JSON: give --out a name that ends in .json, not {out.name!r}")
+    if not out.absolute().parent.is_dir():
+        raise ValueError(f"there is no folder {out.parent} to write {out.name} to: make it first")
+
+
+def counted(steps: Iterator[FitStep], budget: int) -> Iterator[FitStep]:
+    """Pass the steps on under a bar that shows the units spent, the parts and the loss."""
+    with tqdm(total=budget, unit="unit", leave=False, disable=None) as bar:
+        for now in steps:
+            bar.set_postfix_str(f"{len(now.best.tree.parts)} parts, loss {now.loss:.2e}", refresh=False)
+            bar.update(min(now.cost.units, budget) - bar.n)
+            yield now
+
+
+# ---- the film --------------------------------------------------------------------------------------------------------
+
+
+class Film:
+    """The target with the growing tree beside it, in at most 60 frames evenly spaced, and the last."""
+
+    def __init__(self, seen: Seen, kind: str):
+        wanted = seen.image if kind == "image" else (1 - 2 * seen.mask).expand(3, -1, -1)
+        self.wanted = torch.nn.functional.interpolate(wanted[None], size=(VIEW, VIEW))
+        self.style, self.recording = Style(sky=seen.background), Recording()
+
+    def follow(self, steps: Iterator[FitStep], every: int = 10) -> Iterator[FitStep]:
+        """Pass the steps on; film each `every`-th and the last."""
+        now = None
+        for now in steps:
+            if now.step % every == 1:
+                self.shoot(now)
+            yield now
+        if now is not None:
+            self.shoot(now)
+
+    def shoot(self, now: FitStep) -> None:
+        """Draw the best tree, larger than it was fitted."""
+        parts = tree_parts(pack([now.best.tree], Grammar()), self.style)
+        with torch.no_grad():
+            tree = draw(parts, VIEW, background=self.style.sky).image
+        self.recording.add(torch.cat([self.wanted, tree], 3), now.label(), now.step)
+
+    def save(self, path: Path) -> None:
+        """Write the film as a GIF that rests on its end."""
+        frames = [Image.fromarray(frame[0]) for frame in self.recording.close().frames]
+        durations = [*[FRAME] * (len(frames) - 1), HOLD]
+        frames[0].save(path, "GIF", save_all=True, append_images=frames[1:], duration=durations, loop=0)
