@@ -8,6 +8,7 @@ from pathlib import Path
 for variable in ("OMP_NUM_THREADS", "MKL_NUM_THREADS"):
     os.environ[variable] = "1"
 os.environ.setdefault("MPLBACKEND", "Agg")
+os.environ["TRITON_INTERPRET"] = "1"  # read when triton is imported, by whatever comes first
 
 OFFLINE = str(Path(__file__).parent / "offline")
 if OFFLINE not in os.environ.get("PYTHONPATH", "").split(os.pathsep):  # for kernels and workers that tests start

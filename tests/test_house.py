@@ -24,6 +24,7 @@ PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
 LOCK = dict(
     line.split("==") for line in (ROOT / "lock.txt").read_text().splitlines() if "==" in line and line[0] != "#"
 )
+FREE = {"triton"}  # PyTorch's build for NVIDIA names the one triton that fits it; a pin of ours would fight that
 TOP = set(
     ".ci .gitattributes .gitignore .pre-commit-config.yaml CHANGELOG.md CONTRIBUTING.md LICENSE Makefile README.md "
     "cs348k_diffusion docs lock.txt notebooks pyproject.toml solutions tests".split()
@@ -119,7 +120,8 @@ def test_every_dependency_is_locked_at_a_version_it_allows():
     locked = {canonicalize_name(name): version for name, version in LOCK.items()}
     extras = PROJECT["optional-dependencies"]["dev"]
     backend = tomllib.loads(page("pyproject.toml"))["build-system"]["requires"]
-    for requirement in map(Requirement, [*PROJECT["dependencies"], *extras, *backend]):
+    every = map(Requirement, [*PROJECT["dependencies"], *extras, *backend])
+    for requirement in [one for one in every if one.name not in FREE]:
         assert requirement.specifier.contains(locked[canonicalize_name(requirement.name)]), requirement
 
 

@@ -35,6 +35,8 @@ ALLOWED = {
     "sampling": "schedule noise forward denoiser exact langevin running",
     "training": "schedule noise forward denoiser exact running",
     "attention": "",
+    "attention_triton": "attention",
+    "traffic": "",
     "nets": "attention",
     "metrics": "",
     "procedural": "noise",
