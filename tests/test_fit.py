@@ -11,6 +11,7 @@ import torch
 from scipy import stats
 from torch.testing import assert_close
 
+from cs348k_diffusion.lab import watch
 from cs348k_diffusion.langevin import metropolis_langevin_step
 from cs348k_diffusion.procedural.fit import (
     BALANCED,
@@ -312,6 +313,13 @@ def test_what_is_watched():
     assert now.loss == min(chain.energy for chain in now.chains)
     assert now.label() == f"step 11, 12 units: {len(now.best.tree.parts)} parts, loss {now.loss:.2e}"
     assert now.cost.units == 12  # looking is free
+
+
+def test_a_fit_is_watched_like_every_run():
+    """`watch` walks it to its end and gives back the last step; what it leaves behind is a player of pictures."""
+    now = watch(fit_tree(easy_target(), Policy(), sapling(), budget=12), alt="a sapling grows")
+    assert now.cost.units == 12
+    assert now.trees == last(fit_tree(easy_target(), Policy(), sapling(), budget=12)).trees
 
 
 # ---- targets ---------------------------------------------------------------------------------------------------------

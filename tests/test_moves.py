@@ -187,7 +187,7 @@ def test_the_jacobian_of_a_step_is_autograds(name, seed):
 # ---- apply and undo --------------------------------------------------------------------------------------------------
 
 
-@settings(max_examples=1500, deadline=None)
+@settings(max_examples=2000, deadline=None)
 @given(seeds, st.lists(st.sampled_from(sorted(RULES)), min_size=1, max_size=12))
 def test_apply_and_undo_is_nothing(seed, rules):
     """Any sequence of moves, undone in reverse, leaves the very same tree, ids and all; so does each on its own."""
