@@ -1,0 +1,840 @@
+"""Checks of notebook 01: a move and its way back, soft edges, the accept rule, descent, and a policy of your own."""
+
+import math
+import statistics
+from collections import Counter
+from dataclasses import fields, replace
+
+import numpy as np
+import pytest
+import torch
+
+from cs348k_diffusion.exercises import Counted, Exercise, expect, picture, run_against
+from cs348k_diffusion.procedural import moves
+from cs348k_diffusion.procedural.fit import Chain, Cost, FitStep, Policy, sapling
+from cs348k_diffusion.procedural.policies import Entry, contest
+from cs348k_diffusion.procedural.tree import Branch, Grammar, Leaf, Tree
+
+EXERCISES = (
+    Exercise(
+        "E1.1",
+        "way_back",
+        "The way back of a split",
+        hints=(
+            "Lengths first: u l and (1 - u) l add up to l. For the angles: the second is stored from the direction of "
+            "the first, so its number is the whole bend, 2 v.",
+            "length = l1 + l2, u = l1 / length, v = a2 / 2, and the split subtracted v from the angle: angle = a1 + v.",
+        ),
+        withheld=("procedural.moves.merge_branch",),
+    ),
+    Exercise(
+        "E1.2",
+        "soft_disc",
+        "A disc with soft edges",
+        hints=(
+            "points - centres[:, None] has shape (batch, pixels, 2). Its length, less the radius, is the distance to "
+            "the edge d: negative inside.",
+            "torch.sigmoid((radii[:, None] - distance) / softness). The root has no derivative at 0: take the root of "
+            "the sum of squares plus 1e-12.",
+        ),
+        withheld=("procedural.leaf.soft_disc", "procedural.render.soft_edge", "procedural.render.capsule_distance"),
+        ours="procedural.leaf.soft_disc",
+    ),
+    Exercise(
+        "E1.3",
+        "gradient_descent",
+        "Gradient descent",
+        hints=(
+            "In each round make x a fresh leaf of autograd: x = x.detach().requires_grad_(). Then torch.autograd.grad("
+            "loss(x), x) gives a tuple with one gradient.",
+            "for _ in range(steps): x = x.detach().requires_grad_(); (slope,) = torch.autograd.grad(loss(x), x); "
+            "x = (x - size * slope).detach(); yield x",
+        ),
+        withheld=("procedural.leaf.gradient_descent", "procedural.fit.descend"),
+        ours="procedural.leaf.gradient_descent",
+    ),
+    Exercise(
+        "E1.4",
+        "accept",
+        "The accept rule",
+        hints=(
+            "Accept where uniform < p(new) q(back) / (p(old) q(there)). A ratio above 1 is then always accepted, since "
+            "uniform is below 1: no minimum is needed.",
+            "Take logarithms on both sides: uniform.log() < log_p_new - log_p_old + log_q_back - log_q_there.",
+        ),
+        withheld=("procedural.leaf.accept", "procedural.fit.judge", "langevin.metropolis_langevin_step"),
+        ours="procedural.leaf.accept",
+    ),
+    Exercise(
+        "E1.5",
+        "my_policy",
+        "A policy of your own",
+        hints=(
+            "Moves find the parts, gradients place them. A descent after every move is dear: let now.step decide, such "
+            "as ten Adam steps in every tenth step, with rates={} there so that nothing new is tried meanwhile.",
+            "Few units are left for a hot start: cool from about 1e-3 to 2e-5 with falling(1e-3, 2e-5). And a sapling "
+            "has to grow: try add_anywhere and add_leaf more often than the removals.",
+        ),
+        withheld=("procedural.policies.BOTH", "procedural.policies.PRUNED", "procedural.policies.MOVES_ONLY"),
+        seconds=60,
+    ),
+    Exercise(
+        "E1.6",
+        "test_undo",
+        "A property test for undo",
+        stars=1,
+        hints=(
+            "Two things must hold for each rule and seed: the move changes something, and undoing it gives back "
+            "exactly the parts you gave, ids included. Dictionaries are compared with ==.",
+            "for rule in RULES: for seed in range(20): after, back = journey(EXAMPLE, rule, seed); assert after != "
+            "EXAMPLE; assert back == EXAMPLE. Some slips show only for some seeds, or only in other trees.",
+        ),
+    ),
+    Exercise(
+        "E1.7",
+        "split_log_ratio",
+        "What a split costs",
+        stars=1,
+        hints=(
+            "log q(there): one of `branches` branches is picked, u is uniform (log 1 = 0), v is normal. log q(back): "
+            "one of `pairs` pairs is picked, and nothing else is random.",
+            "log_v = -(v / spread)**2 / 2 - log(spread sqrt(2 pi)); answer = -log(pairs) + log(branches) - log_v + "
+            "log(2 length). The determinant is length for the lengths, times 2 for the angles.",
+        ),
+        withheld=("procedural.moves.split_branch", "procedural.moves.merge_branch", "procedural.moves.Proposal"),
+    ),
+    Exercise(
+        "E1.8",
+        "bounded",
+        "A range without walls",
+        stars=1,
+        hints=(
+            "sigmoid(x) lies in (0, 1): stretch it to the range. d sigmoid / dx = sigmoid(x) sigmoid(-x).",
+            "log_jacobian = log(high - low) + F.logsigmoid(x) + F.logsigmoid(-x); the log of a product that underflows "
+            "would be -inf far out.",
+        ),
+        withheld=("procedural.tree._squash", "procedural.tree._log_squash_slope", "procedural.tree.BIJECTION"),
+    ),
+    Exercise(
+        "E1.9",
+        "langevin_log_ratio",
+        "The ratio of a Langevin move",
+        stars=1,
+        hints=(
+            "The move there is a normal: mean x + step * score_x, variance 2 step in each coordinate. The way back "
+            "starts at y, with the score at y.",
+            "log q(x -> y) = -|y - x - step score_x|^2 / (4 step) + const. Return log q(y -> x) - log q(x -> y); the "
+            "constants cancel.",
+        ),
+        withheld=("langevin.metropolis_langevin_step", "langevin._log_move"),
+    ),
+)
+
+
+def uniforms(*shape, seed=0, low=0.0, high=1.0):
+    """Uniform numbers in [low, high)."""
+    return low + (high - low) * torch.rand(shape, generator=torch.Generator().manual_seed(seed))
+
+
+def normals(*shape, seed=0):
+    """Standard normal numbers."""
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+
+
+# ---- E1.1 ------------------------------------------------------------------------------------------------------------
+
+SPLITS = ((0.6, 0.3, 0.25, 0.2), (0.2, -0.9, 0.7, -0.4), (0.8, 0.0, 0.5, 0.6))
+
+
+def halves(length, angle, u, v):
+    """What the split makes: (l1, a1, l2, a2), the second angle measured from the direction of the first."""
+    return u * length, angle - v, (1 - u) * length, 2 * v
+
+
+def four(value):
+    """Four values, or a failure that says what is missing."""
+    assert isinstance(value, tuple | list) and len(value) == 4, "wrong number of values: return (length, angle, u, v)"
+    return tuple(value)
+
+
+@pytest.mark.exercise("E1.1", points=1)
+def test_finds_the_branch_that_was_split(way_back):
+    for length, angle, u, v in SPLITS:
+        l1, a1, l2, a2 = halves(length, angle, u, v)
+        expect(
+            four(way_back(l1, a1, l2, a2))[:2],
+            (length, angle),
+            says=f"(l, a) = ({length}, {angle}) was split with u = {u}, v = {v}; merging must give the branch back.",
+            mistakes={
+                "the angle of the first half is kept": (length, a1),
+                "both angles are added in full": (length, a1 + a2),
+                "both angles are taken from straight up": (length, (a1 + a2) / 2),
+                "v has the wrong sign": (length, a1 - a2 / 2),
+                "the straight line from end to end": (
+                    math.sqrt(l1**2 + l2**2 + 2 * l1 * l2 * math.cos(a2)),
+                    angle,
+                ),
+            },
+            rtol=1e-6,
+        )
+
+
+@pytest.mark.exercise("E1.1", points=1)
+def test_finds_where_and_how_far_it_was_bent(way_back):
+    for length, angle, u, v in SPLITS:
+        l1, a1, l2, a2 = halves(length, angle, u, v)
+        expect(
+            four(way_back(l1, a1, l2, a2))[2:],
+            (u, v),
+            says=f"the split drew u = {u} and v = {v}; the way back must find them, or nobody could split again.",
+            mistakes={
+                "u is the share of the second half": (l2 / length, v),
+                "u is the ratio of the halves": (l1 / l2, v),
+                "u is a length, not a share": (l1, v),
+                "v is the whole bend, not half of it": (u, a2),
+                "v has the wrong sign": (u, -v),
+                "both angles are taken from straight up": (u, (a2 - a1) / 2),
+                "u and v are returned in the wrong order": (v, u),
+            },
+            rtol=1e-6,
+        )
+
+
+# ---- E1.2 ------------------------------------------------------------------------------------------------------------
+
+
+def some_discs():
+    """Points, centres, radii: 40 points and 3 discs, no point at a centre."""
+    return uniforms(40, 2, low=-1, high=1), uniforms(3, 2, seed=1, low=-0.5, high=0.5), torch.tensor([0.2, 0.4, 0.7])
+
+
+def disc_mistakes(points, centres, radii, softness):
+    """What the usual slips would answer."""
+    distance = torch.cdist(centres, points, compute_mode="donot_use_mm_for_euclid_dist")
+    d = radii[:, None] - distance
+    return {
+        "inside and outside are swapped": torch.sigmoid(-d / softness),
+        "multiplied by softness instead of divided": torch.sigmoid(d * softness),
+        "softness is forgotten": torch.sigmoid(d),
+        "squared distance instead of distance": torch.sigmoid((radii[:, None] ** 2 - distance**2) / softness),
+        "the squared distance is compared with the radius": torch.sigmoid((radii[:, None] - distance**2) / softness),
+        "the radius is taken for a diameter": torch.sigmoid((radii[:, None] / 2 - distance) / softness),
+        "the radius is forgotten": torch.sigmoid(-distance / softness),
+        "tanh, which runs from -1 to 1": torch.tanh(d / softness),
+        "one radius for all discs": torch.sigmoid((radii[0] - distance) / softness),
+        "a hard edge": (d > 0).float(),
+        "one row for each point, not for each disc": torch.sigmoid(d / softness).T,
+        "logits, without the sigmoid": d / softness,
+    }
+
+
+@pytest.mark.exercise("E1.2", points=1)
+def test_covers_by_the_distance_to_the_edge(soft_disc):
+    points, centres, radii = some_discs()
+    for softness in (0.05, 0.3):
+        distance = ((points[None] - centres[:, None]) ** 2).sum(-1).sqrt()
+        want = 1 / (1 + ((distance - radii[:, None]) / softness).exp())
+        got = soft_disc(points, centres, radii, softness)
+        says = f"coverage is sigmoid((r - |p - c|) / softness): 1/2 at the edge; tried softness = {softness}."
+        mistakes = disc_mistakes(points, centres, radii, softness)
+        expect(got, want, says=says, mistakes=mistakes, rtol=1e-4, atol=1e-5)
+    grid = torch.stack(torch.meshgrid(*[torch.linspace(-1, 1, 24)] * 2, indexing="xy"), -1).flatten(0, 1)
+    shown = soft_disc(grid, torch.tensor([[0.2, 0.1]]), torch.tensor([0.5]), 0.1).view(1, 24, 24)
+    distance = (grid - torch.tensor([0.2, 0.1])).square().sum(1).sqrt()
+    picture(2 * shown - 1, 2 * torch.sigmoid((0.5 - distance) / 0.1).view(1, 24, 24) - 1, "a disc")
+
+
+@pytest.mark.exercise("E1.2", points=1)
+def test_can_be_moved_by_its_gradient(soft_disc):
+    points, centres, radii = some_discs()
+    cotangent = normals(3, 40, seed=2)
+    away = points[None] - centres[:, None]
+    distance = away.square().sum(-1).sqrt()
+    a = 1 / (1 + ((distance - radii[:, None]) / 0.1).exp())
+    slope = cotangent * a * (1 - a) / 0.1
+    got = soft_disc.vjp((points, centres, radii, 0.1), cotangent, wrt=(1, 2))
+    expect(
+        got,
+        ((slope[..., None] * away / distance[..., None]).sum(1), slope.sum(1)),
+        says="autodiff through your disc must give the derivative by centre and by radius: a (1 - a) / softness at "
+        "each point, in the direction from the centre to it.",
+        mistakes={"detached gradient": (torch.zeros(3, 2), torch.zeros(3))},
+        rtol=1e-3,
+        atol=1e-4,
+    )
+
+
+@pytest.mark.exercise("E1.2", points=1)
+def test_survives_its_centre_and_sharp_edges(soft_disc):
+    points = torch.tensor([[0.0, 0.0], [0.5, 0.0], [3.0, 4.0]])
+    centre, radius = torch.zeros(1, 2), torch.ones(1)
+    want = torch.tensor([[1.0, 1.0, 0.0]])
+    says = "far from the edge coverage is 1 inside and 0 outside, however small the softness; tried softness = 1e-3."
+    expect(soft_disc(points, centre, radius, 1e-3), want, says=says, atol=1e-4)
+    _, by_centre = soft_disc.vjp((points, centre, radius, 0.5), torch.ones(1, 3), wrt=(0, 1))
+    assert by_centre.isfinite().all(), (
+        "NaN in the gradient: one point lies on the centre, where the root of x^2 + y^2 has no derivative. "
+        "Autodiff computes 0 * infinity there. Add 1e-12 under the root."
+    )
+
+
+# ---- E1.3 ------------------------------------------------------------------------------------------------------------
+
+
+def walk(gradient_descent, loss, x, steps, size):
+    """Every x that the student's descent yields, stacked."""
+    run = gradient_descent(loss, x, steps, size)
+    assert hasattr(run, "iterate"), "not an iterator: let the function `yield x` after every step"
+    items = run.iterate(1000)
+    assert all(isinstance(item, torch.Tensor) and item.shape == x.shape for item in items), (
+        f"yield x, a tensor of shape {tuple(x.shape)}"
+    )
+    expect(len(items), steps, says="There must be one x after each step.", mistakes={
+        "yields the start, too": steps + 1,
+        "yields only the last x": 1,
+        "one step too few": steps - 1,
+    })  # fmt: skip
+    return torch.stack(items)
+
+
+def path(slope, x, steps, size):
+    """x - size * slope(x), again and again, with the slope given as a formula."""
+    found = []
+    for _ in range(steps):
+        x = x - size * slope(x)
+        found.append(x)
+    return torch.stack(found)
+
+
+def descent_mistakes(slope, x, steps, size):
+    """What the usual slips would answer."""
+    right = path(slope, x, steps, size)
+    return {
+        "uphill": path(lambda x: -slope(x), x, steps, size),
+        "the step size is forgotten": path(slope, x, steps, 1.0),
+        "the gradient is divided by its length": path(lambda x: slope(x) / slope(x).norm(), x, steps, size),
+        "only the sign of the gradient": path(lambda x: slope(x).sign(), x, steps, size),
+        "the gradient is taken at the start only": path(lambda _, at=x: slope(at), x, steps, size),
+        "every step begins at the start": (x - size * slope(x)).expand(steps, *x.shape),
+        "gradients pile up from step to step": piled(slope, x, steps, size),
+        "one tensor is yielded again and again, changed in place": right[-1].expand(steps, *x.shape),
+        "half a step": path(slope, x, steps, size / 2),
+        "yields the x before the step": torch.cat([x[None], right[:-1]]),
+        "yields the gradient, not x": torch.stack([slope(each) for each in torch.cat([x[None], right[:-1]])]),
+    }
+
+
+def piled(slope, x, steps, size):
+    """What happens when .grad is never set back to zero."""
+    total, found = torch.zeros_like(x), []
+    for _ in range(steps):
+        total = total + slope(x)
+        x = x - size * total
+        found.append(x)
+    return torch.stack(found)
+
+
+@pytest.mark.exercise("E1.3", points=1)
+def test_shrinks_the_distance_at_the_known_rate(gradient_descent):
+    curvature, bottom, x = torch.tensor([0.5, 1.0, 3.0]), torch.tensor([1.0, -2.0, 0.0]), torch.tensor([2.0, 1.0, -1.0])
+    size, steps = 0.3, 6
+    shrink = (1 - size * curvature) ** torch.arange(1, steps + 1)[:, None]
+    got = walk(gradient_descent, lambda x: (curvature * (x - bottom).square()).sum() / 2, x, steps, size)
+    mistakes = descent_mistakes(lambda x: curvature * (x - bottom), x, steps, size)
+    expect(got, bottom + shrink * (x - bottom), rtol=1e-4, atol=1e-5, mistakes=mistakes,
+           says="In a bowl of curvature c the distance to the bottom shrinks by 1 - size c in each step.")  # fmt: skip
+
+
+@pytest.mark.exercise("E1.3", points=1)
+def test_follows_a_loss_that_bends(gradient_descent):
+    x, size, steps = uniforms(2, 3, seed=4, low=-3, high=3), 0.7, 4
+    got = walk(gradient_descent, lambda x: x.cosh().log().sum(), x, steps, size)
+    mistakes = descent_mistakes(torch.tanh, x, steps, size)
+    says = "Each step follows the gradient where it stands now, of any loss and any shape of x."
+    expect(got, path(torch.tanh, x, steps, size), rtol=1e-4, atol=1e-5, says=says, mistakes=mistakes)
+
+
+@pytest.mark.exercise("E1.3", points=1)
+def test_pays_for_one_gradient_a_step(gradient_descent):
+    loss = Counted(lambda x: x.square().sum())
+    walk(gradient_descent, loss, normals(4), 5, 0.1)
+    expect(loss.calls, 5, says="A gradient costs; evaluate the loss once in each step, not more.", mistakes={
+        "the loss is evaluated twice in each step": 10,
+        "differences instead of autodiff: two evaluations for each number": 40,
+    })  # fmt: skip
+
+
+# ---- E1.4 ------------------------------------------------------------------------------------------------------------
+
+
+def accept_mistakes(old, new, there, back, uniform):
+    """What the usual slips would answer."""
+    gain, q = new - old, back - there
+    return {
+        "greedy: only what is better is taken": gain > 0,
+        "greedy, with the proposals counted in": gain + q > 0,
+        "old and new are swapped": uniform.log() < -gain + q,
+        "the way there and the way back are swapped": uniform.log() < gain - q,
+        "the proposals are forgotten": uniform.log() < gain,
+        "only the proposals count": uniform.log() < q,
+        "uniform is compared with a logarithm": uniform < gain + q,
+        "uniform is on the wrong side": uniform.log() > gain + q,
+        "everything is accepted": torch.ones_like(uniform, dtype=torch.bool),
+        "nothing is accepted": torch.zeros_like(uniform, dtype=torch.bool),
+        "only the way back counts": uniform.log() < gain + back,
+        "p is taken for log p": uniform < new / old * (back / there),
+        "p underflows": uniform < new.exp() * back.exp() / (old.exp() * there.exp()),
+    }
+
+
+LATTICE = (torch.arange(40) + 0.5) / 40  # uniform numbers, evenly spread: shares of them are chances
+
+
+def cases(gains, q=(0.0,)):
+    """Every gain with every ratio of proposals and every uniform number, as five tensors of one length."""
+    gain, ratio, uniform = torch.cartesian_prod(torch.tensor(gains), torch.tensor(q), LATTICE).T
+    old = -2.3 - 0.5 * gain
+    there = -0.7 - 0.5 * ratio
+    return old, old + gain, there, there + ratio, uniform
+
+
+@pytest.mark.exercise("E1.4", points=1)
+def test_takes_worse_moves_with_the_right_chance(accept):
+    given = cases((-2.0, -1.2, -0.6, -0.11, 0.4, 2.0))
+    old, new, *_, uniform = given
+    want = uniform < (new.double() - old.double()).exp().clamp(max=1)
+    expect(
+        accept(*given),
+        want,
+        says="with equal proposals, a move is taken with probability min(1, p(new) / p(old)).",
+        mistakes=accept_mistakes(*given),
+    )
+
+
+@pytest.mark.exercise("E1.4", points=2)
+def test_keeps_the_traffic_balanced(accept):
+    given = cases((-1.2, -0.3, 0.0, 0.3, 0.9), (-1.1, -0.2, 0.2, 0.7))
+    old, new, there, back, uniform = (each.double() for each in given)
+    want = uniform < ((new - old).exp() * (back - there).exp()).clamp(max=1)
+    got = accept(*given)
+    expect(
+        got,
+        want,
+        says="p(old) q(there) A(there) = p(new) q(back) A(back): as much traffic one way as the other.",
+        mistakes=accept_mistakes(*given),
+    )
+
+
+@pytest.mark.exercise("E1.4", points=1)
+def test_holds_at_the_extremes(accept):
+    old = torch.tensor([-2000.0, -2000.0, -2000.0, 0.0, -1.0])
+    new = torch.tensor([-2000.5, -2003.0, -1000.0, -math.inf, -1.0])
+    there, back = torch.tensor([-300.0, -300.0, 0.0, 0.0, -1.0]), torch.tensor([-300.0, -300.0, 0.0, 5.0, -1.0])
+    uniform = torch.tensor([0.5, 0.5, 0.999, 1e-6, 0.0])
+    expect(
+        accept(old, new, there, back, uniform),
+        torch.tensor([True, False, True, False, True]),
+        says="log p of -2000 is no reason for NaN, and what is impossible (log p = -inf) is never accepted.",
+        mistakes={
+            **accept_mistakes(old, new, there, back, uniform),
+            "p underflows": torch.tensor([False] * 4 + [True]),
+        },
+    )
+
+
+# ---- E1.5 ------------------------------------------------------------------------------------------------------------
+
+BUDGET, SIZE = 600, 16
+HELD_OUT = (
+    {1: (0, 0.657, 0.252), 2: (1, 0.563, -0.824), 3: (2, 0.555, -0.549), 4: (2, 0.12), 5: (3, 0.093)},
+    {1: (0, 0.704, -0.101), 2: (1, 0.467, 0.391), 3: (1, 0.212), 4: (2, 0.245)},
+    {1: (0, 0.132, -0.332), 2: (1, 0.647, -0.027), 3: (1, 0.146, -1.065), 4: (1, 0.231), 5: (2, 0.078)},
+    {
+        1: (0, 0.599, 0.194),
+        2: (0, 0.191, -0.829),
+        3: (2, 0.472, 0.473),
+        4: (2, 0.146),
+        5: (3, 0.394, -0.544),
+        6: (3, 0.198, 0.541),
+        7: (5, 0.163),
+    },
+    {1: (0, 0.384, 0.012), 2: (1, 0.428, -0.535), 3: (1, 0.121), 4: (2, 0.399, -0.764), 5: (4, 0.222)},
+    {1: (0, 0.416, -0.461), 2: (1, 0.311, -0.298), 3: (2, 0.145, 0.345), 4: (2, 0.185), 5: (3, 0.121)},
+    {
+        1: (0, 0.568, -0.378),
+        2: (0, 0.501, 0.429),
+        3: (1, 0.417, -0.311),
+        4: (1, 0.054),
+        5: (3, 0.459, -0.122),
+        6: (3, 0.182),
+        7: (5, 0.12),
+    },
+    {
+        1: (0, 0.5, 0.705),
+        2: (1, 0.72, -0.091),
+        3: (1, 0.175),
+        4: (2, 0.346, -0.764),
+        5: (2, 0.096, -0.542),
+        6: (2, 0.055),
+        7: (5, 0.076),
+    },
+    {1: (0, 0.352, 0.631), 2: (1, 0.439, -1.047), 3: (1, 0.145), 4: (2, 0.084)},
+    {1: (0, 0.355, -0.125), 2: (0, 0.084, -0.465), 3: (2, 0.637, 0.838), 4: (2, 0.082), 5: (3, 0.24)},
+    {
+        1: (0, 0.759, -0.192),
+        2: (0, 0.172, -0.559),
+        3: (2, 0.759, -0.887),
+        4: (1, 0.113, -0.685),
+        5: (4, 0.561, 1.039),
+        6: (4, 0.066),
+        7: (5, 0.203),
+    },
+    {
+        1: (0, 0.276, -0.622),
+        2: (0, 0.535, -0.064),
+        3: (2, 0.525, -0.721),
+        4: (2, 0.164),
+        5: (1, 0.532, 0.585),
+        6: (1, 0.07),
+        7: (5, 0.067),
+    },
+)  # twelve trees from the grammar: ids, then (parent, length, angle) or (parent, radius)
+# What the halves of the idea reach here, as geometric means of the final losses. Five policies of moves alone, from
+# greedy to hot, end at MOVES_ALONE or above for both seeds; gradients alone cannot grow the sapling a part.
+MOVES_ALONE, GRADIENTS_ALONE = 1.8e-3, 29e-3
+
+
+class Handed(Policy):
+    """A student's policy, held to the budget (what it asks for beyond is not given), and what it did, in `diary`."""
+
+    diary: Counter
+
+    def at(self, now):
+        """The dials as the student reads them, cut to what is left."""
+        read = super().at(replace(now, forge=None))
+        left = (BUDGET - now.cost.units) // 3
+        inner = max(0, min(int(read.inner_steps), left))
+        langevin = max(0, min(int(read.langevin_steps), (left - inner) // 2))
+        self.diary["gradients"] += inner + 2 * langevin
+        self.diary["steps"] += 1
+        self.diary["moves"] += any(read.rates.values())
+        self.diary["accepted"] += sum(chain.moved for chain in now.chains) / len(now.chains)
+        return replace(read, inner_steps=inner, langevin_steps=langevin)
+
+
+def handed(my_policy):
+    """The policy that the student's function returns, its functions staying on their side."""
+    given = my_policy()
+    kind = getattr(given, "kind", f"a {type(given).__name__}")
+    assert kind.endswith("Policy"), f"my_policy returns {kind}: let it return a Policy(...)"
+    policy = Handed(**{field.name: getattr(given, field.name) for field in fields(Policy)})
+    object.__setattr__(policy, "diary", Counter())
+    return policy
+
+
+@pytest.mark.exercise("E1.5", points=1)
+def test_can_be_carried_out(my_policy):
+    policy = handed(my_policy)
+    for step, units in ((0, 1), (1, 30), (150, 400), (290, BUDGET - 1)):
+        chain = Chain(sapling(), 0.0, 0.05, {})
+        read = policy.at(FitStep(step, Cost(units), BUDGET, (chain,), 0.03, None))
+        unknown = set(read.rates) - set(moves.RULES)
+        assert not unknown, f"rates name rules that do not exist: {sorted(unknown)}; there are {', '.join(moves.RULES)}"
+
+
+def judged(my_policy, seed, needed):
+    """Run the policy on the held-out trees, and assert that the geometric mean of its final losses is low enough."""
+    policy = handed(my_policy)
+    losses, _ = contest(Entry(policy, sapling()), [grown(parts) for parts in HELD_OUT], SIZE, BUDGET, seed)
+    loss, diary = math.exp(statistics.mean(math.log(loss) for loss in losses)), policy.diary
+    did = f"It tried moves in {diary['moves']} of {diary['steps']} steps and took {diary['gradients']} gradients."
+    names = {
+        "these are moves alone: no gradient was taken": not diary["gradients"],
+        "these are gradients alone: no move was tried": not diary["moves"],
+        "too hot: nearly every move is accepted, whatever it does to the picture": diary["accepted"]
+        > 0.7 * diary["steps"],
+        "it stopped early, with units left": diary["steps"] + 3 * diary["gradients"] < 0.9 * BUDGET,
+        "gradients eat the budget: hardly a move was tried": diary["moves"] < BUDGET / 8,
+    }
+    likely = next((f" The likely reason: {name}." for name, holds in names.items() if holds), "")
+    assert loss <= needed, (
+        f"{BUDGET} units on each of {len(HELD_OUT)} trees you have not seen end at a loss of {loss:.2e}; {needed:.1e} "
+        f"is needed (moves alone: {MOVES_ALONE:.1e}, gradients alone: {GRADIENTS_ALONE:.0e}). {did}{likely}"
+    )
+
+
+@pytest.mark.exercise("E1.5", points=3)
+def test_beats_moves_alone_and_gradients_alone(my_policy):
+    judged(my_policy, seed=1, needed=1.6e-3)
+
+
+@pytest.mark.exercise("E1.5", points=2)
+def test_does_so_clearly_and_with_other_random_numbers(my_policy):
+    judged(my_policy, seed=3, needed=1.2e-3)
+
+
+# ---- E1.6 ------------------------------------------------------------------------------------------------------------
+
+
+def grown(parts):
+    """The tree of these plain parts; raises ValueError, seen by the student, for what is no tree."""
+    made = {int(i): Branch(*part) if len(part) == 3 else Leaf(*part) for i, part in parts.items()}
+    return Tree(made, max(made, default=0) + 1)
+
+
+def plain(tree):
+    """The parts of a tree as plain tuples."""
+    return {i: tuple(part) for i, part in tree.parts.items()}
+
+
+def chosen_move(parts, rule, seed):
+    """A tree and a random move on it; raises ValueError where the rule finds nothing to do."""
+    tree = grown(parts)
+    move = moves.propose(rule, tree, Grammar(), np.random.default_rng([seed, len(rule)]))
+    if move is None:
+        raise ValueError(f"{rule} finds nothing to do in this tree; EXAMPLE has something for every rule")
+    return tree, move
+
+
+def by_edits(parts, rule, seed):
+    """A right journey: the move is an edit, and undoing it is the edit read backwards."""
+    _, move = chosen_move(parts, rule, seed)
+    return plain(move.tree), plain(moves.undo(move.tree, move.edit))
+
+
+def by_memory(parts, rule, seed):
+    """A right journey: the old tree was kept, and undoing is looking it up."""
+    tree, move = chosen_move(parts, rule, seed)
+    kept = plain(tree)
+    return plain(move.tree), dict(sorted(kept.items(), reverse=True))
+
+
+def spoiled(change, rules=tuple(moves.RULES), when=lambda seed: True):
+    """A wrong journey: after some moves `change(before, after)` comes back in place of the tree that was."""
+
+    def journey(parts, rule, seed):
+        tree, move = chosen_move(parts, rule, seed)
+        before, after = plain(tree), plain(move.tree)
+        return after, change(before, after) if rule in rules and when(seed) else before
+
+    return journey
+
+
+def idle(parts, rule, seed):
+    """A wrong journey: nothing happens, and nothing has to be undone."""
+    tree, _ = chosen_move(parts, rule, seed)
+    return plain(tree), plain(tree)
+
+
+def without_new_leaf(before, after):
+    """A branch comes back without its leaf."""
+    gone = {i for i in before if i not in after}
+    return {i: part for i, part in before.items() if not (i in gone and len(part) == 2)}
+
+
+def renamed(before, after):
+    """What was removed comes back under a new id."""
+    fresh = max([*before, *after]) + 1
+    gone = [i for i in before if i not in after and not any(part[0] == i for part in before.values())]
+    return {fresh if gone and i == gone[0] else i: part for i, part in before.items()}
+
+
+def rounded(before, after):
+    """Numbers come back through arithmetic, and differ in the last places."""
+    return {i: (part[0], *(value * (1 + 1e-9) for value in part[1:])) for i, part in before.items()}
+
+
+def halfway(before, after):
+    """Numbers come back half of the way."""
+    return {
+        i: (part[0], *((x + y) / 2 for x, y in zip(part[1:], after[i][1:]))) if i in after else part
+        for i, part in before.items()
+    }
+
+
+def left_hanging(before, after):
+    """What a split or merge handed on stays where it was put."""
+    keep = {i: part[0] for i, part in after.items() if i in before and part[0] in before}
+    return {i: (keep.get(i, part[0]), *part[1:]) for i, part in before.items()}
+
+
+def swapped_numbers(before, after):
+    """Length and angle come back in the wrong order."""
+    return {i: (part[0], part[2], part[1]) if len(part) == 3 else part for i, part in before.items()}
+
+
+JOURNEYS = {
+    "undo does nothing": spoiled(lambda before, after: after),
+    "the move does nothing": idle,
+    "a removed branch comes back without its leaf": spoiled(without_new_leaf, ("remove_branch",)),
+    "what was removed comes back under a new id": spoiled(renamed, ("remove_leaf", "remove_branch")),
+    "numbers come back through arithmetic, off by 1e-9": spoiled(rounded, ("split_branch", "merge_branch")),
+    "parameters come back half of the way": spoiled(halfway, ("modify_params",)),
+    "length and angle come back swapped": spoiled(swapped_numbers, ("add_leaf",)),
+    "a merge is not undone": spoiled(lambda before, after: after, ("merge_branch",)),
+    "wrong only now and then": spoiled(lambda before, after: after, ("add_anywhere",), lambda seed: seed % 4 == 3),
+}  # fmt: skip
+
+
+@pytest.mark.exercise("E1.6", points=1)
+def test_accepts_right_journeys_and_rejects_the_crude_ones(test_undo):
+    crude = ("undo does nothing", "the move does nothing")
+    run_against(test_undo, (by_edits, by_memory), {name: JOURNEYS[name] for name in crude})
+
+
+@pytest.mark.exercise("E1.6", points=3)
+def test_rejects_the_subtle_ones_too(test_undo):
+    run_against(test_undo, (by_edits, by_memory), JOURNEYS, seed=1)
+
+
+# ---- E1.7 ------------------------------------------------------------------------------------------------------------
+
+
+def density(v, spread):
+    """N(v; 0, spread^2) of plain floats."""
+    return statistics.NormalDist(0, spread).pdf(v)
+
+
+@pytest.mark.exercise("E1.7", points=2)
+def test_counts_the_ways_there_and_back(split_log_ratio):
+    for v, spread, branches, pairs in ((0.1, 0.3, 1, 1), (0.5, 0.3, 3, 2), (-0.2, 1.5, 7, 4)):
+        there = math.log(density(v, spread) / branches)
+        back = math.log(1 / pairs)
+        expect(
+            split_log_ratio(0.5, v, spread, branches, pairs),  # 2 l = 1: the Jacobian is silent
+            back - there,
+            says=f"log q(back) - log q(there) for v = {v}, spread = {spread}, {branches} branches, {pairs} pairs "
+            "(length = 1/2, where the Jacobian is 1).",
+            mistakes={
+                "the way there and the way back are swapped": there - back,
+                "the density of v is forgotten": math.log(branches / pairs),
+                "the choice of the branch is forgotten": back - math.log(density(v, spread)),
+                "the choice of the pair is forgotten": -there,
+                "branches and pairs are swapped": math.log(pairs / branches) - math.log(density(v, spread)),
+                "the constant of the normal is forgotten": back + math.log(branches) + (v / spread) ** 2 / 2,
+                "spread is taken for a variance": back + math.log(branches) - math.log(density(v, spread**0.5)),
+                "half of v, or twice": back + math.log(branches) - math.log(density(2 * v, spread)),
+                "the Jacobian without its 2": back - there + math.log(0.5),
+                "no logarithm": math.exp(back - there),
+            },
+            rtol=1e-6,
+        )
+
+
+def determinant(length, angle, u, v):
+    """|d(l1, a1, l2, a2) / d(l, a, u, v)| by autograd."""
+
+    def split(x):
+        return torch.stack([x[2] * x[0], x[1] - x[3], (1 - x[2]) * x[0], 2 * x[3]])
+
+    x = torch.tensor([length, angle, u, v], dtype=torch.float64)
+    return float(torch.autograd.functional.jacobian(split, x).det().abs())
+
+
+@pytest.mark.exercise("E1.7", points=2)
+def test_stretches_by_the_jacobian(split_log_ratio):
+    for length in (0.1, 0.7, 2.0):
+        spread = 0.3
+        rest = -math.log(3) + math.log(4) - math.log(density(0.1, spread))
+        expect(
+            split_log_ratio(length, 0.1, spread, 4, 3),
+            rest + math.log(determinant(length, 0.3, 0.25, 0.1)),
+            says=f"(l, a, u, v) -> (l1, a1, l2, a2) stretches volume by 2 l; tried length = {length}.",
+            mistakes={
+                "the Jacobian is forgotten": rest,
+                "the Jacobian without its 2": rest + math.log(length),
+                "the Jacobian without its length": rest + math.log(2),
+                "the Jacobian is upside down": rest - math.log(2 * length),
+                "the square of the length": rest + math.log(2 * length**2),
+            },
+            rtol=1e-6,
+        )
+
+
+# ---- E1.8 ------------------------------------------------------------------------------------------------------------
+
+
+def two(value):
+    """Two values, or a failure that says what is missing."""
+    assert isinstance(value, tuple | list) and len(value) == 2, "wrong number of values: return (theta, log_jacobian)"
+    return value
+
+
+@pytest.mark.exercise("E1.8", points=1)
+def test_stays_in_its_range(bounded):
+    x, low, high = torch.linspace(-6, 6, 13), 0.05, 0.25
+    share = 1 / (1 + (-x).exp())
+    expect(
+        two(bounded(x, low, high))[0],
+        low + (high - low) * share,
+        says="theta = low + (high - low) sigmoid(x); tried the range 0.05 to 0.25.",
+        mistakes={
+            "low is forgotten": (high - low) * share,
+            "stretched by high instead of high - low": low + high * share,
+            "the range (0, 1)": share,
+            "tanh, which runs from -1 to 1": low + (high - low) * torch.tanh(x),
+            "upside down": high - (high - low) * share,
+            "projection: cut off at the ends": x.clamp(low, high),
+        },
+        rtol=1e-5,
+        atol=1e-6,
+    )
+
+
+@pytest.mark.exercise("E1.8", points=2)
+def test_knows_how_it_stretches(bounded):
+    for low, high, scale in ((0.05, 0.25, 1.0), (-1.2, 1.2, 1.0), (0.0, 3.0, 20.0)):
+        x = scale * torch.linspace(-5, 5, 11, dtype=torch.float64)
+        width, s = high - low, torch.sigmoid(x)
+        log_slope = -x.abs() - 2 * torch.log1p((-x.abs()).exp())  # log of s (1 - s), also where s rounds to 1
+        expect(
+            two(bounded(x, low, high))[1],
+            math.log(width) + log_slope,
+            says=f"log |d theta / d x| = log((high - low) sigmoid(x) sigmoid(-x)); tried {low} to {high}, |x| up to "
+            f"{5 * scale:g}.",
+            mistakes={
+                "no logarithm": width * s * (1 - s),
+                "the width is forgotten": log_slope,
+                "upside down": -math.log(width) - log_slope,
+                "the width is divided by": log_slope - math.log(width),
+                "only sigmoid(x), not times sigmoid(-x)": math.log(width) + torch.nn.functional.logsigmoid(x),
+                "summed over all parameters": (math.log(width) + log_slope).sum(),
+                "underflows": lambda s=s, width=width: (width * s * (1 - s)).log(),
+            },
+            rtol=1e-5,
+            atol=1e-5,
+        )
+
+
+# ---- E1.9 ------------------------------------------------------------------------------------------------------------
+
+
+@pytest.mark.exercise("E1.9", points=2)
+def test_is_the_difference_of_two_normals(langevin_log_ratio):
+    x, y, score_x, score_y = (normals(5, 3, seed=seed) for seed in range(4))
+    for step in (0.05, 0.4, 2.0):
+
+        def log_q(start, end, score, variance, step=step):
+            return torch.distributions.Normal(start + step * score, variance**0.5).log_prob(end).sum(1)
+
+        there, back = log_q(x, y, score_x, 2 * step), log_q(y, x, score_y, 2 * step)
+        expect(
+            langevin_log_ratio(x, y, score_x, score_y, step),
+            back - there,
+            says=f"log q(y -> x) - log q(x -> y), q a normal of mean x + step score, variance 2 step; step = {step}.",
+            mistakes={
+                "the way there and the way back are swapped": there - back,
+                "only the way there": -there,
+                "only the way back": back,
+                "the variance is step, not 2 step": 2 * (back - there),
+                "the variance is 4 step, not 2 step": (back - there) / 2,
+                "the score at x is used both ways": log_q(y, x, score_x, 2 * step) - there,
+                "the scores are swapped": log_q(y, x, score_x, 2 * step) - log_q(x, y, score_y, 2 * step),
+                "the drift is forgotten": torch.zeros(5),
+                "the drift points downhill": log_q(y, x, -score_y, 2 * step) - log_q(x, y, -score_x, 2 * step),
+                "summed over the batch": (back - there).sum(),
+                "the mean over coordinates, not their sum": (back - there) / 3,
+            },
+            rtol=1e-3,
+            atol=1e-3,
+        )
