@@ -4,9 +4,11 @@ import re
 from html.parser import HTMLParser
 
 import pytest
+import torch
 
 from cs348k_diffusion.exercises import Exercise, expect
 from cs348k_diffusion.grading.feedback import write_feedback
+from cs348k_diffusion.grading.pictures import small
 
 EXERCISES = {
     "E9.1": Exercise("E9.1", "double", "Twice", hints=("Add <it> to itself.", "x + x"), word="toy"),
@@ -138,7 +140,10 @@ def test_what_a_student_wrote_is_shown_and_never_runs(page):
     assert "\x1b" not in made.source
     assert (
         "meta",
-        {"http-equiv": "Content-Security-Policy", "content": "default-src 'none'; style-src 'unsafe-inline'"},
+        {
+            "http-equiv": "Content-Security-Policy",
+            "content": "default-src 'none'; style-src 'unsafe-inline'; img-src data:",
+        },
     ) in made.tags
 
 
@@ -174,6 +179,23 @@ def test_hints_comments_and_notes_are_told(page):
     assert "You opened 1 of 2 hints." in made.text
     assert "Your instructor: Nearly." in made.text
     assert "About your file Cell 3 does not parse." in made.text
+
+
+def test_the_answer_is_drawn_beside_its_target_where_a_check_failed(page):
+    drawn = small([(torch.zeros(3, 8, 8), torch.ones(3, 8, 8), "a <cat>")])
+    failed = record("E9.1", "test_a", "failed", "no") | {"picture": drawn}
+    made = page(failed, record("E9.2", "test_b", "failed", "no", held_back=True) | {"picture": drawn})
+    images = [attrs for tag, attrs in made.tags if tag == "img"]
+    assert [image["alt"] for image in images] == ["yours", "target"]  # none of the held-back check
+    assert all(image["src"].startswith("data:image/png;base64,") for image in images)
+    assert "a <cat>" in made.text
+
+
+@pytest.mark.parametrize(
+    "got", [torch.zeros(5, 8, 8), torch.zeros(400, 400, 4), torch.zeros(3, 8, 8).to_sparse(), torch.zeros(0), "x", None]
+)
+def test_an_answer_that_cannot_be_drawn_is_no_crash(got):
+    assert 'alt="yours"' not in small([(got, torch.ones(3, 8, 8), "")])
 
 
 def test_a_file_that_cannot_be_read_is_told_once(page):

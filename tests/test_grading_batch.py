@@ -164,6 +164,17 @@ def test_odd_cells_are_no_crash(tmp_path, cells):
     assert submission.read([file]).definitions == []
 
 
+def test_opened_hints_are_read_from_what_was_printed(tmp_path):
+    cell = nbformat.v4.new_code_cell("hint(double)")
+    for n in (1, 2):
+        text = "".join(f"E9.1, hint {k} of 2: think\n" for k in range(1, n + 1))
+        cell.outputs += [nbformat.v4.new_output("stream", text=text)]
+    odd = [None, {"text": 3}, {"text": [1, "E9.2, hint 1 of 1: x"]}, {"text": "no E9.3, hint 1 of 1"}]
+    cells = [dict(cell), {"cell_type": "code", "source": "", "outputs": odd}, {"cell_type": "code", "outputs": "x"}]
+    file = write(tmp_path / "a.ipynb", json.dumps({"cells": cells}).encode())
+    assert submission.read([file]).hints == {"E9.1": 2, "E9.2": 1}
+
+
 def test_students_are_found_by_file_and_by_folder(tmp_path):
     for name in ("ada.ipynb", "bob_02_toys.ipynb", "bob_more.ipynb"):
         write(tmp_path / name, perfect())
@@ -241,6 +252,8 @@ def test_marks_are_those_of_an_honest_marker(class_of_students, student):
 def test_messages_help(class_of_students):
     _, graded = class_of_students
     assert "mistake is: squared" in said(graded["squared"], "E9.1")["failed"]
+    drawn = {record["test"]: "<figure" in record.get("picture", "") for record in graded["squared"].records}
+    assert {test for test, is_drawn in drawn.items() if is_drawn} == {"test_is_twice"}
     assert "ended its process" in said(graded["exits"], "E9.1")["failed"]
     assert "3 s of computing time" in said(graded["loops"], "E9.2")["timeout"]
     assert "accepts 3 of 3 wrong answers" in said(graded["accepts everything"], "E9.4")["failed"]

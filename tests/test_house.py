@@ -16,7 +16,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from cs348k_diffusion.cli import app
-from cs348k_diffusion.exercises.catalogue import checks_of, registry
+from cs348k_diffusion.grading.handout import worths
 
 ROOT = Path(__file__).parents[1]
 PAGES = ["README.md", "CONTRIBUTING.md", "docs/for_students.md"]
@@ -86,8 +86,7 @@ def test_the_table_of_notebooks_has_their_points():
     rows = re.findall(
         r"^\| \[(\d\d_(\w+))\]\(notebooks/\1\.ipynb\) \|.*\| (\d+) \| (\d+) \|$", page("README.md"), re.MULTILINE
     )
-    exercises = registry().values()
-    points = {word: sum(c.points for e in exercises if e.word == word for c in checks_of(e)) for _, word, _, _ in rows}
+    points = {word: sum(worth.points for worth in worths(word).values()) for _, word, _, _ in rows}
     assert {word: int(said) for _, word, _, said in rows} == points
     assert sorted(name for name, *_ in rows) == sorted(path.stem for path in (ROOT / "solutions").glob("*.ipynb"))
 

@@ -219,7 +219,7 @@ def largest_tensor(function: Callable, *args: Any, **named: Any) -> int:
 def picture(got: Any, want: Any, caption: str = "") -> None:
     """Show an answer beside its target under the check: images (C, H, W) in [-1, 1], points (N, 2), curves (N,).
 
-    Does nothing outside the notebook's `check`.
+    On a feedback page it stands beside a check that failed.
     """
     pictures = _PICTURES.get()
     if pictures is not None:
@@ -228,10 +228,12 @@ def picture(got: Any, want: Any, caption: str = "") -> None:
 
 @contextlib.contextmanager
 def collecting_pictures():
-    """While this is open, `picture` adds (got, want, caption) to the list it yields."""
+    """While this is open, `picture` adds (got, want, caption) to the list it yields, and to an outer one at its end."""
     pictures: list[tuple[Any, Any, str]] = []
-    token = _PICTURES.set(pictures)
+    outer, token = _PICTURES.get(), _PICTURES.set(pictures)
     try:
         yield pictures
     finally:
         _PICTURES.reset(token)
+        if outer is not None:
+            outer += pictures

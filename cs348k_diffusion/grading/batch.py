@@ -90,7 +90,7 @@ class Plan:
 class Graded:
     """One student: the records, sentences about the files, what they were made from, and answers in prose.
 
-    remarks: what a person should look at, not shown to the student.
+    remarks: what a person should look at, not shown to the student; hints: how many were opened, by exercise.
     """
 
     student: str
@@ -99,6 +99,7 @@ class Graded:
     digest: str = ""
     texts: dict[str, str] = field(default_factory=dict)
     remarks: list[str] = field(default_factory=list)
+    hints: dict[str, int] = field(default_factory=dict)
 
 
 def grade(
@@ -269,7 +270,7 @@ def _lines(path: Path) -> Iterator[Graded]:
 
 def graded(students: dict[str, list[Path]], plan: Plan, jobs: int, dask: str = "") -> Iterator[Graded]:
     """Grade students as they come: here, in a pool of processes, or on a Dask cluster."""
-    todo, size = list(students.items()), max(1, min(CHUNK, len(students) // (2 * jobs)))
+    todo, size = list(students.items()), max(1, min(CHUNK, len(students) // (4 * jobs)))
     if dask and todo:
         from cs348k_diffusion.grading.cluster import graded_by_dask
 
@@ -333,6 +334,7 @@ def grade_here(chunk: list[tuple[str, list[Path]]], plan: Plan) -> Iterator[Grad
             read = submission.read(paths)
             sources.append(Submitted(student, read, nursery, plan.ours))
             results[student].texts = prose.answers(read.prose, free_texts(plan.public))
+            results[student].hints = read.hints
             results[student].remarks = alike.copies(read, plan.exercises)
             read.definitions  # noqa: B018 - reads the cells, and notes those that do not parse
             results[student].notes = read.notes

@@ -28,6 +28,7 @@ class Checked(Protocol):
     records: list[Record]
     notes: list[str]
     remarks: list[str]
+    hints: dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -75,6 +76,7 @@ class Row:
     name: str = ""
     remarks: list[str] = field(default_factory=list)
     comments: dict[str, str] = field(default_factory=dict)
+    hints: dict[str, int] = field(default_factory=dict)
     days_late: int | None = None
     lost: float = 0.0
 
@@ -96,7 +98,7 @@ def rows(
     expected: exercise, test and points of what was graded now; earlier: the journal, for those who handed in before.
     """
     found = {
-        student: Row(student, list(each.records), list(each.notes), remarks=list(each.remarks))
+        student: Row(student, list(each.records), list(each.notes), remarks=list(each.remarks), hints=each.hints)
         for student, each in checked.items()
     }
     wanted = dict.fromkeys(expected)

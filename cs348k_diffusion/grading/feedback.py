@@ -1,7 +1,8 @@
 """The feedback page of one student: points by exercise, what failed and why in words, and what to try next.
 
 One self-contained HTML file without scripts, readable on a phone, in light and dark. Whatever a student's code wrote
-is escaped. A held-back check shows whether it passed and nothing else; other students do not occur.
+is escaped, and what it drew was drawn here from plain numbers. A held-back check shows whether it passed and nothing
+else; other students do not occur.
 """
 
 from __future__ import annotations
@@ -19,7 +20,7 @@ from cs348k_diffusion.grading.overrides import TEST
 from cs348k_diffusion.grading.plugin import Record
 
 STYLE = Path(__file__).with_name("feedback.css")
-POLICY = "default-src 'none'; style-src 'unsafe-inline'"
+POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 LONGEST = 1500  # characters of one message
 MISTAKE = re.compile(r"^This is what you get when the mistake is: (.*)$", re.MULTILINE)
 ABSENT = re.compile(r"\((no definition of .*) was found\)$")
@@ -186,7 +187,8 @@ def check_line(record: Record) -> str:
     """One check: mark, its name in words, points, and why it failed."""
     status = record["status"] if record["status"] in MARKS else "error"
     name = "Held-back check" if record["held_back"] else sentence(property_of(record["test"]))
-    why = "" if status == "passed" or record["held_back"] else f"<div>{reason(record)}</div>"
+    drawn = f'<div class="pictures">{picture}</div>' if (picture := record.get("picture")) else ""
+    why = "" if status == "passed" or record["held_back"] else f"<div>{reason(record)}{drawn}</div>"
     worth = f"{record['earned']:g} of {record['points']:g}" if record["points"] else f"{record['earned']:+g}"
     mark = f'<span class="mark" role="img" aria-label="{status}">{MARKS[status]}</span>'
     return (
@@ -212,7 +214,11 @@ def advice(result: Result, hints_used: int | None) -> str:
     if result.grade == "full" or any(record["test"] in (TEST, prose.TEST) for record in result.records):
         return ""
     hints = result.exercise.hints
-    used = f" You opened {hints_used} of {counted(len(hints), 'hint')}." if hints_used is not None and hints else ""
+    used = (
+        f" You opened {min(hints_used, len(hints))} of {counted(len(hints), 'hint')}."
+        if hints_used is not None and hints
+        else ""
+    )
     first = f"<details><summary>A hint</summary><p>{safe(hints[0])}</p></details>" if hints else ""
     return f'<p class="next"><b>Next:</b> {next_step(result)}{used}</p>{first}\n'
 

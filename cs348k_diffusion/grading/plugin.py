@@ -11,13 +11,15 @@ import io
 import os
 from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
-from typing import Any, Protocol, TypedDict, runtime_checkable
+from typing import Any, NotRequired, Protocol, TypedDict, runtime_checkable
 
 import pytest
 import torch
 
 from cs348k_diffusion.exercises.catalogue import Exercise
 from cs348k_diffusion.exercises.errors import NotYet, StudentError
+from cs348k_diffusion.exercises.expecting import collecting_pictures
+from cs348k_diffusion.grading.pictures import small
 from cs348k_diffusion.grading.subject import Subject
 
 SEEDS = (0, 1)
@@ -38,6 +40,7 @@ class Record(TypedDict):
     message: str
     seconds: float
     held_back: bool
+    picture: NotRequired[str]  # HTML of the answer beside its target, where a visible check failed and drew one
 
 
 class OutOfTime(Exception):
@@ -76,6 +79,7 @@ class Grader:
         self.sources, self.done, self.public = sources, done, public
         self.timeouts: dict[tuple[str, str], int] = {}
         self.errors: list[str] = []
+        self.drawn: list[tuple[Any, Any, str]] = []  # by the test that ran last
 
     def pytest_configure(self, config: pytest.Config) -> None:
         config.addinivalue_line("markers", "exercise(id, points, withheld, stochastic): a check of an exercise")
@@ -141,7 +145,8 @@ class Grader:
             given[exercise.name] = source.open(exercise, seed)
             if "seed" in given:
                 given["seed"] = seed
-            item.obj(**given)
+            with collecting_pictures() as self.drawn:
+                item.obj(**given)
         return True
 
     @pytest.hookimpl(tryfirst=True)
@@ -163,7 +168,8 @@ class Grader:
         if status == "timeout":
             self.timeouts[source.student, exercise.id] = self.timeouts.get((source.student, exercise.id), 0) + 1
         points = mark.kwargs.get("points", 1)
-        return Record(
+        drawn, self.drawn = self.drawn, []
+        record = Record(
             student=source.student,
             exercise=exercise.id,
             test=getattr(item, "originalname", item.name),
@@ -174,6 +180,9 @@ class Grader:
             seconds=round(call.duration, 3),
             held_back=self.public is not None and self.public not in item.path.parents,
         )
+        if status == "failed" and not record["held_back"] and (html := small(drawn)):
+            record["picture"] = html
+        return record
 
     def pytest_unconfigure(self) -> None:
         for source in self.sources:

@@ -86,8 +86,8 @@ class RemoteLink:
     def _converse(self, sock: socket.socket, deadline: float) -> Any:
         """Serve the functions the student calls until the answer is there."""
         while True:
-            self._await(sock, deadline)
-            head, raw = wire.receive(sock, deadline)
+            later = self._await(sock, deadline)
+            head, raw = wire.receive(sock, later)
             message = json.loads(head)
             if not isinstance(message, dict) or len(message) != 1:
                 raise wire.WireError("malformed message")
@@ -96,20 +96,32 @@ class RemoteLink:
             if kind == "value":
                 return reader.unpack(body)
             if kind in ("call", "backward"):
-                _send(sock, deadline, self._served(kind, reader, body))
+                _send(sock, later, self._served(kind, reader, body))
             else:
                 raise self._raised(kind, body)
 
-    def _await(self, sock: socket.socket, deadline: float) -> None:
-        """Wait for the next message, but not for a worker that sleeps. Raises OutOfTime."""
+    def _await(self, sock: socket.socket, deadline: float) -> float:
+        """Wait for the next message, but not for a worker that sleeps. Raises OutOfTime.
+
+        Returns the deadline, put off by as long as a busy machine kept the worker waiting: that is not the student's.
+        """
         asleep_since, before = time.monotonic(), None
-        while not select.select([sock], [], [], 0.5)[0] and time.monotonic() < deadline:
+        while not select.select([sock], [], [], 0.5)[0] and time.monotonic() < deadline + self._kept_waiting():
             state = _activity(self.worker.pid) if self.worker else None
             if state is None or state != before or state[0] not in "ST":
                 asleep_since, before = time.monotonic(), state
             elif time.monotonic() - asleep_since > IDLE:
                 self.close()
                 raise OutOfTime(f"slept for {IDLE} s without computing anything")
+        return deadline + self._kept_waiting()
+
+    def _kept_waiting(self) -> float:
+        """Seconds that the worker was ready to run and got no processor (Linux); at most nine times its limit."""
+        try:
+            waited = int(Path(f"/proc/{self.worker.pid}/schedstat").read_text().split()[1]) if self.worker else 0
+        except (OSError, ValueError, IndexError):
+            return 0.0
+        return min(waited / 1e9, 9 * WALL * self.seconds)
 
     def _raised(self, kind: str, body: Any) -> Exception:
         if kind == "not yet":

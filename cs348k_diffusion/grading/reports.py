@@ -36,8 +36,8 @@ def write_reports(shown: Mapping[str, Row], exercises: Mapping[str, Exercise], o
         result["score"] -= row.lost
         text = json.dumps(result, indent=1, ensure_ascii=False)
         (out / "gradescope" / f"{file}.json").write_text(text, encoding="utf-8")
-        page, comments = out / "feedback" / f"{file}.html", row.comments
-        write_feedback(row.records, student, page, exercises=exercises, notes=row.notes, comments=comments)
+        page, more = out / "feedback" / f"{file}.html", {"notes": row.notes, "comments": row.comments}
+        write_feedback(row.records, student, page, exercises=exercises, hints_used=row.hints, **more)
 
 
 def file_names(students: Iterable[str]) -> dict[str, str]:

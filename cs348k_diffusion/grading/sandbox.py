@@ -1,8 +1,9 @@
 """Walls around a worker: what the platform allows of them, each tried on its own.
 
 Linux as root or with user namespaces: own process, mount, IPC and network namespaces, a read-only disk, an own small
-file system, masked folders. Any Linux: no new processes, sockets or signals (seccomp), no new privileges. Any POSIX:
-limits on memory, CPU time, file size and open files. Elsewhere: a time limit and nothing more.
+file system, masked folders. Linux as root, in a container too: another user. Any Linux: no new processes, sockets or
+signals (seccomp), no new privileges. Any POSIX: limits on memory, CPU time, file size and open files. Elsewhere: a
+time limit and nothing more.
 """
 
 from __future__ import annotations
@@ -13,6 +14,7 @@ import os
 import platform
 import struct
 import sys
+import tempfile
 from collections.abc import Callable, Iterable
 from pathlib import Path
 
@@ -20,6 +22,7 @@ NEWNS, NEWIPC, NEWUSER, NEWPID, NEWNET = 0x00020000, 0x08000000, 0x10000000, 0x2
 RDONLY, NOSUID, NODEV, BIND, REC, PRIVATE = 1, 2, 4, 4096, 16384, 1 << 18
 PR_SET_PDEATHSIG, PR_SET_SECCOMP, PR_SET_NO_NEW_PRIVS = 1, 22, 38
 MB = 1 << 20
+NOBODY = 65534  # the user and the group that own nothing
 
 
 def _libc() -> ctypes.CDLL:
@@ -40,7 +43,9 @@ class Walls:
         self.own_pids = -1
         uid, gid = os.getuid(), os.getgid()
         flags = NEWNS | NEWIPC | NEWNET
-        if self._try("namespaces", lambda: self._unshare(flags, uid, gid)):
+        unshared = self._try("namespaces", lambda: self._unshare(flags, uid, gid))
+        self._try("another user", _try_to_be_nobody)
+        if unshared:
             self._try("private mounts", lambda: _call("mount", b"none", b"/", None, REC | PRIVATE, None))
             self._try("process namespace", self._remember_pids)
             self._try("read-only disk", _read_only)
@@ -80,6 +85,28 @@ class Walls:
         if self.own_pids >= 0:
             _call("setns", self.own_pids, NEWPID)
             _call("unshare", NEWPID)
+
+
+def _try_to_be_nobody() -> None:
+    """Raises OSError where a child cannot become nobody, or nobody could not read what workers import."""
+    child = os.fork()
+    if child == 0:
+        with contextlib.suppress(OSError):
+            become_nobody(None)
+            needed = (sys.prefix, sys.base_prefix, Path(__file__).parent, tempfile.gettempdir())
+            os._exit(not all(os.access(path, os.R_OK | os.X_OK) for path in needed))
+        os._exit(1)
+    if os.waitpid(child, 0)[1]:
+        raise OSError("nobody cannot work here")
+
+
+def become_nobody(folder: str | None) -> None:
+    """Stop being root, for good; `folder` goes along. Raises OSError for whoever is not root."""
+    if folder is not None:
+        os.chown(folder, NOBODY, NOBODY)
+    os.setgroups([])
+    os.setgid(NOBODY)
+    os.setuid(NOBODY)
 
 
 def _read_only() -> None:

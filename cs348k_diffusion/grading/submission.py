@@ -25,6 +25,7 @@ MAX_FILE, MAX_CELL, MAX_CELLS = 100 << 20, 200_000, 2_000
 COMPREHENSIONS = ("listcomp", "setcomp", "dictcomp", "genexpr")
 Place = tuple[int, int]  # cell, statement
 END: Place = (1 << 62, 0)
+HINT = re.compile(r"^(E\d{1,3}\.\d{1,3}), hint (\d{1,2}) of ", re.MULTILINE)  # what `hint` prints
 HARMLESS = ("time", "capture", "prun", "timeit")  # cell magics whose body is ordinary code
 
 
@@ -56,6 +57,7 @@ class Submission:
     cells: list[tuple[int, str]]  # (number of the cell, Python text)
     notes: list[str] = field(default_factory=list)
     prose: list[tuple[list[str], str]] = field(default_factory=list)  # (tags, text) of the markdown cells
+    hints: dict[str, int] = field(default_factory=dict)  # how many were opened, as far as stored outputs show
 
     @cached_property
     def trees(self) -> dict[int, ast.Module]:
@@ -127,12 +129,14 @@ def read(paths: Iterable[Path]) -> Submission:
     notes: list[str] = []
     unread: list[str] = []
     prose: list[tuple[list[str], str]] = []
+    hints: dict[str, int] = {}
     paths = list(paths)
     for path in paths:
         try:
             notebook = _notebook(_text(path))
             found, said = _cells(notebook)
             prose += [(_tags(cell), text) for cell, text in _sources(notebook, "markdown")]
+            hints |= _hints(cell for cell, _ in _sources(notebook, "code"))
         except Unreadable as error:
             unread.append(f"The file {path.name} {error}.")
             continue
@@ -141,7 +145,7 @@ def read(paths: Iterable[Path]) -> Submission:
         notes += said
     if len(unread) == len(paths):
         raise Unreadable(" ".join(unread) or "There is no notebook.")
-    return Submission(cells, notes + unread, prose)
+    return Submission(cells, notes + unread, prose, hints)
 
 
 def _cells(notebook: dict) -> tuple[list[tuple[int, str]], list[str]]:
@@ -204,6 +208,19 @@ def _sources(notebook: dict, kind: str) -> Iterator[tuple[dict, str]]:
             source: Any = cell.get("source", cell.get("input", ""))
             lines = source if isinstance(source, list) else [source]
             yield cell, "".join(line for line in lines if isinstance(line, str))
+
+
+def _hints(cells: Iterable[dict]) -> dict[str, int]:
+    """The last hint that `hint(...)` printed, by exercise."""
+    opened: dict[str, int] = {}
+    for cell in cells:
+        outputs = cell.get("outputs")
+        for output in outputs[:20] if isinstance(outputs, list) else ():
+            text = output.get("text") if isinstance(output, dict) else ""
+            text = "".join(line for line in text if isinstance(line, str)) if isinstance(text, list) else text
+            for id, number in HINT.findall(text[:MAX_CELL]) if isinstance(text, str) else ():
+                opened[id] = max(int(number), opened.get(id, 0))
+    return opened
 
 
 def _tags(cell: dict) -> list[str]:

@@ -110,6 +110,8 @@ def _start(walls: sandbox.Walls, control: socket.socket, fd: int, folder: str, s
         if walls.own_pids >= 0:
             os.close(walls.own_pids)
         sandbox.own_disk(folder, walls)
+        if "another user" in walls.held:
+            sandbox.become_nobody(".")
         worker.enter(socket.socket(fileno=fd), folder, seconds, memory)
     finally:
         os._exit(1)
