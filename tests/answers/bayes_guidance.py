@@ -1,0 +1,354 @@
+"""Answers to notebook 05: right ones written differently, and wrong ones by name."""
+
+import torch
+
+# E5.1
+
+
+def bayes_by_tweedie(schedule, x, t, x0_hat, pull):
+    alpha, sigma = schedule(t, x)
+    score = (alpha * x0_hat - x) / sigma**2 + pull
+    return (x + sigma**2 * score) / alpha
+
+
+def bayes_by_noise(schedule, x, t, x0_hat, pull):
+    alpha, sigma = schedule(t, x)
+    eps = (x - alpha * x0_hat) / sigma - sigma * pull
+    return torch.div(x - sigma * eps, alpha)
+
+
+def bayes(move):
+    """A wrong rule: move(guess, pull, alpha, sigma, x)."""
+
+    def bayes_x0(schedule, x, t, x0_hat, pull):
+        return move(x0_hat, pull, *schedule(t, x), x)
+
+    return bayes_x0
+
+
+def bayes_at_one_time(schedule, x, t, x0_hat, pull):
+    alpha, sigma = schedule(t[0], x)
+    return x0_hat + sigma[:1] ** 2 / alpha[:1] * pull
+
+
+# E5.2
+
+
+def classifier_score_by_loss(classifier, x, t, y):
+    x = x.detach().clone().requires_grad_()
+    with torch.enable_grad():
+        loss = torch.nn.functional.cross_entropy(classifier(x, t), y, reduction="sum")
+    return -torch.autograd.grad(loss, x)[0]
+
+
+@torch.enable_grad()
+def classifier_score_by_backward(classifier, x, t, y):
+    leaf = x.detach().clone()
+    leaf.requires_grad = True
+    logits = classifier(leaf, t)
+    log_p = logits[torch.arange(len(y)), y] - logits.logsumexp(1)
+    log_p.sum().backward()
+    assert leaf.grad is not None
+    return leaf.grad.clone()
+
+
+def score_of(value, sign=1):
+    """The gradient of another number than the log-probability: value(logits, y), a scalar."""
+
+    def classifier_score(classifier, x, t, y):
+        x = x.detach().clone().requires_grad_()
+        with torch.enable_grad():
+            return sign * torch.autograd.grad(value(classifier(x, t), y), x)[0]
+
+    return classifier_score
+
+
+def picked(table, y):
+    return table.gather(1, y[:, None]).sum()
+
+
+def classifier_score_without_grad_mode(classifier, x, t, y):
+    x = x.detach().clone().requires_grad_()
+    return torch.autograd.grad(picked(classifier(x, t).log_softmax(1), y), x)[0]
+
+
+def classifier_score_one_by_one(classifier, x, t, y):
+    each = [classifier_score_by_loss(classifier, x[k : k + 1], t[k : k + 1], y[k : k + 1]) for k in range(len(x))]
+    return torch.cat(each)
+
+
+def classifier_score_at_time_zero(classifier, x, t, y):
+    return classifier_score_by_loss(classifier, x, torch.zeros_like(t), y)
+
+
+# E5.3
+
+
+def cfg_by_lerp(denoise, x, t, y, null, scale):
+    return torch.lerp(denoise(x, t, torch.full_like(y, null)), denoise(x, t, y), scale)
+
+
+def cfg_in_one_call(denoise, x, t, y, null, scale):
+    nobody = torch.tensor([null]).expand(len(y))
+    both = denoise(torch.cat([x, x]), torch.cat([t, t]), torch.cat([y, nobody]))
+    cond, uncond = both.chunk(2)
+    return cond * scale - uncond * (scale - 1)
+
+
+def mixed(mix):
+    """A wrong mixture: mix(cond, uncond, scale)."""
+
+    def cfg(denoise, x, t, y, null, scale):
+        return mix(denoise(x, t, y), denoise(x, t, torch.full_like(y, null)), scale)
+
+    return cfg
+
+
+def cfg_without_null(denoise, x, t, y, null, scale):
+    cond, uncond = denoise(x, t, y), denoise(x, t, y)
+    return uncond + scale * (cond - uncond)
+
+
+def cfg_asking_thrice(denoise, x, t, y, null, scale):
+    none = torch.full_like(y, null)
+    return denoise(x, t, none) + scale * (denoise(x, t, y) - denoise(x, t, none))
+
+
+# E5.4
+
+
+def drop_by_masked_fill(y, null, p, uniform):
+    lost = (uniform < p).reshape([len(y)] + [1] * (y.ndim - 1))
+    return y.masked_fill(lost, null)
+
+
+def drop_by_index(y, null, p, uniform):
+    kept = y.clone()
+    kept[(uniform < p).nonzero()[:, 0]] = null
+    return kept
+
+
+def dropping(choose):
+    """A wrong dropout: choose(lost, y, null), lost shaped to broadcast with y."""
+
+    def drop_condition(y, null, p, uniform):
+        return choose((uniform < p).view(-1, *[1] * (y.ndim - 1)), y, null)
+
+    return drop_condition
+
+
+def drop_first_words(y, null, p, uniform):
+    kept = y.clone()
+    kept.view(len(y), -1)[:, 0][uniform < p] = null
+    return kept
+
+
+def drop_at_most(y, null, p, uniform):
+    return drop_by_masked_fill(y, null, p + 1e-6, uniform)
+
+
+# E5.5
+
+
+def within_by_scale(cond, uncond, x, t, scale, low, high):
+    here, guess = scale if low <= t <= high else 1.0, cond(x, t)
+    return guess if here == 1.0 else guess + (here - 1) * (guess - uncond(x, t))
+
+
+def within_by_early_return(cond, uncond, x, t, scale, low, high):
+    if t < low or t > high:
+        return cond(x, t)
+    return torch.lerp(uncond(x, t), cond(x, t), scale)
+
+
+def interval(inside=None, outside=None, where=lambda t, low, high: low <= t <= high):
+    """A wrong interval: the guesses inside and outside are functions of (cond, uncond, scale)."""
+    inside = inside or (lambda cond, uncond, scale: uncond + scale * (cond - uncond))
+    outside = outside or (lambda cond, uncond, scale: cond)
+
+    def guided_within(cond, uncond, x, t, scale, low, high):
+        return (inside if where(t, low, high) else outside)(cond(x, t), uncond(x, t), scale)
+
+    return guided_within
+
+
+def lazily(outside, where=lambda t, low, high: low <= t <= high):
+    """A wrong interval that asks for no more than it uses."""
+
+    def guided_within(cond, uncond, x, t, scale, low, high):
+        return torch.lerp(uncond(x, t), cond(x, t), scale) if where(t, low, high) else outside(cond, uncond, x, t)
+
+    return guided_within
+
+
+# E5.6
+
+
+def test_by_three_points(guidance):
+    g = torch.Generator().manual_seed(1)
+    cond, uncond = 3 * torch.randn(20, generator=g), 3 * torch.randn(20, generator=g)
+
+    def close(a, b):
+        assert (a - b).abs().max() < 1e-3
+
+    close(guidance(cond, uncond, 0.0), uncond)
+    close(guidance(cond, uncond, 1.0), cond)
+    for a, b in ((0.5, 1.5), (1.5, 6.5), (0.25, 9.25)):
+        close(guidance(cond, uncond, (a + b) / 2), (guidance(cond, uncond, a) + guidance(cond, uncond, b)) / 2)
+
+
+def test_by_the_formula(guidance):
+    cond, uncond = torch.tensor([[2.0, -1.0], [0.5, 3.0]]), torch.tensor([[-1.0, 2.0], [0.0, 0.5]])
+    for scale in (0.0, 0.3, 1.0, 1.7, 4.4):
+        torch.testing.assert_close(
+            guidance(cond, uncond, scale), uncond + scale * (cond - uncond), rtol=1e-3, atol=1e-4
+        )
+
+
+def laws(*kept, big=3.0):
+    """A property test with some of the laws only."""
+
+    def test_guidance(guidance):
+        cond, uncond = big * torch.tensor([1.0, -0.4, 0.2]), big * torch.tensor([-0.3, 0.5, 0.8])
+        if "zero" in kept:
+            assert (guidance(cond, uncond, 0.0) - uncond).abs().max() < 1e-3
+        if "one" in kept:
+            assert (guidance(cond, uncond, 1.0) - cond).abs().max() < 1e-3
+        for name, a, b in (("straight", 0.5, 3.7), ("whole", 0.0, 4.0)):
+            if name in kept:
+                middle = (guidance(cond, uncond, a) + guidance(cond, uncond, b)) / 2
+                assert (guidance(cond, uncond, (a + b) / 2) - middle).abs().max() < 1e-3
+
+    return test_guidance
+
+
+def test_shape_only(guidance):
+    assert guidance(torch.ones(3), torch.zeros(3), 2.0).shape == (3,)
+
+
+def test_exactly_equal(guidance):
+    laws("zero", "one", "straight")(guidance)
+    x, y = torch.linspace(0, 1, 50), torch.linspace(2, 5, 50).sqrt()
+    assert torch.equal(guidance(x, y, 3.3), torch.lerp(y, x, 3.3))
+
+
+RIGHT = {
+    "E5.1": [bayes_by_tweedie, bayes_by_noise],
+    "E5.2": [classifier_score_by_loss, classifier_score_by_backward],
+    "E5.3": [cfg_by_lerp, cfg_in_one_call],
+    "E5.4": [drop_by_masked_fill, drop_by_index],
+    "E5.5": [within_by_scale, within_by_early_return],
+    "E5.6": [test_by_three_points, test_by_the_formula],
+}
+WRONG = {
+    "E5.1": {
+        "grad log p(y | x) is added to x0_hat": bayes(lambda guess, pull, alpha, sigma, x: guess + pull),
+        "sigma for sigma^2": bayes(lambda guess, pull, alpha, sigma, x: guess + sigma / alpha * pull),
+        "the division by alpha is missing": bayes(lambda guess, pull, alpha, sigma, x: guess + sigma**2 * pull),
+        "multiplied by alpha": bayes(lambda guess, pull, alpha, sigma, x: guess + sigma**2 * alpha * pull),
+        "divided by alpha^2": bayes(lambda guess, pull, alpha, sigma, x: guess + (sigma / alpha) ** 2 * pull),
+        "the sign of the pull": bayes(lambda guess, pull, alpha, sigma, x: guess - sigma**2 / alpha * pull),
+        "y is not used": bayes(lambda guess, pull, alpha, sigma, x: guess.clone()),
+        "alpha and sigma are swapped": bayes(lambda guess, pull, alpha, sigma, x: guess + alpha**2 / sigma * pull),
+        "returns the score": bayes(lambda guess, pull, alpha, sigma, x: (alpha * guess - x) / sigma**2 + pull),
+        "one time is used for all examples": bayes_at_one_time,
+    },
+    "E5.2": {
+        "the softmax is missing": score_of(picked),
+        "the gradient of p, not of log p": score_of(lambda logits, y: picked(logits.softmax(1), y)),
+        "the sign": score_of(lambda logits, y: picked(logits.log_softmax(1), y), -1),
+        "averaged over the batch": score_of(lambda logits, y: picked(logits.log_softmax(1), y) / len(y)),
+        "all classes are summed": score_of(lambda logits, y: logits.log_softmax(1).sum()),
+        "every example gets the first one's class": score_of(
+            lambda logits, y: picked(logits.log_softmax(1), y[:1].expand(len(y)))
+        ),
+        "the most likely class": score_of(lambda logits, y: logits.log_softmax(1).max(1).values.sum()),
+        "softmax over the batch": score_of(lambda logits, y: picked(logits.log_softmax(0), y)),
+        "t is not passed on": classifier_score_at_time_zero,
+        "RuntimeError": classifier_score_without_grad_mode,
+        "One evaluation of the classifier": classifier_score_one_by_one,
+    },
+    "E5.3": {
+        "the paper's w": mixed(lambda cond, uncond, scale: cond + scale * (cond - uncond)),
+        "cond and uncond are swapped": mixed(lambda cond, uncond, scale: cond + scale * (uncond - cond)),
+        "the difference is the wrong way round": mixed(
+            lambda cond, uncond, scale: cond + (scale - 1) * (uncond - cond)
+        ),
+        "the unconditional guess is forgotten": mixed(lambda cond, uncond, scale: scale * cond),
+        "only the difference is returned": mixed(lambda cond, uncond, scale: scale * (cond - uncond)),
+        "the guesses are added": mixed(lambda cond, uncond, scale: uncond + scale * cond),
+        "scale is squared": mixed(lambda cond, uncond, scale: uncond + scale**2 * (cond - uncond)),
+        "clipped": mixed(lambda cond, uncond, scale: (uncond + scale * (cond - uncond)).clamp(-1, 1)),
+        "the null label is not used": cfg_without_null,
+        "scale is ignored": mixed(lambda cond, uncond, scale: cond),
+        "wrong number of evaluations": cfg_asking_thrice,
+    },
+    "E5.4": {
+        "the wrong way round": dropping(lambda lost, y, null: torch.where(lost, y, null)),
+        "dropped to 0": dropping(lambda lost, y, null: torch.where(lost, 0, y)),
+        "nothing is dropped": dropping(lambda lost, y, null: y.clone()),
+        "one number decides for the whole batch": dropping(lambda lost, y, null: torch.where(lost.any(), null, y)),
+        "the dropped examples are left out": lambda y, null, p, uniform: y[uniform >= p],
+        "<= for <": drop_at_most,
+        "only the first word of a caption": drop_first_words,
+    },
+    "E5.5": {
+        "guided everywhere": interval(where=lambda t, low, high: True),
+        "never guided": lambda cond, uncond, x, t, scale, low, high: cond(x, t),
+        "outside, the unconditional guess": lazily(lambda cond, uncond, x, t: uncond(x, t)),
+        "the wrong way round": interval(where=lambda t, low, high: not low <= t <= high),
+        "the lower end is left out": lazily(
+            lambda cond, uncond, x, t: cond(x, t), where=lambda t, low, high: low < t <= high
+        ),
+        "the upper end is left out": lazily(
+            lambda cond, uncond, x, t: cond(x, t), where=lambda t, low, high: low <= t < high
+        ),
+        "cond and uncond are swapped": interval(inside=lambda cond, uncond, scale: cond + scale * (uncond - cond)),
+        "the paper's w": interval(inside=lambda cond, uncond, scale: cond + scale * (cond - uncond)),
+        "wrong number of evaluations": interval(),
+    },
+    "E5.6": {
+        "it rejects one": test_exactly_equal,
+        "returns cond at every scale": laws("one"),
+        "the unconditional guess is forgotten": laws("one", "straight"),
+        "the guesses are added": laws("zero", "straight"),
+        "scale is squared": laws("zero", "one"),
+        "scale is rounded to a whole number": laws("zero", "one", "whole"),
+        "clipped to [-1, 1]": laws("zero", "one", "straight", big=0.1),
+        "cond and uncond are swapped": test_shape_only,
+    },
+}
+LIKE = "only the shape and dtype of x are used there"
+ANY = "any guesses, and any scales, will do"
+WIDE = "the other laws still reject every wrong one"
+EQUIVALENT = {
+    "E5.1": {"line 8: x -> pull": LIKE},
+    "E5.2": {
+        "line 9: x.detach().clone() -> x.detach()": "the caller's x is a copy already",
+        "line 9: x.detach() -> x": "a copy of x takes a gradient of its own, whatever x is",
+        "line 12: 0 -> -1": "the first of one is the last",
+    },
+    "E5.6": {
+        "line 8: 3 * torch.randn(2, 20) -> 3 / torch.randn(2, 20)": ANY,
+        "line 8: 3 * torch.randn(2, 20) -> 3 + torch.randn(2, 20)": ANY,
+        "line 8: 3 * torch.randn(2, 20) -> torch.randn(2, 20)": ANY,
+        "line 8: 3 -> 4": ANY,
+        "line 8: 3 -> 2": ANY,
+        "line 8: torch.randn(2, 20) -> torch.randn(2)": ANY,
+        "line 8: torch.randn(2, 20) -> torch.rand(2, 20)": ANY,
+        "line 8: 20 -> 21": ANY,
+        "line 8: 20 -> 19": ANY,
+        "line 11: (2.6, 7.4) -> (7.4, 2.6)": ANY,
+        "line 11: 2.6 -> 3.6": ANY,
+        "line 11: 2.6 -> 1.6": ANY,
+        "line 11: 2.6 -> 5.2": ANY,
+        "line 11: 7.4 -> 8.4": ANY,
+        "line 11: 7.4 -> 6.4": ANY,
+        "line 11: 7.4 -> 14.8": ANY,
+        "line 9: 0.001 -> 1.001 #2": WIDE,
+        "line 10: 0.001 -> 1.001": WIDE,
+        "line 10: 0.001 -> 1.001 #2": WIDE,
+        "line 13: 0.001 -> 1.001": WIDE,
+        "line 13: 0.001 -> 1.001 #2": WIDE,
+    },
+}
