@@ -74,7 +74,7 @@ def test_a_film_shows_the_target_beside_the_tree_and_rests_at_the_end(run, tmp_p
         assert film.size == (2 * growing.VIEW, growing.VIEW)
         assert 2 < film.n_frames <= 61
         film.seek(film.n_frames - 1)
-        assert film.info["duration"] == growing.HOLD
+        assert film.info["duration"] >= growing.HOLD  # Pillow shows equal frames as one, for the sum of their times
         pixels = np.array(film.convert("RGB")).astype(int)
     tree = from_json((tmp_path / "film.json").read_text())
     left, right = pixels[:, : growing.VIEW], pixels[:, growing.VIEW :]

@@ -213,7 +213,7 @@ class Film:
             if now.step % every == 1:
                 self.shoot(now)
             yield now
-        if now is not None:
+        if now is not None and now.step % every != 1:
             self.shoot(now)
 
     def shoot(self, now: FitStep) -> None:
