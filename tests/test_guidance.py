@@ -3,6 +3,7 @@
 import pytest
 import torch
 
+from cs348k_diffusion import recipes
 from cs348k_diffusion.denoiser import eps_from_x0, v_from_x0, x0_from_eps, x0_from_v
 from cs348k_diffusion.exact import Mixture, gaussian
 from cs348k_diffusion.guidance import (
@@ -16,6 +17,7 @@ from cs348k_diffusion.guidance import (
     steer,
     within,
 )
+from cs348k_diffusion.recipes.digits_noisy_classifier import accuracy_by_time
 from cs348k_diffusion.running import last
 from cs348k_diffusion.sampling import ddim, ddpm, path
 from cs348k_diffusion.schedule import cosine, linear_beta, straight
@@ -196,3 +198,37 @@ def test_bad_input_is_explained():
         within(exact, exact, 0.6, 0.3)
     with pytest.raises(ValueError, match="one number an example"):
         gradient(lambda x, t: x.sum(), points(4, 1), torch.ones(4).double())
+
+
+def test_the_shipped_classifier_reads_noisy_digits_as_its_card_says():
+    """The same 1,440 noisy digits as on the card; at t = 0.6 a reader of clean digits knows one in five."""
+    classifier, card = recipes.load("digits_noisy_classifier"), recipes.card("digits_noisy_classifier")["metrics"]
+    found = accuracy_by_time(classifier, tuple(card["times"]))
+    torch.testing.assert_close(found, card["accuracy_held_out"], rtol=0, atol=0.003)
+    (clean,) = accuracy_by_time(lambda x, t: recipes.features()(x), (0.6,))
+    assert clean < 0.3 < 0.55 < found[3]
+
+
+def test_the_stored_sweep_is_of_the_shipped_weights_and_complete():
+    card = recipes.card("guidance_digits")
+    assert card["weights_sha256"] == {name: recipes.card(name)["sha256"] for name in card["weights_sha256"]}
+    seeds = {}
+    for run in card["runs"]:
+        seeds.setdefault((run["method"], run["scale"]), set()).add(run["seed"])
+        assert run["evaluations"] == (12 if run["method"] == "interval" else 16)
+    assert all(found == set(range(card["settings"]["seeds"])) for found in seeds.values())
+
+
+@pytest.mark.parametrize(
+    ("name", "more", "less"),
+    [
+        ("fd", ("clean classifier", 16.0), ("noise-aware classifier", 4.0)),  # G4
+        ("accuracy", ("noise-aware classifier", 8.0), ("noise-aware classifier", 1.0)),  # G1
+        ("fd", ("cfg", 5.0), ("cfg", 1.0)),  # G2
+        ("fd", ("cfg", 3.0), ("interval", 3.0)),  # G7
+    ],
+)
+def test_the_stored_sweep_says_what_the_notebook_says(name, more, less):
+    """In every seed, from the same noise."""
+    runs = {(r["method"], r["scale"], r["seed"]): r[name] for r in recipes.card("guidance_digits")["runs"]}
+    assert all(runs[(*more, seed)] > runs[(*less, seed)] for seed in range(3))
