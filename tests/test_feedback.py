@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from cs348k_diffusion.exercises import Exercise, expect
-from cs348k_diffusion.grading.feedback import write_feedback
+from cs348k_diffusion.grading.feedback import sentence, write_feedback
 from cs348k_diffusion.grading.pictures import small
 
 EXERCISES = {
@@ -43,7 +43,7 @@ class Page(HTMLParser):
 
     def handle_starttag(self, tag, attrs):
         self.tags.append((tag, dict(attrs)))
-        if tag not in {"meta", "img"}:
+        if tag not in {"meta", "img", "br"}:
             self.open.append(tag)
 
     def handle_endtag(self, tag):
@@ -169,6 +169,11 @@ def test_exercises_stand_in_the_order_of_the_course(page):
     assert made.text.index("Notebook 09: toy") < made.text.index("Notebook 10: later")
 
 
+def test_points_that_a_person_gave_in_part_are_no_failure(page):
+    made = page(record("E9.1", "test_read_by_your_instructor", "failed") | {"earned": 1.5})
+    assert "◐ Read by your instructor 1.5 of 2" in made.text and "Next:" not in made.text
+
+
 def test_hints_comments_and_notes_are_told(page):
     made = page(
         record("E9.1", "test_a", "failed"),
@@ -220,6 +225,15 @@ def test_nothing_handed_in_is_a_page_too(page):
 def test_a_long_message_is_cut(page):
     made = page(record("E9.1", "test_a", "failed", "x" * 100_000))
     assert len(made.source) < 20_000
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [("twice is two", "Twice is two"), ("a step", "A step"), ("k = 0 stays", "k = 0 stays"), ("x_t is x", "x_t is x"),
+     ("alpha(t) falls", "alpha(t) falls"), ("beta = 1", "beta = 1"), ("", "")],
+)  # fmt: skip
+def test_a_sentence_opens_with_a_capital_and_a_symbol_stays(text, shown):
+    assert sentence(text) == shown
 
 
 def test_the_same_records_give_the_same_page(page):

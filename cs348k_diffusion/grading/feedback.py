@@ -24,8 +24,9 @@ POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 LONGEST = 1500  # characters of one message
 MISTAKE = re.compile(r"^This is what you get when the mistake is: (.*)$", re.MULTILINE)
 ABSENT = re.compile(r"\((no definition of .*) was found\)$")
+SYMBOL = re.compile(r"[b-z]\W|\w+(_\w|[(\d]| [=<>~])")
 RAISED = re.compile(r"^your code raised ")
-MARKS = {"passed": "✓", "failed": "✗", "error": "!", "timeout": "✗", "not yet": "○", prose.WAITING: "…"}
+MARKS = {"passed": "✓", "partly": "◐", "failed": "✗", "error": "!", "timeout": "✗", "not yet": "○", prose.WAITING: "…"}
 NOT_YET = "Not written yet."
 
 
@@ -186,6 +187,7 @@ def absence(records: Sequence[Record]) -> str:
 def check_line(record: Record) -> str:
     """One check: mark, its name in words, points, and why it failed."""
     status = record["status"] if record["status"] in MARKS else "error"
+    status = "partly" if status == "failed" and record["earned"] > 0 else status  # a person can give some of the points
     name = "Held-back check" if record["held_back"] else sentence(property_of(record["test"]))
     drawn = f'<div class="pictures">{picture}</div>' if (picture := record.get("picture")) else ""
     why = "" if status == "passed" or record["held_back"] else f"<div>{reason(record)}{drawn}</div>"
@@ -246,8 +248,8 @@ def next_step(result: Result) -> str:
 
 
 def sentence(text: str) -> str:
-    """The same text, with a capital at its start."""
-    return text[:1].upper() + text[1:]
+    """The same text, with a capital at its start unless that is a symbol: k = 0, x_t, alpha(t)."""
+    return text if SYMBOL.match(text) else text[:1].upper() + text[1:]
 
 
 def counted(number: float, noun: str) -> str:

@@ -1,4 +1,4 @@
-"""A check answers within 1.5 s the first time and 0.4 s after; 20 submissions take 12 s, 300 of them 150 s.
+"""A check answers within 1.5 s the first time and 0.4 s after; 20 submissions take 12 s, 300 of them 150 s and 1 GB.
 
 The class is wall-clock time on a quiet machine with two cores; CLASS=20 (or any number) in the environment changes it.
 """
@@ -34,11 +34,13 @@ first = loaded + once()
 print(first, max(once() for _ in range(5)))
 """
 GRADE = """
+import resource
 from pathlib import Path
 from cs348k_diffusion.grading import grade
 if __name__ == "__main__":
     marks = grade(Path("in"), Path("out"), checks=Path({toys!r}), only={only!r})
     assert all(record["status"] == "passed" for each in marks.values() for record in each.records)
+    print(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss << 10)
 """
 
 
@@ -58,8 +60,10 @@ def test_a_class_is_graded_in_time(tmp_path, n):
         write(tmp_path / "in" / f"student{i:03d}.ipynb", perfect())
     (tmp_path / "run.py").write_text(GRADE.format(toys=str(TOYS), only=PLAIN))
     before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
-    subprocess.run([sys.executable, "run.py"], cwd=tmp_path, check=True, capture_output=True)
+    done = subprocess.run([sys.executable, "run.py"], cwd=tmp_path, check=True, capture_output=True, text=True)
     took, after = time.monotonic() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
     computed = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    print(f"\n{n} submissions of {len(PLAIN)} exercises: {took:.1f} s ({computed:.1f} s of computing)")
+    peak = int(done.stdout)
+    print(f"\n{n} submissions of {len(PLAIN)} exercises: {took:.1f} s ({computed:.1f} s of computing), {peak >> 20} MB")
     assert took <= SECONDS.get(n, n)
+    assert peak < 1 << 30
