@@ -430,7 +430,7 @@ def test_holds_at_the_extremes(accept):
     old = torch.tensor([-2000.0, -2000.0, -2000.0, 0.0, -1.0])
     new = torch.tensor([-2000.5, -2003.0, -1000.0, -math.inf, -1.0])
     there, back = torch.tensor([-300.0, -300.0, 0.0, 0.0, -1.0]), torch.tensor([-300.0, -300.0, 0.0, 5.0, -1.0])
-    uniform = torch.tensor([0.5, 0.5, 0.999, 1e-6, 0.0])
+    uniform = torch.tensor([0.5, 0.5, 0.999, 0.0, 0.0])
     expect(
         accept(old, new, there, back, uniform),
         torch.tensor([True, False, True, False, True]),

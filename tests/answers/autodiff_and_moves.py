@@ -522,4 +522,13 @@ WRONG = {
         "wrong shape": langevin(lambda q, x, y, sx, sy, step: (q(y, x, sy, step) - q(x, y, sx, step)).sum()),
     },
 }
-EQUIVALENT = {}
+EQUIVALENT = {
+    "E1.3": {
+        "line 8: x.detach() -> x": "x is detached at the end of each round, too",
+        "line 10: (x - size * slope).detach() -> x - size * slope": "x is detached at the start of each round, too",
+    },
+    "E1.6": {
+        "line 9: 20 -> 21": "every broken journey shows within four seeds",
+        "line 9: 20 -> 19": "every broken journey shows within four seeds",
+    },
+}
