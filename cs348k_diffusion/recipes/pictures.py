@@ -160,5 +160,5 @@ RECIPE = Recipe(
         "samples": f"DDIM, {CALLS} steps, guidance, x0_hat clipped to [-1, 1]",
     },
     shape=(3, SIZE, SIZE),
-    shipped=False,
+    shipped=True,
 )

@@ -1,0 +1,292 @@
+"""Answers to notebook 07: right ones written differently, and wrong ones by name."""
+
+import torch
+from torch.nn import functional as F
+
+from cs348k_diffusion import step
+
+
+def pad_by_sequence(rows, width):
+    tokens = torch.nn.utils.rnn.pad_sequence(
+        [torch.tensor(row, dtype=torch.long) for row in [*rows, [0] * width]], batch_first=True
+    )[:-1]
+    return tokens, tokens > 0
+
+
+def pad_by_lists(rows, width):
+    lengths = torch.tensor([len(row) for row in rows])
+    tokens = torch.tensor([row + [0] * (width - len(row)) for row in rows], dtype=torch.long)
+    return tokens, torch.arange(width).expand(len(rows), width) < lengths[:, None]
+
+
+def padding(change):
+    return lambda rows, width: change(*pad_by_lists(rows, width))
+
+
+def pad_in_front(rows, width):
+    tokens = torch.tensor([[0] * (width - len(row)) + row for row in rows], dtype=torch.long)
+    return tokens, tokens != 0
+
+
+def pad_one_too_many(rows, width):
+    tokens, mask = pad_by_lists(rows, width)
+    return tokens, torch.arange(width).expand(mask.shape) <= mask.sum(1, keepdim=True)
+
+
+def read_by_einsum(h, words, mask, w_q, w_k, w_v, w_o):
+    q = torch.einsum("bchw,cd->bhwd", h, w_q)
+    s = torch.einsum("bhwd,bmd->bhwm", q, words @ w_k) * w_q.shape[1] ** -0.5
+    p = torch.where(mask[:, None, None], s, torch.tensor(-torch.inf)).softmax(3)
+    return h + torch.einsum("bhwm,bme,ec->bchw", p, words @ w_v, w_o)
+
+
+def read_by_torch(h, words, mask, w_q, w_k, w_v, w_o):
+    rows = h.permute(0, 2, 3, 1).reshape(len(h), -1, h.shape[1])
+    seen = F.scaled_dot_product_attention(rows @ w_q, words @ w_k, words @ w_v, attn_mask=mask[:, None])
+    return h + (seen @ w_o).view(len(h), *h.shape[2:], -1).permute(0, 3, 1, 2)
+
+
+def reading(hide=None, scale=None, dim=-1, swap=False, back=None):
+    """Cross-attention with one part replaced."""
+
+    def read_caption(h, words, mask, w_q, w_k, w_v, w_o):
+        q, k, v = h.flatten(2).transpose(1, 2) @ w_q, words @ w_k, words @ w_v
+        k, v = (v, k) if swap else (k, v)
+        s = q @ k.transpose(1, 2) / (q.shape[-1] ** 0.5 if scale is None else scale(words))
+        p = s.masked_fill(~mask[:, None], -torch.inf).softmax(dim) if hide is None else hide(s, mask[:, None])
+        away = p @ v @ w_o
+        return h + away.transpose(1, 2).unflatten(2, h.shape[2:]) if back is None else back(h, away)
+
+    return read_caption
+
+
+def naive_softmax(s, mask):
+    f = torch.exp(s) * mask
+    return f / f.sum(-1, keepdim=True)
+
+
+def drop_by_loop(tokens, null, share, u):
+    return torch.stack([null[0] if one < share else row for row, one in zip(tokens, u)])
+
+
+def drop_by_index(tokens, null, share, u):
+    kept = tokens.clone()
+    kept[u < share] = null
+    return kept
+
+
+def guided_by_rows(model, tokens, null, noise, times, scale, schedule):
+    n, x = len(noise), noise
+    everything = torch.cat([null.repeat(n, 1), tokens])
+    for k in range(len(times) - 1):
+        guess = model(x.repeat(2, *[1] * (x.ndim - 1)), torch.ones(2 * n) * times[k], everything)
+        x = step(schedule, x, (1 - scale) * guess[:n] + scale * guess[n:], times[k], times[k + 1])
+    return x
+
+
+def guided_by_hand(model, tokens, null, noise, times, scale, schedule):
+    x = noise
+    for k in range(len(times) - 1):
+        t, s = times[k], times[k + 1]
+        batch = torch.stack([x, x], 1).flatten(0, 1)
+        asked = torch.stack([tokens, null.expand_as(tokens)], 1).flatten(0, 1)
+        guess = model(batch, torch.full((len(batch),), t), asked).unflatten(0, (-1, 2))
+        x0_hat = guess[:, 1] + scale * (guess[:, 0] - guess[:, 1])
+        (alpha_t, sigma_t), (alpha_s, sigma_s) = schedule(t, x), schedule(s, x)
+        x = alpha_s * x0_hat + sigma_s * (x - alpha_t * x0_hat) / sigma_t
+    return x
+
+
+def guiding(mix=lambda cond, uncond, scale: uncond + scale * (cond - uncond), cut=lambda times: times, twice=False):
+    """A guided sampler with one part replaced."""
+
+    def guided_sample(model, tokens, null, noise, times, scale, schedule):
+        x, nulls = noise, null.expand_as(tokens)
+        for t, s in zip(cut(times), cut(times)[1:]):
+            now = torch.full((len(x),), t)
+            if twice:
+                cond, uncond = model(x, now, tokens), model(x, now, nulls)
+            else:
+                both = model(torch.cat([x, x]), torch.cat([now, now]), torch.cat([tokens, nulls]))
+                cond, uncond = both.chunk(2)
+            x = step(schedule, x, mix(cond, uncond, scale), t, s)
+        return x
+
+    return guided_sample
+
+
+def guided_too_late(model, tokens, null, noise, times, scale, schedule):
+    return guided_by_rows(lambda x, t, c: model(x, t - 0.05, c), tokens, null, noise, times, scale, schedule)
+
+
+def shares_by_nan(asked, seen):
+    kept = torch.where(asked < 0, torch.nan, (asked == seen).float())
+    return kept.nanmean(0), (kept != 0).all(1)
+
+
+def shares_by_loop(asked, seen):
+    columns = [[(a == s) for a, s in zip(x, y) if a >= 0] for x, y in zip(asked.T.tolist(), seen.T.tolist())]
+    shares = [sum(column) / len(column) if column else float("nan") for column in columns]
+    full = [all(a in (-1, s) for a, s in zip(x, y)) for x, y in zip(asked.tolist(), seen.tolist())]
+    return torch.tensor(shares), torch.tensor(full)
+
+
+def counting(share=None, full=None):
+    """kept_shares with one of its answers replaced: a function of (asks, right)."""
+
+    def kept_shares(asked, seen):
+        asks = asked >= 0
+        right = asks & (asked == seen)
+        one = right.sum(0) / asks.sum(0) if share is None else share(asks, right)
+        return one, (right | ~asks).all(1) if full is None else full(asks, right)
+
+    return kept_shares
+
+
+def test_by_copies(encode):
+    rows = [[3, 1, 4, 2, 0, 0], [0, 0, 3, 1, 4, 2], [3, 0, 1, 4, 0, 2], [3, 4, 1, 2, 0, 0], [3, 1, 4, 5, 0, 0]]
+    vectors = [encode(torch.tensor([row])) for row in [*rows, [0] * 6]]
+    together = encode(torch.tensor([*rows, [0] * 6]))
+    assert torch.isfinite(together).all()
+    assert torch.allclose(torch.cat(vectors), together, atol=1e-4)
+    assert torch.allclose(together[0], together[1], atol=1e-4) and torch.allclose(together[0], together[2], atol=1e-4)
+    assert torch.allclose(encode(torch.tensor([[3, 1, 4, 2]])), together[:1], atol=1e-4)
+    assert (together[3:5] - together[0]).abs().amax(1).min() > 1e-3
+
+
+def test_by_swapping(encode):
+    g = torch.Generator().manual_seed(5)
+    for _ in range(3):
+        words = (torch.randperm(9, generator=g)[:5] + 1).tolist()
+        said = encode(torch.tensor([words]))
+        places = [[0, *words], [*words, 0, 0], [*words[:2], 0, *words[2:]]]
+        for place in places:
+            torch.testing.assert_close(encode(torch.tensor([place, place[::-1]]))[:1], said, rtol=1e-3, atol=1e-4)
+        for other in ([words[1], words[0], *words[2:]], [*words[:3], words[4], words[3]], [*words[:4], 10]):
+            assert not torch.allclose(encode(torch.tensor([other])), said, atol=1e-3)
+    assert not encode(torch.zeros(2, 4, dtype=torch.long)).isnan().any()
+
+
+def laws(*kept):
+    """A property test with some of its laws only."""
+
+    def test_encoder(encode):
+        def one(*row):
+            return encode(torch.tensor([row]))
+
+        said = one(3, 1, 4)
+        if "behind" in kept:
+            assert (one(3, 1, 4, 0, 0) - said).abs().max() < 1e-3
+        if "front" in kept:
+            assert (one(0, 3, 1, 4) - said).abs().max() < 1e-3
+        if "between" in kept:
+            assert (one(3, 0, 1, 4) - said).abs().max() < 1e-3
+        if "order" in kept:
+            assert (one(1, 3, 4) - said).abs().max() > 1e-3
+        if "last" in kept:
+            assert (one(3, 1, 5) - said).abs().max() > 1e-3
+        if "alone" in kept:
+            assert (encode(torch.tensor([[3, 1, 4], [5, 6, 7]]))[:1] - said).abs().max() < 1e-3
+        if "finite" in kept:
+            assert one(0, 0, 0).isfinite().all()
+
+    return test_encoder
+
+
+LAWS = ("behind", "front", "between", "order", "last", "alone", "finite")
+
+
+def all_but(*missing):
+    return laws(*(law for law in LAWS if law not in missing))
+
+
+def test_too_strict(encode):
+    all_but()(encode)
+    assert encode(torch.zeros(1, 3, dtype=torch.long)).abs().max() < 1e-3
+
+
+RIGHT = {
+    "E7.1": [pad_by_sequence, pad_by_lists],
+    "E7.2": [read_by_einsum, read_by_torch],
+    "E7.3": [drop_by_loop, drop_by_index],
+    "E7.4": [guided_by_rows, guided_by_hand],
+    "E7.5": [shares_by_nan, shares_by_loop],
+    "E7.6": [test_by_copies, test_by_swapping],
+}
+WRONG = {
+    "E7.1": {
+        "the mask is True for padding": padding(lambda tokens, mask: (tokens, ~mask)),
+        "the padding comes first": pad_in_front,
+        "the mask shows one word too many": pad_one_too_many,
+        "the mask comes first": padding(lambda tokens, mask: (mask, tokens)),
+        "the mask is numbers, not bool": padding(lambda tokens, mask: (tokens, mask.float())),
+        "tokens are not whole numbers": padding(lambda tokens, mask: (tokens.float(), mask)),
+        "the mask hides nothing": padding(lambda tokens, mask: (tokens, torch.ones_like(mask))),
+        "wrong shape": padding(lambda tokens, mask: (tokens[:, :-1], mask[:, :-1])),
+    },
+    "E7.2": {
+        "the mask is not used": reading(hide=lambda s, mask: s.softmax(-1)),
+        "the mask is applied after the softmax": reading(hide=lambda s, mask: s.softmax(-1) * mask),
+        "hidden words get the score 0": reading(hide=lambda s, mask: (s * mask).softmax(-1)),
+        "the mask is upside down": reading(hide=lambda s, mask: s.masked_fill(mask, -torch.inf).softmax(-1)),
+        "sqrt(d) is missing": reading(scale=lambda words: 1.0),
+        "sqrt of the width of the words": reading(scale=lambda words: words.shape[-1] ** 0.5),
+        "the softmax runs over pixels": reading(hide=lambda s, mask: s.softmax(1) * mask),
+        "keys and values are swapped": reading(swap=True),
+        "h itself is not added": reading(back=lambda h, away: away.transpose(1, 2).unflatten(2, h.shape[2:])),
+        "pixels are shuffled": reading(back=lambda h, away: h + away.reshape(h.shape)),
+        "the answer is subtracted": reading(back=lambda h, a: h - a.transpose(1, 2).unflatten(2, h.shape[2:])),
+        "NaN": reading(hide=naive_softmax),
+    },
+    "E7.3": {
+        "keeps what should be lost": lambda tokens, null, share, u: torch.where((u < share)[:, None], tokens, null),
+        "the lost captions are 0": lambda tokens, null, share, u: tokens * (u >= share)[:, None],
+        "the first ones are lost": lambda tokens, null, share, u: torch.where(
+            (torch.arange(len(u)) < round(share * len(u)))[:, None], null, tokens
+        ),
+        "one draw decides for the whole batch": lambda tokens, null, share, u: (
+            null.expand_as(tokens).clone() if u[0] < share else tokens.clone()
+        ),
+        "nothing is lost": lambda tokens, null, share, u: tokens.clone(),
+        "u = share is lost too": lambda tokens, null, share, u: torch.where((u <= share)[:, None], null, tokens),
+        "wrong dtype": lambda tokens, null, share, u: torch.where((u < share)[:, None], null, tokens).float(),
+    },
+    "E7.4": {
+        "the CFG paper's w": guiding(lambda cond, uncond, scale: cond + scale * (cond - uncond)),
+        "cond and uncond are swapped": guiding(lambda cond, uncond, scale: cond + scale * (uncond - cond)),
+        "guidance is not used": guiding(lambda cond, uncond, scale: cond),
+        "the caption is not used": guiding(lambda cond, uncond, scale: uncond),
+        "the difference has the wrong sign": guiding(lambda cond, uncond, scale: uncond + scale * (uncond - cond)),
+        "the last step is missing": guiding(cut=lambda times: times[:-1]),
+        "the first step is missing": guiding(cut=lambda times: times[1:]),
+        "two calls a step": guiding(twice=True),
+        "returns the noise": lambda model, tokens, null, noise, times, scale, schedule: noise,
+        "uncond + scale": guided_too_late,
+    },
+    "E7.5": {
+        "divides by all prompts": counting(share=lambda asks, right: right.float().mean(0)),
+        "what is not asked counts as kept": counting(share=lambda asks, right: (right | ~asks).float().mean(0)),
+        "what is not asked counts as missed": counting(full=lambda asks, right: right.all(1)),
+        "nan is replaced by 0": counting(share=lambda asks, right: right.sum(0) / asks.sum(0).clamp(min=1)),
+        "one attribute kept is not a prompt kept in full": counting(full=lambda asks, right: right.any(1)),
+        "shares by prompt, not by attribute": counting(share=lambda asks, right: right.sum(1) / asks.sum(1)),
+        "the share of misses": counting(share=lambda asks, right: 1 - right.sum(0) / asks.sum(0)),
+        "in full as numbers, not bool": counting(full=lambda asks, right: (right | ~asks).all(1).float()),
+        "does not look at what is asked": lambda asked, seen: (
+            (asked == seen).float().mean(0),
+            (asked == seen).all(1),
+        ),
+    },
+    "E7.6": {
+        "padding is a word like any other": all_but("behind", "front", "between"),
+        "padding in front is skipped": all_but("behind", "between"),
+        "places count columns, not words": all_but("front", "between"),
+        "the order of the words is lost": all_but("order"),
+        "the last word is not heard": all_but("last"),
+        "other captions of the batch are heard": all_but("alone"),
+        "NaN for a caption of padding alone": all_but("finite"),
+        "it rejects one": test_too_strict,
+        "says the same for every caption": all_but("order", "last"),
+    },
+}
+EQUIVALENT: dict[str, dict[str, str]] = {}
