@@ -19,6 +19,7 @@ from cs348k_diffusion.attention import (
     tiled_attention,
 )
 from cs348k_diffusion.exercises import largest_tensor
+from cs348k_diffusion.recipes import cards
 
 
 def qkv(*batch, n=37, m=29, d=8, e=5, seed=0, dtype=torch.float64, size=1.0):
@@ -108,6 +109,18 @@ def test_memory_of_the_backward_pass_grows_like_n_too():
 
     sizes = (128, 256, 512)
     assert abs(slope(sizes, [both_ways(n) for n in sizes]) - 1) < 0.1
+
+
+def test_the_stored_measurements_say_what_the_notebook_says():
+    card = cards.card("attention_costs")
+    extra = {(r["method"], r["n"]): r["extra_mib"] for r in card["rows"] if r["pass"] == "forward"}
+    large = (2048, 4096, 8192)
+    assert all(abs(slope(large, [extra[name, n] for n in large]) - 2) < 0.1 for name in ("naive", "stable"))
+    assert all(slope((*large, 16384), [extra[name, n] for n in (*large, 16384)]) < 1.1 for name in ("tiled", "torch"))
+    reached = card["at_8192"]["forward"]
+    assert reached["stable_over_tiled_time"] >= 2.5
+    assert reached["stable_over_tiled_memory"] >= 50
+    assert reached["tiled_over_torch_time"] <= 1.6
 
 
 def test_softmax_parts_merge_into_the_whole():

@@ -180,8 +180,8 @@ def test_leaves_batch_and_heads_alone(scaled_attention):
 
 @pytest.mark.exercise("E6.2", points=1)
 def test_are_the_slides_m_f_and_l(softmax_pieces):
-    (x,) = draws((4, 6), seed=2, size=2.0)
-    m = torch.tensor([[max(row)] for row in x.tolist()], dtype=x.dtype)
+    (x,) = draws((2, 4, 6), seed=2, size=2.0)
+    m = torch.tensor([[[max(row)] for row in rows] for rows in x.tolist()], dtype=x.dtype)
     f, whole, bare = torch.exp(x - m), torch.exp(x - x.max()), torch.exp(x)
     l = f.sum(-1, keepdim=True)
     expect(
@@ -191,7 +191,7 @@ def test_are_the_slides_m_f_and_l(softmax_pieces):
         mistakes={
             "no max subtraction": (m, bare, bare.sum(-1, keepdim=True)),
             "one maximum for the whole block, not one a row": lambda: (
-                x.max().expand(4, 1), whole, whole.sum(-1, keepdim=True),
+                x.max().expand_as(m), whole, whole.sum(-1, keepdim=True),
             ),
             "f is divided by l already": (m, f / l, l),
             "l is the mean, not the sum": (m, f, f.mean(-1, keepdim=True)),

@@ -565,4 +565,43 @@ WRONG = {
         "only a failing assert counts": test_crashes,
     },
 }
-EQUIVALENT: dict[str, dict[str, str]] = {}
+TURNED = "the same two axes change places"
+SIZES = "other sizes and other numbers ask the same"
+LARGE = "as long as one of them is small and the other overflows a bare exponential"
+TILES = "as long as one tile size does not divide 7"
+EQUIVALENT = {
+    "E6.1": {"line 7: k.transpose(-1, -2) -> k.transpose(-2, -1)": TURNED},
+    "E6.3": {"line 7: (a, b) -> (b, a)": "the two blocks play the same part"},
+    "E6.6": {
+        "line 24: h.unflatten(-1, (self.heads, -1)).transpose(1, 2) -> "
+        "h.unflatten(-1, (self.heads, -1)).transpose(2, 1)": TURNED,
+        "line 25: k.transpose(-1, -2) -> k.transpose(-2, -1)": TURNED,
+        "line 25: -2 -> 2": "of four axes, 2 is the last but one",
+        "line 29: o.transpose(1, 2) -> o.transpose(2, 1)": TURNED,
+    },
+    "E6.7": {
+        "line 11: (j + torch.arange(columns))[None] -> j + torch.arange(columns)": "a row broadcasts by itself",
+        "line 13: hidden | ~mask[j:j + columns] -> ~mask[j:j + columns] | hidden": "or commutes",
+    },
+    "E6.9": {
+        "line 7: torch.randn(5, 8) -> torch.rand(5, 8)": SIZES,
+        "line 7: 5 -> 6": SIZES,
+        "line 7: 5 -> 4": SIZES,
+        "line 7: torch.randn(7, 8) -> torch.rand(7, 8)": SIZES,
+        "line 7: torch.randn(7, 3) -> torch.rand(7, 3)": SIZES,
+        "line 7: 3 -> 4": SIZES,
+        "line 7: 3 -> 2": SIZES,
+        "line 8: (2.0, 1000.0) -> (1000.0, 2.0)": LARGE,
+        "line 8: 2.0 -> 3.0": LARGE,
+        "line 8: 2.0 -> 1.0": LARGE,
+        "line 8: 2.0 -> 4.0": LARGE,
+        "line 8: 1000.0 -> 1001.0": LARGE,
+        "line 8: 1000.0 -> 999.0": LARGE,
+        "line 8: 1000.0 -> 2000.0": LARGE,
+        "line 10: (3, 20) -> (20, 3)": TILES,
+        "line 10: 3 -> 4": TILES,
+        "line 10: 3 -> 2": TILES,
+        "line 10: 20 -> 21": TILES,
+        "line 10: 20 -> 19": TILES,
+    },
+}
