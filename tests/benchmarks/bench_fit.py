@@ -114,6 +114,7 @@ def factorial(rows: list[dict], start: list[float]) -> dict[str, float]:
 def write(rows: list[dict], folder: str) -> None:
     """The card from what has been run so far."""
     rows = sorted(rows, key=lambda row: (row["seed"], list(POLICIES).index(row["policy"])))
+    seeds = sorted({row["seed"] for row in rows})
     done = [name for name in POLICIES if any(row["policy"] == name for row in rows)]
     target, _ = enter(POLICIES["both"], fixed_trees(), SIZE)
     start = sharp_loss([POLICIES["both"].start] * 12, target).tolist()
