@@ -126,7 +126,7 @@ def write(rows: list[dict], folder: str) -> None:
             "targets": "fixed_trees(12)",
             "size": SIZE,
             "budget": BUDGET,
-            "seeds": list(SEEDS),
+            "seeds": seeds,
             "shown": SHOWN,
         },
         "tuning": TUNING,
