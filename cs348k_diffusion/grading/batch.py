@@ -277,7 +277,8 @@ def graded(students: dict[str, list[Path]], plan: Plan, jobs: int, dask: str = "
         yield from _tried_again(todo, CHUNK, plan, functools.partial(graded_by_dask, plan=plan, address=dask))
         return
     if len(todo) <= 2 or jobs < 2:
-        yield from grade_here(todo, plan)
+        for i in range(0, len(todo), CHUNK):
+            yield from grade_here(todo[i : i + CHUNK], plan)
         return
     zygote = Zygotes(plan.hidden)
     zygote.launch()  # it loads while the pool's processes do

@@ -80,6 +80,7 @@ class Grader:
         self.timeouts: dict[tuple[str, str], int] = {}
         self.errors: list[str] = []
         self.drawn: list[tuple[Any, Any, str]] = []  # by the test that ran last
+        self.source: Any = None  # of the test that ran last
 
     def pytest_configure(self, config: pytest.Config) -> None:
         config.addinivalue_line("markers", "exercise(id, points, withheld, stochastic): a check of an exercise")
@@ -115,6 +116,7 @@ class Grader:
         exercise = self._exercise(pyfuncitem)
         assert exercise
         source, mark = self.sources[self._source_number(pyfuncitem)], pyfuncitem.get_closest_marker("exercise")
+        self._turn_to(source)
         assert mark
         if self.timeouts.get((source.student, exercise.id), 0) >= MAX_TIMEOUTS:
             raise OutOfTime("not tried, because earlier tests of this exercise ran out of time")
@@ -126,6 +128,13 @@ class Grader:
                 if seed == seeds[-1]:
                     raise
         return True
+
+    def _turn_to(self, source: Any) -> None:
+        """One student after the other: what is held for the one before is let go."""
+        if self.source is not None and self.source is not source:
+            with contextlib.suppress(WorkersGone):
+                self.source.close()
+        self.source = source
 
     def _run_again(self, item: pytest.Function, source: Any, exercise: Exercise, seed: int) -> bool:
         try:

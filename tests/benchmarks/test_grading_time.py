@@ -4,7 +4,6 @@ The class is wall-clock time on a quiet machine with two cores; CLASS=20 (or any
 """
 
 import os
-import resource
 import subprocess
 import sys
 import time
@@ -59,11 +58,9 @@ def test_a_class_is_graded_in_time(tmp_path, n):
     for i in range(n):
         write(tmp_path / "in" / f"student{i:03d}.ipynb", perfect())
     (tmp_path / "run.py").write_text(GRADE.format(toys=str(TOYS), only=PLAIN))
-    before, start = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+    start = time.monotonic()
     done = subprocess.run([sys.executable, "run.py"], cwd=tmp_path, check=True, capture_output=True, text=True)
-    took, after = time.monotonic() - start, resource.getrusage(resource.RUSAGE_CHILDREN)
-    computed = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    peak = int(done.stdout)
-    print(f"\n{n} submissions of {len(PLAIN)} exercises: {took:.1f} s ({computed:.1f} s of computing), {peak >> 20} MB")
+    took, peak = time.monotonic() - start, int(done.stdout)
+    print(f"\n{n} submissions of {len(PLAIN)} exercises: {took:.1f} s, parent {peak >> 20} MB")
     assert took <= SECONDS.get(n, n)
     assert peak < 1 << 30
