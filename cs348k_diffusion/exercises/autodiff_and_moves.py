@@ -2,7 +2,7 @@
 
 import math
 import statistics
-from collections import Counter
+from collections import defaultdict
 from dataclasses import fields, replace
 
 import numpy as np
@@ -507,7 +507,7 @@ MOVES_ALONE, GRADIENTS_ALONE = 1.8e-3, 29e-3
 class Handed(Policy):
     """A student's policy, held to the budget (what it asks for beyond is not given), and what it did, in `diary`."""
 
-    diary: Counter
+    diary: dict[str, float]
 
     def at(self, now):
         """The dials as the student reads them, cut to what is left."""
@@ -528,7 +528,7 @@ def handed(my_policy):
     kind = getattr(given, "kind", f"a {type(given).__name__}")
     assert kind.endswith("Policy"), f"my_policy returns {kind}: let it return a Policy(...)"
     policy = Handed(**{field.name: getattr(given, field.name) for field in fields(Policy)})
-    object.__setattr__(policy, "diary", Counter())
+    object.__setattr__(policy, "diary", defaultdict(float))
     return policy
 
 
@@ -547,7 +547,8 @@ def judged(my_policy, seed, needed):
     policy = handed(my_policy)
     losses, _ = contest(Entry(policy, sapling()), [grown(parts) for parts in HELD_OUT], SIZE, BUDGET, seed)
     loss, diary = math.exp(statistics.mean(math.log(loss) for loss in losses)), policy.diary
-    did = f"It tried moves in {diary['moves']} of {diary['steps']} steps and took {diary['gradients']} gradients."
+    moves, steps, gradients = (round(diary[what]) for what in ("moves", "steps", "gradients"))
+    did = f"It tried moves in {moves} of {steps} steps and took {gradients} gradients."
     names = {
         "these are moves alone: no gradient was taken": not diary["gradients"],
         "these are gradients alone: no move was tried": not diary["moves"],

@@ -188,7 +188,8 @@ def test_takes_from_each_word_by_softmax(read_caption):
 
 @pytest.mark.exercise("E7.2", points=2)
 def test_hidden_words_do_not_matter_and_large_scores_do_no_harm(read_caption):
-    h, words, mask, *weights = a_look(3, scale=200.0)
+    h, words, mask, w_q, w_k, w_v, w_o = a_look(3, scale=200.0)
+    weights = (w_q, w_k, w_v, w_o)
     other = torch.where(mask[..., None], words, 7 - words)
     expect(
         read_caption(h, other, mask, *weights),
