@@ -11,13 +11,15 @@ import atexit
 import functools
 import hashlib
 import json
+import os
 import re
 import sys
+import threading
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict, dataclass, field, replace
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
 from pathlib import Path
 from typing import Any
 
@@ -307,7 +309,7 @@ def _in_pool(todo: list[tuple[str, list[Path]]], size: int, plan: Plan, jobs: in
     chunks = [todo[i : i + size] for i in range(0, len(todo), size)]
     context = get_context("forkserver")
     context.set_forkserver_preload([__name__])  # torch is loaded once for the whole pool
-    with ProcessPoolExecutor(min(jobs, len(chunks)), context) as pool:
+    with ProcessPoolExecutor(min(jobs, len(chunks)), context, _end_with_parent) as pool:
         futures = [pool.submit(_chunk, chunk, plan) for chunk in chunks]
         try:
             for future in as_completed(futures):
@@ -318,6 +320,18 @@ def _in_pool(todo: list[tuple[str, list[Path]]], size: int, plan: Plan, jobs: in
         except BaseException:
             pool.shutdown(wait=False, cancel_futures=True)
             raise
+
+
+def _end_with_parent() -> None:
+    """In a process of the pool: end when the process that made the pool is gone, however it went."""
+
+    def wait() -> None:
+        parent = parent_process()
+        if parent is not None:
+            parent.join()
+            os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
 
 
 def _chunk(chunk: list[tuple[str, list[Path]]], plan: Plan) -> list[Graded]:
