@@ -25,8 +25,9 @@ SEEDS, SIZE, BUDGET = (1, 2), 32, 6000
 EVERY, SHOWN = 200, 2  # units between two entries of a trace; the target whose trace and trees are kept
 TUNING = (
     "on other trees, fixed_trees(12, seed=77), seed 0, at 6000 units a trial: both 9 trials, moves only 5, "
-    "over-parametrised 3, gradient only 1; all four took the crisp edges that had helped both. Not adopted, found too "
-    "late: moves only from temperature 2e-3 (median 2.7e-3 on four of those trees, where the policy run here had 5.4e-3)"
+    "over-parametrised 3, gradient only 1; all four took the crisp edges that had helped both. Not adopted, found "
+    "too late: moves only from temperature 2e-3 (median 2.7e-3 on four of those trees, where the policy "
+    "run here had 5.4e-3)"
 )
 
 
