@@ -522,10 +522,20 @@ WRONG = {
         "wrong shape": langevin(lambda q, x, y, sx, sy, step: (q(y, x, sy, step) - q(x, y, sx, step)).sum()),
     },
 }
+TUNING = "another policy that mixes moves and gradients, and as good a one"
 EQUIVALENT = {
     "E1.3": {
         "line 8: x.detach() -> x": "x is detached at the end of each round, too",
         "line 10: (x - size * slope).detach() -> x - size * slope": "x is detached at the start of each round, too",
+    },
+    "E1.5": {
+        "line 5: 10 -> 11": TUNING,
+        "line 5: 10 -> 9": TUNING,
+        "line 8: 0.3 -> 1.3": TUNING,
+        "line 8: 0.3 -> 0.6": TUNING,
+        "line 9: 5 -> 6": TUNING,
+        "line 9: 5 -> 4": TUNING,
+        "line 9: 0 -> 1": TUNING,
     },
     "E1.6": {
         "line 9: 20 -> 21": "every broken journey shows within four seeds",
