@@ -5,6 +5,7 @@ All of it in the kernel, as `check` runs, and the most of it again in workers, a
 
 from pathlib import Path
 
+import jaxtyping
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
@@ -15,6 +16,14 @@ from tests.answers import HERE, Given, answers, definition, records_of, runs, so
 
 WORDS = sorted({exercise.word for exercise in registry().values()})
 EXERCISES = list(registry().values())
+
+
+@pytest.fixture(autouse=True)
+def as_students_run_them():
+    """Without the checks of shapes and types: fits make hundreds of thousands of small calls."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 def named(exercise: Exercise) -> str:
