@@ -71,6 +71,9 @@ def test_every_command_explains_itself(run, command):
     [
         (["sample", "nothing"], "there is no recipe 'nothing'; there are digits"),
         (["sample", "two_moons"], "comes without weights"),
+        (["sample", "a red catt by day"], 'the word "catt" is not known here; the nearest is "cat"'),
+        (["sample", "a red cat by day under the moon"], "no moon in this sky"),
+        (["sample", "a red cat", "--label", 3], "leave out --label"),
         (["train", "nothing"], "there is no recipe 'nothing'"),
         (["check", "nowhere.ipynb"], "there is no notebook nowhere.ipynb"),
         (["grade", "nowhere"], "nowhere is not a folder"),
@@ -115,6 +118,19 @@ def test_a_gif_shows_every_step_and_rests_at_the_end(run, untrained, tmp_path):
         assert picture.n_frames == 5
         picture.seek(4)
         assert picture.info["duration"] == 1500
+
+
+def test_sample_draws_a_prompt(run, tmp_path):
+    status, out, _ = run("sample", "two red cats at night", "--n", 2, "--steps", 2, "--scale", 2, "--out", "cats.png")
+    assert status == 0
+    assert "cats.png: 2 samples of two red cats at night" in out
+    with Image.open(tmp_path / "cats.png") as picture:
+        assert picture.mode == "RGB"
+        assert picture.size == (2 * 68 + 4, 68 + 4)
+    status, _, _ = run("sample", "a blue house", "--n", 1, "--steps", 3, "--gif")
+    assert status == 0
+    with Image.open(tmp_path / "picture.gif") as film:
+        assert film.n_frames == 3
 
 
 def test_a_seed_says_which_samples(run, untrained, tmp_path):

@@ -18,7 +18,7 @@ EXERCISES = (
             "the left.",
             "No word has the number 0, so the mask needs no counting: tokens != 0.",
         ),
-        withheld=("nets.Tokenizer", "nets.visible", "nets.caption"),
+        withheld=("nets.caption.Tokenizer", "nets.caption.visible"),
     ),
     Exercise(
         "E7.2",
@@ -31,7 +31,13 @@ EXERCISES = (
             "masked_fill(~mask[:, None], -torch.inf). At the end .transpose(1, 2).unflatten(2, h.shape[2:]) is an "
             "image again; add it to h.",
         ),
-        withheld=("attention", "nets.caption", "nets.text_unet", "nets.Layer", "nets.TextBlock", "nets.TextUNet"),
+        withheld=(
+            "attention.dense_attention",
+            "attention.tiled_attention",
+            "attention.attention_map",
+            "attention.Attention",
+            "nets.caption.Layer",
+        ),
     ),
     Exercise(
         "E7.3",
@@ -52,7 +58,7 @@ EXERCISES = (
             "x0_hat = uncond + scale (cond - uncond) goes into step(schedule, x, x0_hat, t, s), for each pair of "
             "neighbouring times (t, s).",
         ),
-        withheld=("guidance.guide", "sampling.ddim", "sampling.sample", "recipes.painting", "recipes.paint"),
+        withheld=("guidance.guide", "sampling.ddim", "sampling.sample", "recipes.pictures.painting"),
     ),
     Exercise(
         "E7.5",
@@ -63,7 +69,7 @@ EXERCISES = (
             "over asked ones, column by column.",
             "A prompt is kept in full when each attribute is right or not asked for: (right | ~asks).all(1).",
         ),
-        withheld=("recipes.adherence", "recipes.picture_reader"),
+        withheld=("recipes.picture_reader.adherence",),
     ),
     Exercise(
         "E7.6",
@@ -75,7 +81,7 @@ EXERCISES = (
             "Three more: a caption means the same whatever else is in the batch; the caption of padding alone gives "
             "finite numbers; captions that differ in their last word differ.",
         ),
-        withheld=("nets.CaptionEncoder",),
+        withheld=("nets.caption.CaptionEncoder",),
         stars=1,
     ),
 )
