@@ -41,7 +41,10 @@ def named(name, function):
     [
         (torch.ones(2), torch.ones(3), "wrong shape"),
         (torch.ones(2, 1), torch.ones(2), "wrong shape"),
-        (torch.ones(2).double(), torch.ones(2), "wrong dtype"),
+        (torch.ones(2).double(), torch.ones(2), "wrong dtype: got torch.float64, expected torch.float32: make new"),
+        (torch.ones(2), torch.ones(2).long(), "wrong dtype: got torch.float32, expected torch.int64"),
+        (torch.ones(2).double() + 3e-7, torch.ones(2).double(), "(2 of 2 values differ): rounding, as if float32"),
+        (torch.tensor([-torch.inf, 1.0]), torch.tensor([-torch.inf, 2.0]), "got 1, expected 2 at index 1 (1 of 2"),
         (torch.tensor([1.0, torch.nan]), torch.ones(2), "NaN"),
         (torch.tensor([1.0, torch.inf]), torch.ones(2), "NaN or infinity"),
         (1.0, torch.ones(()), "not a tensor"),

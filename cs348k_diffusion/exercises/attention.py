@@ -1,6 +1,7 @@
 """Checks of notebook 06: softmax in pieces, attention in tiles and what it moves, and words that pixels look at."""
 
 import math
+from functools import partial
 
 import pytest
 import torch
@@ -51,7 +52,7 @@ EXERCISES = (
             "of tiles with m = -inf, l = 0, o = 0 and merge each tile into them. A slice past the end is cut for you.",
             "In the inner loop: s = q_i @ k_j.T / sqrt(d), m_new = maximum(m, rowmax(s)), f = exp(s - m_new), shrink = "
             "exp(m - m_new), l = shrink l + rowsum(f), o = shrink o + f @ v_j. After it: o / l and m + log(l). Collect "
-            "them in lists and use torch.cat, so that autograd can follow.",
+            "them in lists and use torch.cat, so that autograd can follow. q.new_zeros makes new tensors in q's dtype.",
         ),
         withheld=(
             "attention.tiled_attention",
@@ -71,6 +72,7 @@ EXERCISES = (
             "V come past in full.",
         ),
         withheld=("traffic.tiled", "traffic.FastMemory"),
+        stars=1,
     ),
     Exercise(
         "E6.6",
@@ -103,10 +105,10 @@ EXERCISES = (
         "tile_backward",
         "Backwards through one tile",
         hints=(
-            "Compute P again: exp(S - log_sum_exp) is the finished softmax, no matter how small the tile is. Then dV = "
-            "P^T dO, and dP = dO V^T.",
-            "The softmax's derivative, row by row: dS = P * (dP - D). S = Q K^T / sqrt(d), so dQ = dS K / sqrt(d) and "
-            "dK = dS^T Q / sqrt(d).",
+            "Compute P again: with S~ = Q K^T / sqrt(d), exp(S~ - log_sum_exp) is the finished softmax, no matter how "
+            "small the tile is. Then dV = P^T dO, and dP = dO V^T.",
+            "The softmax's derivative, row by row: dS~ = P * (dP - D). S~ = Q K^T / sqrt(d), so dQ = dS~ K / sqrt(d) "
+            "and dK = dS~^T Q / sqrt(d).",
         ),
         withheld=("attention.tiled_attention", "attention._walk_back"),
         stars=1,
@@ -118,8 +120,8 @@ EXERCISES = (
         hints=(
             "What must not matter? The size of the tile, and the order of the keys (if the values move with them). Try "
             "tile sizes that do not divide the number of keys.",
-            "Large logits find a missing maximum: multiply q by 1000. And one comparison with softmax(q k^T / sqrt(d)) "
-            "v, written with torch.softmax, settles the scale and the axis.",
+            "Large logits find a missing maximum: multiply q by 1000. One comparison with softmax(q k^T / sqrt(d)) v, "
+            "written with torch.softmax, with ordinary logits settles the scale and the axis.",
         ),
         stars=1,
     ),
@@ -133,9 +135,15 @@ def draws(*shapes, seed=0, size=1.0, dtype=torch.float64):
     return (size * first, *others)
 
 
+def require(holds, says):
+    """Fail with this sentence alone, without the numbers that an assert would add."""
+    if not holds:
+        pytest.fail(says, pytrace=False)
+
+
 def values(got, count, names):
     """`count` values, or a failure that says what is missing."""
-    assert isinstance(got, tuple | list) and len(got) == count, f"wrong number of values: return ({names})"
+    require(isinstance(got, tuple | list) and len(got) == count, f"wrong number of values: return ({names})")
     return got
 
 
@@ -314,7 +322,7 @@ def tile_mistakes(q, k, v, tile):
     }
 
 
-@pytest.mark.exercise("E6.4", points=2)
+@pytest.mark.exercise("E6.4", points=1)
 def test_any_tile_size_gives_the_dense_answer(attention_in_tiles):
     q, k, v = draws((13, 6), (11, 6), (11, 4), seed=5, size=2.0)
     want = F.scaled_dot_product_attention(q, k, v)
@@ -324,7 +332,8 @@ def test_any_tile_size_gives_the_dense_answer(attention_in_tiles):
         expect(
             out,
             want,
-            says=f"O must be that of softmax(Q K^T / sqrt(d)) V; tried 13 queries, 11 keys, tile = {tile}{rest}.",
+            says=f"O must be that of softmax(Q K^T / sqrt(d)) V; tried 13 queries, 11 keys in "
+            f"float64, tile = {tile}{rest}.",
             mistakes=tile_mistakes(q, k, v, tile),
             rtol=1e-10,
             atol=1e-12,
@@ -372,16 +381,16 @@ def test_returns_the_log_sum_exp(attention_in_tiles):
         )
 
 
-@pytest.mark.exercise("E6.4", points=1)
+@pytest.mark.exercise("E6.4", points=3)
 def test_never_holds_all_of_s(attention_in_tiles):
     q, k, v = draws((32, 8), (4096, 8), (4096, 8), seed=8, dtype=torch.float32)
     largest, keys, s = attention_in_tiles.largest(q, k, v, 16), 4 * k.numel(), 4 * 32 * 4096
     said = f"With 32 queries, 4096 keys and tile = 16 the largest tensor had {largest / 1024:.0f} KiB"
-    assert largest < s, f"untiled: all of S is there at once. {said}; S has {s // 1024}."
-    assert largest <= 1.5 * keys, f"only the queries are tiled: S has whole rows. {said}; K has {keys // 1024}."
+    require(largest < s, f"untiled: all of S is there at once. {said}; S has {s // 1024}.")
+    require(largest <= 1.5 * keys, f"only the queries are tiled: S has whole rows. {said}; K has {keys // 1024}.")
     small, large = (attention_in_tiles.memory(*draws(*[(n, 8)] * 3, dtype=torch.float32), 128) for n in (512, 2048))
     grown = (large - small) / 2**20
-    assert grown < 8, f"untiled: from N = 512 to 2048 the memory grew by {grown:.0f} MiB; S alone needs 15 MiB more."
+    require(grown < 8, f"untiled: from N = 512 to 2048 the memory grew by {grown:.0f} MiB; S alone needs 15 MiB more.")
 
 
 @pytest.mark.exercise("E6.4", points=1)
@@ -426,12 +435,12 @@ def test_counts_what_crosses(numbers_moved):
 LAYERS = {"to_q.weight", "to_k.weight", "to_v.weight", "to_out.weight", "to_out.bias"}
 
 
-def filled(block, seed):
-    """Fill a block with random parameters, so that nothing hides behind a zero; returns them."""
+def filled(block, seed, sharp=1.0):
+    """Fill a block with random parameters, so that nothing hides behind a zero; returns them. sharp: of the queries."""
     state, g = block.state(), torch.Generator().manual_seed(seed)
-    if set(state) != LAYERS:
-        pytest.fail(f"The parameters must be {sorted(LAYERS)}, got {sorted(state)}.", pytrace=False)
+    require(set(state) == LAYERS, f"The parameters must be {sorted(LAYERS)}, got {sorted(state)}.")
     new = {name: 0.5 * torch.randn(value.shape, generator=g) for name, value in state.items()}
+    new["to_q.weight"] *= sharp
     block.load_state(new)
     return new
 
@@ -480,8 +489,7 @@ def example(width=8, context=8, words=5, seed=11):
 def test_starts_by_changing_nothing(CrossAttention):
     block = CrossAttention.construct(8, 2, 6)
     names = set(block.state())
-    if names != LAYERS:
-        pytest.fail(f"The parameters must be {sorted(LAYERS)}, got {sorted(names)}.", pytrace=False)
+    require(names == LAYERS, f"The parameters must be {sorted(LAYERS)}, got {sorted(names)}.")
     x, tokens = example(context=6)
     expect(
         block(x, tokens),
@@ -512,23 +520,25 @@ def test_computes_the_formula(CrossAttention):
 
 @pytest.mark.exercise("E6.6", points=1)
 def test_does_not_see_padding(CrossAttention):
-    block = CrossAttention.construct(8, 2, 8)
-    state = filled(block, seed=13)
     x, tokens = example(seed=14)
     mask = torch.tensor([[True, True, False, False, False], [True, True, True, True, False]])
-    expect(
-        block(x, tokens, mask),
-        look(state, x, tokens, mask, 2),
-        says="Where mask is False stands padding: no pixel may look there. Rows of P sum to 1 over the real words.",
-        mistakes={
-            "the mask is not used": lambda: look(state, x, tokens, None, 2),
-            "the mask is inverted": lambda: look(state, x, tokens, ~mask, 2),
-            "0 instead of -inf: padding still gets e^0": lambda: look(state, x, tokens, mask, 2, fill=0.0),
-            "hidden after the softmax: the rows no longer sum to 1": lambda: look(state, x, tokens, mask, 2, late=True),
-        },
-        rtol=1e-3,
-        atol=1e-4,
-    )
+    for sharp, size in ((1.0, "ordinary logits"), (1e5, "logits of some 100000")):
+        block = CrossAttention.construct(8, 2, 8)
+        right = partial(look, filled(block, seed=13, sharp=sharp), x, tokens, heads=2)
+        expect(
+            block(x, tokens, mask),
+            right(mask=mask),
+            says=f"Where mask is False stands padding: no pixel may look there, and rows of P sum to 1; tried {size}.",
+            mistakes={
+                "the mask is not used": lambda right=right: right(mask=None),
+                "the mask is inverted": lambda right=right: right(mask=~mask),
+                "-10000 instead of -inf: large logits are lower still": lambda right=right: right(mask=mask, fill=-1e4),
+                "0 instead of -inf: padding still gets e^0": lambda right=right: right(mask=mask, fill=0.0),
+                "hidden after the softmax: rows no longer sum to 1": lambda right=right: right(mask=mask, late=True),
+            },
+            rtol=1e-3,
+            atol=1e-4,
+        )
 
 
 @pytest.mark.exercise("E6.6", points=1)
@@ -621,21 +631,21 @@ def dense_gradients(q, k, v, d_o):
     return out.detach(), torch.logsumexp(q @ k.T / math.sqrt(q.shape[1]), 1), *torch.autograd.grad(out, leaves, d_o)
 
 
-def back(q, k, v, d_o, lse, dot, slip=""):
+def back(q, k, v, d_o, lse, row_dot, slip=""):
     """One tile's gradients, with one slip."""
     c = 1 / math.sqrt(q.shape[1])
     s = q @ k.T * c
     p = torch.softmax(s, 1) if slip == "own softmax" else torch.exp(s - lse[:, None])
     d_p = d_o @ v.T
-    d_s = p * d_p - dot[:, None] if slip == "brackets" else p * (d_p - (0 if slip == "no D" else dot[:, None]))
+    d_s = p * d_p - row_dot[:, None] if slip == "brackets" else p * (d_p - (0 if slip == "no D" else row_dot[:, None]))
     c = 1 if slip == "no scale" else c
     return c * d_s @ k, c * d_s.T @ q, p.T @ d_o
 
 
 BACKWARD = {
-    "P is the softmax of the tile alone, not exp(S - log_sum_exp)": "own softmax",
+    "P is the softmax of the tile alone, not exp(S~ - log_sum_exp)": "own softmax",
     "D is forgotten": "no D",
-    "D is subtracted outside the brackets: dS = P (dP - D)": "brackets",
+    "D is subtracted outside the brackets: dS~ = P (dP - D)": "brackets",
     "forgotten 1/sqrt(d) on the way back": "no scale",
 }
 
@@ -644,9 +654,9 @@ def by_tiles(tile_backward, tile):
     """What the student's function gives for each tile of keys, what is right, and what slips give."""
     q, k, v, d_o = draws((6, 4), (7, 4), (7, 3), (6, 3), seed=20, size=2.0)
     out, lse, d_q, d_k, d_v = dense_gradients(q, k, v, d_o)
-    dot, got, slips = (d_o * out).sum(1), [], {name: [] for name in BACKWARD}
+    row_dot, got, slips = (d_o * out).sum(1), [], {name: [] for name in BACKWARD}
     for j in range(0, 7, tile):
-        given = (q, k[j : j + tile], v[j : j + tile], d_o, lse, dot)
+        given = (q, k[j : j + tile], v[j : j + tile], d_o, lse, row_dot)
         got.append(values(tile_backward(*given), 3, "dq, dk, dv"))
         for name, slip in BACKWARD.items():
             slips[name].append(back(*given, slip))

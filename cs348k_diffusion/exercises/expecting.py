@@ -75,23 +75,29 @@ def _tensor_difference(got: Any, want: Tensor, rtol: float | None, atol: float |
     if got.shape != want.shape:
         return f"wrong shape: got {tuple(got.shape)}, expected {tuple(want.shape)}"
     if got.dtype != want.dtype:
-        return f"wrong dtype: got {got.dtype}, expected {want.dtype}"
+        both = got.is_floating_point() and want.is_floating_point()
+        remedy = ": make new tensors like the input (x.new_zeros)" if both else ""
+        return f"wrong dtype: got {got.dtype}, expected {want.dtype}{remedy}"
     bad = ~torch.isfinite(got) & torch.isfinite(want)
     if bad.any():
         return f"NaN or infinity: {int(bad.sum())} of {bad.numel()} values are not finite"
     usual = TOLERANCES.get(want.dtype, (0.0, 0.0))
     rtol, atol = (usual[0] if rtol is None else rtol), (usual[1] if atol is None else atol)
     close = torch.isclose(got.detach(), want.detach(), rtol=rtol, atol=atol, equal_nan=True)
-    return None if close.all() else _farthest(got.detach(), want.detach())
+    return None if close.all() else _farthest(got.detach(), want.detach(), close)
 
 
-def _farthest(got: Tensor, want: Tensor) -> str:
-    gap = (got.double() - want.double()).abs().nan_to_num(torch.inf)
+def _farthest(got: Tensor, want: Tensor, close: Tensor) -> str:
+    gap = (got.double() - want.double()).abs().nan_to_num(torch.inf).masked_fill(close, 0.0)
     index: tuple[int, ...] = tuple(int(i) for i in torch.unravel_index(gap.argmax(), gap.shape)) if gap.ndim else ()
     place = f" at index {index[0] if len(index) == 1 else index}" if index else ""
-    off = int((gap > 1e-6 * (1 + want.double().abs())).sum())
+    off = int((~close).sum())
     many = f" ({off} of {gap.numel()} values differ)" if gap.numel() > 1 else ""
-    return f"got {got[index].item():.6g}, expected {want[index].item():.6g}{place}{many}"
+    one, other = got[index].item(), want[index].item()
+    rounded = f"{one:.6g}" == f"{other:.6g}"
+    digits = ".12g" if rounded else ".6g"
+    why = ": rounding, as if float32 were used on the way" if rounded and want.dtype == torch.float64 else ""
+    return f"got {one:{digits}}, expected {other:{digits}}{place}{many}{why}"
 
 
 def _sequence_difference(got: Any, want: Sequence, rtol: float | None, atol: float | None) -> str | None:

@@ -164,6 +164,16 @@ def queries_in_tiles_only(q, k, v, tile):
     return torch.cat([o for o, _ in parts]), torch.cat([l for _, l in parts])
 
 
+def in_a_buffer_of_float32(q, k, v, tile):
+    out, log_sum_exp = tiles()(q, k, v, tile)
+    return torch.zeros(out.shape) + out.float(), log_sum_exp
+
+
+def rounded_to_float32(q, k, v, tile):
+    out, log_sum_exp = tiles()(q.float(), k.float(), v.float(), tile)
+    return out.to(q.dtype), log_sum_exp.to(q.dtype)
+
+
 def over_columns(q, k, v, tile):
     s = q @ k.T / math.sqrt(q.shape[1])
     return torch.softmax(s, 0) @ v, s.logsumexp(1)
@@ -287,6 +297,10 @@ class ZeroForHidden(LookHeadByHead):
     fill = 0.0
 
 
+class SmallForHidden(LookHeadByHead):
+    fill = -1e4
+
+
 class HiddenLate(LookHeadByHead):
     def head(self, q, k, v, mask):
         p = torch.softmax(q @ k.transpose(1, 2) * q.shape[-1] ** -0.5, -1)
@@ -363,30 +377,30 @@ def hides_one_or_the_other(s, i, j, causal, mask):
     return hides()(s, i, j, causal and mask is None, mask)
 
 
-def backward_by_autograd(q, k, v, d_o, log_sum_exp, dot):
+def backward_by_autograd(q, k, v, d_o, log_sum_exp, row_dot):
     """The tile's share of <dO, O>, with D holding what the other tiles do to the sum, differentiated."""
     with torch.enable_grad():
         q, k, v = (x.detach().requires_grad_() for x in (q, k, v))
         p = torch.exp(q @ k.T * q.shape[1] ** -0.5 - log_sum_exp[:, None])
-        weight = (d_o @ v.detach().T - dot[:, None]).detach()
+        weight = (d_o @ v.detach().T - row_dot[:, None]).detach()
         return torch.autograd.grad((p * weight).sum() + ((p.detach() @ v) * d_o).sum(), (q, k, v))
 
 
-def backward_by_einsum(q, k, v, d_o, log_sum_exp, dot):
+def backward_by_einsum(q, k, v, d_o, log_sum_exp, row_dot):
     logits = torch.einsum("id,jd->ij", q, k) / q.shape[1] ** 0.5
     p = torch.exp(logits - log_sum_exp.unsqueeze(1))
-    d_s = (torch.einsum("ie,je->ij", d_o, v) - dot.unsqueeze(1)) * p / q.shape[1] ** 0.5
+    d_s = (torch.einsum("ie,je->ij", d_o, v) - row_dot.unsqueeze(1)) * p / q.shape[1] ** 0.5
     return [torch.einsum("ij,jd->id", d_s, k), torch.einsum("ij,id->jd", d_s, q), torch.einsum("ij,ie->je", p, d_o)]
 
 
 def backward(softmax=False, d=True, brackets=True, scale=True, swap=False):
     """E6.8 with one slip."""
 
-    def tile_backward(q, k, v, d_o, log_sum_exp, dot):
+    def tile_backward(q, k, v, d_o, log_sum_exp, row_dot):
         c = q.shape[1] ** -0.5
         p = torch.softmax(c * q @ k.T, 1) if softmax else torch.exp(c * q @ k.T - log_sum_exp[:, None])
-        dot = dot[:, None] if d else 0.0
-        d_s = p * (d_o @ v.T - dot) if brackets else p * (d_o @ v.T) - dot
+        row_dot = row_dot[:, None] if d else 0.0
+        d_s = p * (d_o @ v.T - row_dot) if brackets else p * (d_o @ v.T) - row_dot
         c = c if scale else 1.0
         d_q, d_k, d_v = c * d_s @ k, c * d_s.T @ q, p.T @ d_o
         return (d_q, d_v, d_k) if swap else (d_q, d_k, d_v)
@@ -504,6 +518,8 @@ WRONG = {
         "each tile is divided by its own sum": tiles(own=True),
         "O is never divided by l": tiles(divide=False),
         "m is forgotten": without_m,
+        "wrong dtype": in_a_buffer_of_float32,
+        "rounding, as if float32": rounded_to_float32,
         "wrong number of values": only_out,
     },
     "E6.5": {
@@ -528,6 +544,7 @@ WRONG = {
         "the mask is not used": SeesPadding,
         "the mask is inverted": InvertedMask,
         "0 instead of -inf": ZeroForHidden,
+        "-10000 instead of -inf": SmallForHidden,
         "hidden after the softmax": HiddenLate,
         "to_out is not zeroed": NotZeroed,
         "K and V are detached": DetachedWords,
