@@ -238,6 +238,14 @@ def test_asks_once_for_the_whole_batch(classifier_score):
     got = classifier_score(asked, x, t, y)
     expect(asked.calls, 1, says="One evaluation of the classifier is enough for the whole batch.")
     expect(tuple(got.shape), (4, 2, 4), says="The gradient has the shape of x.")
+    kept = classifier_score.construct(logits, x, t, y)  # some tensor that stays where the answer runs: the next x
+    before = kept.requires_grad
+    classifier_score(logits, kept, t, y)
+    expect(
+        kept.requires_grad,
+        before,
+        says="x is changed in place: after the call the caller's x.requires_grad is not what it was. Work on a copy.",
+    )
 
 
 # E5.3
@@ -346,6 +354,9 @@ def test_drops_the_examples_that_the_numbers_say(drop_condition):
                 "the dropped examples are left out": y[~lost],
             },
         )
+    kept = drop_condition.construct(y, 10, 0.0, uniform)  # y, and it stays where the answer runs
+    drop_condition(kept, 10, 0.4, uniform)
+    expect(kept.data, y, says="y is changed in place: the caller's labels must stay as they are.")
 
 
 @pytest.mark.exercise("E5.4", points=1)
@@ -369,10 +380,10 @@ def test_drops_a_whole_caption_or_nothing_of_it(drop_condition):
 
 
 def pair_of_guesses():
-    """Two made-up denoisers that are counted."""
+    """Two made-up denoisers that are counted, for t a number or (batch,)."""
     return (
-        Counted(lambda x, t: torch.tanh(2 * x) + t),
-        Counted(lambda x, t: 0.5 * x - t),
+        Counted(lambda x, t: torch.tanh(2 * x) + torch.as_tensor(t).view(-1, 1)),
+        Counted(lambda x, t: 0.5 * x - torch.as_tensor(t).view(-1, 1)),
     )
 
 
@@ -413,11 +424,13 @@ def test_pays_for_the_second_guess_only_where_it_is_used(guided_within):
     for t, want in ((0.5, (1, 1)), (0.9, (1, 0)), (0.05, (1, 0))):
         cond, uncond = pair_of_guesses()
         guided_within(cond, uncond, x, t, 2.0, 0.2, 0.8)
-        got = (cond.calls, uncond.calls)
-        assert got == want, (
-            f"wrong number of evaluations at t = {t:g}, with the interval [0.2, 0.8]: cond and uncond were asked {got} "
-            f"times, expected {want}. Half of the reason for an interval is what it saves."
-        )
+        for name, asked, calls in (("cond", cond.calls, want[0]), ("uncond", uncond.calls, want[1])):
+            expect(
+                asked,
+                calls,
+                says=f"wrong number of evaluations of {name} at t = {t:g}, with the interval [0.2, 0.8]."
+                " Half of the reason for an interval is what it saves.",
+            )
 
 
 # E5.6

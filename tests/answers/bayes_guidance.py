@@ -1,6 +1,7 @@
 """Answers to notebook 05: right ones written differently, and wrong ones by name."""
 
 import torch
+import torch.nn.functional as F
 
 # E5.1
 
@@ -37,7 +38,7 @@ def bayes_at_one_time(schedule, x, t, x0_hat, pull):
 def classifier_score_by_loss(classifier, x, t, y):
     x = x.detach().clone().requires_grad_()
     with torch.enable_grad():
-        loss = torch.nn.functional.cross_entropy(classifier(x, t), y, reduction="sum")
+        loss = F.cross_entropy(classifier(x, t), y, reduction="sum")
     return -torch.autograd.grad(loss, x)[0]
 
 
@@ -50,6 +51,18 @@ def classifier_score_by_backward(classifier, x, t, y):
     log_p.sum().backward()
     assert leaf.grad is not None
     return leaf.grad.clone()
+
+
+def classifier_score_without_inference(classifier, x, t, y):
+    with torch.inference_mode(False), torch.enable_grad():
+        leaf = x.clone().detach().requires_grad_()
+        log_p = F.log_softmax(classifier(leaf, t), dim=-1)
+        return torch.autograd.grad([log_p[i, k] for i, k in enumerate(y.tolist())], leaf)[0]
+
+
+def classifier_score_on_the_callers_x(classifier, x, t, y):
+    x.requires_grad_()
+    return torch.autograd.grad(-F.cross_entropy(classifier(x, t), y, reduction="sum"), x)[0]
 
 
 def score_of(value, sign=1):
@@ -132,6 +145,11 @@ def dropping(choose):
     return drop_condition
 
 
+def drop_in_place(y, null, p, uniform):
+    y[uniform < p] = null
+    return y
+
+
 def drop_first_words(y, null, p, uniform):
     kept = y.clone()
     kept.view(len(y), -1)[:, 0][uniform < p] = null
@@ -154,6 +172,11 @@ def within_by_early_return(cond, uncond, x, t, scale, low, high):
     if t < low or t > high:
         return cond(x, t)
     return torch.lerp(uncond(x, t), cond(x, t), scale)
+
+
+def within_with_times(cond, uncond, x, t, scale, low, high):
+    times = torch.full((len(x),), t)
+    return torch.lerp(uncond(x, times), cond(x, times), scale) if low <= t <= high else cond(x, times)
 
 
 def interval(inside=None, outside=None, where=lambda t, low, high: low <= t <= high):
@@ -229,10 +252,10 @@ def test_exactly_equal(guidance):
 
 RIGHT = {
     "E5.1": [bayes_by_tweedie, bayes_by_noise],
-    "E5.2": [classifier_score_by_loss, classifier_score_by_backward],
+    "E5.2": [classifier_score_by_loss, classifier_score_by_backward, classifier_score_without_inference],
     "E5.3": [cfg_by_lerp, cfg_in_one_call],
     "E5.4": [drop_by_masked_fill, drop_by_index],
-    "E5.5": [within_by_scale, within_by_early_return],
+    "E5.5": [within_by_scale, within_by_early_return, within_with_times],
     "E5.6": [test_by_three_points, test_by_the_formula],
 }
 WRONG = {
@@ -261,6 +284,7 @@ WRONG = {
         "softmax over the batch": score_of(lambda logits, y: picked(logits.log_softmax(0), y)),
         "t is not passed on": classifier_score_at_time_zero,
         "One evaluation of the classifier": classifier_score_one_by_one,
+        "x is changed in place": classifier_score_on_the_callers_x,
     },
     "E5.3": {
         "the paper's w": mixed(lambda cond, uncond, scale: cond + scale * (cond - uncond)),
@@ -285,6 +309,7 @@ WRONG = {
         "the dropped examples are left out": lambda y, null, p, uniform: y[uniform >= p],
         "<= for <": drop_at_most,
         "only the first word of a caption": drop_first_words,
+        "y is changed in place": drop_in_place,
     },
     "E5.5": {
         "guided everywhere": interval(where=lambda t, low, high: True),
