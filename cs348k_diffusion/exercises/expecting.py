@@ -140,11 +140,18 @@ def _likely(got: Any, mistakes: Mapping[str, Any], rtol: float | None, atol: flo
     return None
 
 
-def run_against(subject: Any, right: Sequence, wrong: Mapping[str, Any], seed: int = 0) -> None:
+def run_against(
+    subject: Any,
+    right: Sequence,
+    wrong: Mapping[str, Any],
+    seed: int = 0,
+    stricter: str = "Rounding in float32 needs a tolerance.",
+) -> None:
     """Grade a student's property test: it must pass on every right subject and fail on every wrong one.
 
-    right: at least two; wrong: name -> subject. Each run gets a fresh worker, in shuffled order. Only an AssertionError
-    counts as rejecting. Raises AssertionError saying which right one was rejected, or which wrong one slipped through.
+    right: at least two; wrong: name -> subject; `stricter` says what a test that rejects a right one overlooks. Each
+    run gets a fresh worker, in shuffled order. Only an AssertionError counts as rejecting. Raises AssertionError saying
+    which right one was rejected, or which wrong one slipped through.
     """
     runs = [("", one) for one in right] + list(wrong.items())
     random.Random(seed).shuffle(runs)
@@ -153,7 +160,7 @@ def run_against(subject: Any, right: Sequence, wrong: Mapping[str, Any], seed: i
     if refused:
         raise AssertionError(
             f"your test must pass on every right answer, but it rejects one of {len(right)}: {refused[0]}\n"
-            "Is it stricter than the task? Rounding in float32 needs a tolerance."
+            f"Is it stricter than the task? {stricter}"
         )
     crashed = [problem for name, problem in verdicts if name and problem and not problem.startswith("AssertionError")]
     if crashed:

@@ -393,6 +393,7 @@ WRONG = {
             a2 / 2,
             l1 / (l1 + l2),
         ),
+        "the order is length, angle, u, v": lambda l1, a1, l2, a2: (l1 + l2, l1 / (l1 + l2), a1 + a2 / 2, a2 / 2),
         "wrong number of values": lambda l1, a1, l2, a2: (l1 + l2, a1 + a2 / 2),
     },
     "E1.2": {
@@ -421,6 +422,8 @@ WRONG = {
         "uniform is compared with a logarithm": rule(lambda gain, q, uniform: uniform < gain + q),
         "uniform is on the wrong side": rule(lambda gain, q, uniform: uniform.log() > gain + q),
         "everything is accepted": rule(lambda gain, q, uniform: uniform < 2),
+        "<= takes what is impossible": rule(lambda gain, q, uniform: uniform.log() <= gain + q),
+        "takes a NaN": rule(lambda gain, q, uniform: ~(uniform.log() >= gain + q)),
         "p underflows": accept_underflowing,
         "wrong dtype": rule(lambda gain, q, uniform: (gain + q).exp().clamp(max=1)),
     },
