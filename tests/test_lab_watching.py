@@ -208,11 +208,23 @@ def test_exploring_computes_the_whole_thing_where_nothing_can_be_moved():
     still = explore(disc, alt="a disc", radius=(0.0, 4.0, 1.5), sides=[3, 4]).still()
     assert asked == [(1.5, 3, False, False)]
     assert "radius = 1.5, sides = 3" in still.html
-    for wrong in ((1.0,), (2.0, 1.0), [], "ab"):
+    for wrong in ((1.0,), (2.0, 1.0), [], 3):
         with pytest.raises(ValueError, match="a slider is"):
             explore(disc, alt="a disc", radius=wrong)
     with pytest.raises(ValueError, match="something to move"):
         explore(disc, alt="a disc")
+
+
+def test_exploring_takes_a_text_to_type_into():
+    typed = []
+
+    def dots(words, preview, cancelled):
+        typed.append(words)
+        return torch.zeros(len(words), 2)
+
+    still = explore(dots, alt="dots", words="a red tree").still()
+    assert typed == ["a red tree"]
+    assert "words = a red tree" in still.html
 
 
 class Notebook(LiveCanvas):
