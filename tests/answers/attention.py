@@ -590,11 +590,11 @@ EQUIVALENT = {
     "E6.1": {"line 7: k.transpose(-1, -2) -> k.transpose(-2, -1)": TURNED},
     "E6.3": {"line 7: (a, b) -> (b, a)": "the two blocks play the same part"},
     "E6.6": {
-        "line 24: h.unflatten(-1, (self.heads, -1)).transpose(1, 2) -> "
+        "line 25: h.unflatten(-1, (self.heads, -1)).transpose(1, 2) -> "
         "h.unflatten(-1, (self.heads, -1)).transpose(2, 1)": TURNED,
-        "line 25: k.transpose(-1, -2) -> k.transpose(-2, -1)": TURNED,
-        "line 25: -2 -> 2": "of four axes, 2 is the last but one",
-        "line 29: o.transpose(1, 2) -> o.transpose(2, 1)": TURNED,
+        "line 26: k.transpose(-1, -2) -> k.transpose(-2, -1)": TURNED,
+        "line 26: -2 -> 2": "of four axes, 2 is the last but one",
+        "line 30: o.transpose(1, 2) -> o.transpose(2, 1)": TURNED,
     },
     "E6.7": {
         "line 11: (j + torch.arange(columns))[None] -> j + torch.arange(columns)": "a row broadcasts by itself",
