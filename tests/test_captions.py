@@ -10,18 +10,10 @@ from cs348k_diffusion.nets import CaptionEncoder, TextBlock, TextUNet, Tokenizer
 from cs348k_diffusion.nets.text_unet import Told
 from cs348k_diffusion.schedule import cosine
 from cs348k_diffusion.training import denoising, fit
+from tests.untrained import awake
 
 LONG = "two orange cats left of a tall red tree at night"
 LIKE = {"width": 16, "mults": (1, 2), "looks": ("words", "all"), "length": 16, "words_width": 16}
-
-
-def awake(net, seed=0):
-    """The net with its zero-initialised layers set to noise, so that its output depends on something."""
-    generator = torch.Generator().manual_seed(seed)
-    for parameter in net.parameters():
-        if not parameter.any():
-            parameter.data = 0.1 * torch.randn(parameter.shape, generator=generator).to(parameter.dtype)
-    return net.eval()
 
 
 def a_net(**changes):
