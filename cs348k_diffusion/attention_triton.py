@@ -16,6 +16,7 @@ import triton  # pyright: ignore[reportMissingImports]
 import triton.language as tl  # pyright: ignore[reportMissingImports]
 from jaxtyping import Bool, Float
 from torch import Tensor
+from triton import knobs  # pyright: ignore[reportMissingImports]
 
 from cs348k_diffusion.attention import Attended
 
@@ -90,5 +91,5 @@ def _power(width: int) -> int:
 def _check(q: Tensor, tile: int) -> None:
     if tile < SMALLEST or tile & (tile - 1):
         raise ValueError(f"Triton's tiles are powers of two from {SMALLEST} on, got tile = {tile}")
-    if not q.is_cuda and not triton.knobs.runtime.interpret:
+    if not q.is_cuda and not knobs.runtime.interpret:
         raise ValueError("q is not on a GPU: move q, k and v there, or set TRITON_INTERPRET=1 before Python starts")

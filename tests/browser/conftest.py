@@ -8,6 +8,7 @@ import contextlib
 import hashlib
 import json
 import os
+import re
 import shutil
 import signal
 import socket
@@ -31,6 +32,7 @@ SETTINGS = {  # no pop-ups, every cell in the page, nothing saved behind a test'
 FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"]
 FLAGS += ["--disable-background-networking", "--disable-component-update"]
 NOT_STARTED_BY_A_TEST = ("CS348K_STRICT", "PYTEST_VERSION", "PYTEST_CURRENT_TEST", "CI")  # a person's kernel has none
+PLACE = re.compile(r"(?:https?|blob|file):[^\s)]+")  # in the stack of an error
 PATIENCE = 120_000  # milliseconds: only there so that a broken page ends
 
 
@@ -114,7 +116,11 @@ def wait_for(url, process, log):
 
 
 class Sight:
-    """A page and what one sees on it. `troubles` collects page errors and every request that left this machine."""
+    """A page and what one sees on it. `troubles` collects page errors and every request that left this machine.
+
+    JupyterLab throws now and then for reasons of its own (a kernel that ends, a cell redrawn while it is removed); an
+    error counts unless every place it passed through is in JupyterLab's files. A widget's code is a blob: it counts.
+    """
 
     def __init__(self, page):
         self.page, self.troubles = page, []
@@ -123,8 +129,10 @@ class Sight:
         page.route("**/*", self.allow)
 
     def note(self, error):
-        if "Canceled future" not in str(error):  # JupyterLab's own, when a kernel is ended
-            self.troubles.append(f"page error: {error}")
+        places = PLACE.findall(error.stack or "")
+        theirs = places and all("/static/lab/" in place for place in places)
+        if not theirs and "Canceled future" not in str(error):  # JupyterLab's own without a place: a kernel was ended
+            self.troubles.append(f"page error: {error}\n{error.stack}")
 
     def allow(self, route):
         local = route.request.url.startswith(("http://127.0.0.1", "file:", "data:", "blob:"))

@@ -206,5 +206,13 @@ def test_opened_again_it_scrubs_if_trusted_and_shows_the_poster_if_not(shown, se
     assert shown.output(POINTS).locator("canvas").count() == 0
 
 
+def test_an_error_in_a_widget_would_be_noticed(shown):
+    module = "URL.createObjectURL(new Blob(['setTimeout(() => { throw Error(`mine`) })'], {type: 'text/javascript'}))"
+    with shown.page.expect_event("pageerror"):
+        shown.page.evaluate(f"async () => {{ await import({module}) }}")
+    (mine,) = [trouble for trouble in shown.troubles if "mine" in trouble]
+    shown.troubles.remove(mine)
+
+
 def test_nothing_went_wrong_and_nothing_was_fetched(shown):
     assert shown.troubles == []
