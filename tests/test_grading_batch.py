@@ -334,6 +334,9 @@ def test_held_back_checks_count_and_keep_their_secret(tmp_path):
     told = gradescope(graded.records, {})["tests"]
     assert [test["visibility"] for test in told].count("after_published") == 1
     assert "secret" not in json.dumps(told)
+    with (tmp_path / "out" / "gradebook.csv").open(encoding="utf-8-sig", newline="") as file:
+        (row,) = csv.DictReader(file)
+    assert (row["held back"], row["of"]) == ("0 of 4", "7")
 
 
 def test_a_test_that_left_no_record_is_a_failure():

@@ -153,6 +153,19 @@ def test_a_callback_that_fails_is_told_there(subject):
         answer(failing)
 
 
+def test_what_a_callback_raises_keeps_its_type_and_is_said_once(subject):
+    answer = subject("def answer(f): return f(1)")
+    for error in (RuntimeError("too big"), ValueError("too big"), ImaginaryError("too big")):
+        with pytest.raises(StudentError) as raised:
+            answer(lambda x, error=error: (_ for _ in ()).throw(error))
+        kind = type(error).__name__
+        assert (raised.value.kind, raised.value.text) in {(kind, "too big"), ("RuntimeError", f"{kind}: too big")}
+
+
+class ImaginaryError(Exception):
+    """None of Python's."""
+
+
 def failing(x):
     raise AssertionError("one t for each example")
 

@@ -141,7 +141,7 @@ class RemoteLink:
         try:
             answer = True, _evaluate(callbacks, kind, number, *asked)
         except Exception as error:
-            answer = False, f"{type(error).__name__}: {error}"[:2000]
+            answer = False, (type(error).__name__, str(error)[:2000])
         return wire.dumps(answer, callbacks.number)
 
     def _cause_of_death(self) -> Exception:

@@ -55,23 +55,32 @@ def file_names(students: Iterable[str]) -> dict[str, str]:
 def write_gradebook(shown: Mapping[str, Row], exercises: Mapping[str, Exercise], path: Path) -> None:
     """One row a student: points for each exercise, their sum, what there was to earn, and notes.
 
-    A column of names comes with a roster that has them; days late, points lost and the final mark come with a due time.
+    A column of names comes with a roster that has them; what of the sum no student could see being checked, with
+    checks held back; days late, points lost and the final mark, with a due time.
     """
     named, dated = any(row.name for row in shown.values()), any(row.days_late is not None for row in shown.values())
+    hiding = any(record["held_back"] for row in shown.values() for record in row.records)
     with path.open("w", encoding="utf-8-sig", newline="") as file:
         table = csv.writer(file)
-        late = ["days late", "points lost", "final"] if dated else []
-        table.writerow(["student", *(["name"] if named else []), *exercises, "total", "of", *late, "notes"])
+        more = [*(["held back"] if hiding else []), *(["days late", "points lost", "final"] if dated else [])]
+        table.writerow(["student", *(["name"] if named else []), *exercises, "total", "of", *more, "notes"])
         for _, row in sorted(shown.items()):
             who = [spreadsheet_cell(row.student), *([spreadsheet_cell(row.name)] if named else [])]
             notes = spreadsheet_cell(" ".join([*row.notes, *row.remarks]))
-            table.writerow([*who, *_points(row, exercises), *(_late(row) if dated else []), notes])
+            more = [*([_held_back(row)] if hiding else []), *(_late(row) if dated else [])]
+            table.writerow([*who, *_points(row, exercises), *more, notes])
 
 
 def _points(row: Row, exercises: Iterable[str]) -> list[str]:
     earned = by_exercise(row.records)
     of = sum(record["points"] for record in row.records)
     return [f"{points:g}" for points in (*(earned.get(id, 0) for id in exercises), row.earned, of)]
+
+
+def _held_back(row: Row) -> str:
+    """Earned and possible, as "3 of 4"."""
+    earned, of = (sum(record[what] for record in row.records if record["held_back"]) for what in ("earned", "points"))
+    return f"{earned:g} of {of:g}"
 
 
 def _late(row: Row) -> list[str]:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import builtins
+import contextlib
 import functools
 import json
 import linecache
@@ -100,15 +101,23 @@ class Serving:
         return Remote(self, *pid[1:])
 
     def ask(self, kind: str, number: int, args: Any, named: Any = None) -> Any:
-        """Have the judge evaluate a function of its own; raises RuntimeError with the judge's words."""
+        """Have the judge evaluate a function of its own; raises what that raised, or RuntimeError for strange types."""
         packet = wire.Packet()
         form = packet.pack((args, named or {}), lambda value: _cannot_cross(value))
         wire.send(self.sock, *packet.finish({kind: [number, form]}))
         head, _ = wire.receive(self.sock, trusted=True)
         fine, value = wire.loads(head, self._other)
         if not fine:
-            raise RuntimeError(value)
+            raise _as_raised(*value)
         return value
+
+
+def _as_raised(kind: str, said: str) -> Exception:
+    error = getattr(builtins, kind, None)
+    if isinstance(error, type) and issubclass(error, Exception):
+        with contextlib.suppress(Exception):  # some want more than one argument
+            return error(said)
+    return RuntimeError(f"{kind}: {said}")
 
 
 def _cannot_cross(value: Any) -> Any:
