@@ -339,6 +339,29 @@ def test_held_back_checks_count_and_keep_their_secret(tmp_path):
     assert (row["held back"], row["of"]) == ("0 of 4", "7")
 
 
+@linux
+def test_a_slip_in_one_exercise_costs_only_that_one(tmp_path):
+    noised = (
+        "def noised(x, noise):\n    if x.isnan().any():\n        raise ValueError\n    return double(x, 0.0, noise)"
+    )
+    stub = "def double(x):\n    raise NotYet('E9.1')"
+    for name, cells in {
+        "stub": [stub, noised],
+        "wrong": ["def double(x, beta, noise):\n    return 7 * x", noised],
+        "gone": [noised],
+        "own": ["def double(x, beta, noise):\n    return x", noised],
+        "guilty": [stub, noised.replace("0.0", "0.9")],
+    }.items():
+        write(tmp_path / "in" / f"{name}.ipynb", notebook("from cs348k_diffusion import NotYet", *cells))
+    graded = batch.grade(tmp_path / "in", tmp_path / "out", checks=TOYS, only=["E9.5"])
+    assert {name: each.earned for name, each in graded.items()} == {
+        "stub": 2, "wrong": 2, "gone": 2, "own": 2, "guilty": 1
+    }  # fmt: skip
+    told = {name: " ".join(record["message"] for record in each.records) for name, each in graded.items()}
+    assert {name for name in told if "the package's double in place of yours" in told[name]} == {*told} - {"own"}
+    assert "costs nothing here" in (tmp_path / "out" / "feedback" / "stub.html").read_text()
+
+
 def test_a_test_that_left_no_record_is_a_failure():
     (record,) = missing([], [("E9.1", "test_is_twice", 2)], "ada")
     assert (record["status"], record["earned"], record["points"]) == ("error", 0, 2)

@@ -190,7 +190,8 @@ def check_line(record: Record) -> str:
     status = "partly" if status == "failed" and record["earned"] > 0 else status  # a person can give some of the points
     name = "Held-back check" if record["held_back"] else sentence(property_of(record["test"]))
     drawn = f'<div class="pictures">{picture}</div>' if (picture := record.get("picture")) else ""
-    why = "" if status == "passed" or record["held_back"] else f"<div>{reason(record)}{drawn}</div>"
+    silent = record["held_back"] or (status == "passed" and not record["message"])
+    why = "" if silent else f"<div>{reason(record)}{drawn}</div>"
     worth = f"{record['earned']:g} of {record['points']:g}" if record["points"] else f"{record['earned']:+g}"
     mark = f'<span class="mark" role="img" aria-label="{status}">{MARKS[status]}</span>'
     return (

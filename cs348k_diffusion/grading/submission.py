@@ -86,6 +86,10 @@ class Submission:
         numbers = dict.fromkeys(definition.cell for definition in chosen)
         return [(n, texts[n], [each.index for each in chosen if each.cell == n]) for n in numbers]
 
+    def read_by(self, name: str) -> set[str]:
+        """Every name that the statements of `needed` read."""
+        return {read for definition in self._closure(name) for read in definition.now | definition.later}
+
     def flags(self) -> int:
         """Compiler flags of the notebook's own `from __future__` imports."""
         imported = [

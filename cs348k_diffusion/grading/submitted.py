@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from cs348k_diffusion.exercises.catalogue import Exercise, registry
@@ -37,23 +37,32 @@ class Submitted:
         self.student, self.submission, self.workers, self.ours = student, submission, workers, ours
         self.link: RemoteLink | None = None
 
-    def open(self, exercise: Exercise, seed: int) -> Subject:
+    def open(self, exercise: Exercise, seed: int, lent: Sequence[str] = ()) -> Subject:
         """The exercise's implementation in its worker. Raises Missing when the notebook has none."""
-        if self.link is None or self.link.job.exercise != exercise.id:
+        if self.link is None or (self.link.job.exercise, list(self.link.job.lent)) != (exercise.id, list(lent)):
             self.close()
             if not self.submission.has(exercise.name):
                 raise Missing(exercise)
-            self.link = RemoteLink(self.workers, self._job(exercise), exercise.seconds)
+            self.link = RemoteLink(self.workers, self._job(exercise, lent), exercise.seconds)
         self.link.reseed(seed)
         return Subject(self.link)
 
-    def _job(self, exercise: Exercise) -> Job:
+    def leans_on(self, exercise: Exercise) -> list[str]:
+        """Names of other exercises that this answer calls and that the package may answer in its place."""
+        if not self.submission.has(exercise.name):
+            return []
+        closed = {f"{module}.{name}" for module, name in _closed(exercise.withheld)}
+        others = {name for name, home in self.ours.items() if name != exercise.name and home not in closed}
+        return sorted(others & self.submission.read_by(exercise.name))
+
+    def _job(self, exercise: Exercise, lent: Sequence[str] = ()) -> Job:
         return Job(
             exercise=exercise.id,
             name=exercise.name,
             cells=self.submission.needed(exercise.name),
             closed=list(_closed(exercise.withheld)),
             ours=self.ours,
+            lent={name: self.ours[name] for name in lent},
             flags=self.submission.flags(),
         )
 

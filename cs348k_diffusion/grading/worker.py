@@ -39,7 +39,8 @@ class Job:
     name: str
     cells: list[tuple[int, str, list[int]]]  # number of the cell, its text, the statements to run
     closed: list[tuple[str, str]] = field(default_factory=list)
-    ours: dict[str, str] = field(default_factory=dict)
+    ours: dict[str, str] = field(default_factory=dict)  # exercise name -> the package's answer, for `mine_or_ours`
+    lent: dict[str, str] = field(default_factory=dict)  # those that take the place of the notebook's own
     flags: int = 0  # the notebook's own `from __future__` imports
 
 
@@ -160,6 +161,8 @@ def defined(job: Job) -> Any:
     """
     module = types.ModuleType("__main__")
     sys.modules["__main__"] = module
+    lent = {name: withheld.answer(home) for name, home in job.lent.items()}
+    vars(module).update(lent)
     problems: list[str] = []
     waiting = list(_statements(job))
     while waiting:
@@ -169,6 +172,7 @@ def defined(job: Job) -> Any:
         waiting = again
     for number, statement in waiting:
         problems.append(f"cell {number}, line {statement.lineno}: NameError: {_missing_name(statement, module)}")
+    vars(module).update(lent)
     if job.name in vars(module):
         return vars(module)[job.name]
     if problems:
