@@ -13,7 +13,7 @@ import random
 import signal
 import sys
 import threading
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 
 from cs348k_diffusion.exercises.catalogue import Exercise, registry
 from cs348k_diffusion.exercises.errors import NotYet
@@ -239,7 +239,7 @@ class Mutant:
         self.student, self.exercise, self.node = student, exercise, node
         self.rejected = False
 
-    def open(self, exercise: Exercise, seed: int, lent: Sequence[str] = ()) -> Subject:
+    def open(self, exercise: Exercise, seed: int) -> Subject:
         if self.rejected:
             raise OutOfTime("rejected already")
         if exercise.id != self.exercise.id:
@@ -248,10 +248,6 @@ class Mutant:
             return local(timed(runs(definition(self.exercise), self.node)), seed)
         except Exception as error:
             raise AssertionError(f"it does not even run: {error!r}") from None
-
-    def leans_on(self, exercise: Exercise) -> list[str]:
-        """A mutant calls the exercises as they are."""
-        return []
 
     def close(self) -> None:
         """Nothing is held."""

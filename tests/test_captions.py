@@ -1,5 +1,7 @@
 """Captions on their way into a network: padding is nothing, no caption is something, and every word can be heard."""
 
+import threading
+
 import pytest
 import torch
 from torch.testing import assert_close
@@ -191,6 +193,20 @@ def test_word_maps_are_shares_and_padding_has_none(tokenize):
     assert_close(maps.sum(1), torch.ones(2, 8, 8).double())
     assert_close(maps[0, 4:], torch.zeros(13, 8, 8).double(), rtol=0, atol=0)
     assert maps[0, :4].std() > 0
+
+
+def test_word_maps_do_not_hear_what_another_thread_asks_of_the_net(tokenize):
+    net, (x, t), tokens = a_net(), inputs(1), tokenize("a red tree")
+    alone = word_maps(net, x, t, tokens)
+
+    def meanwhile(*given):
+        if threading.current_thread() is threading.main_thread():
+            other = threading.Thread(target=net, args=(*inputs(3), tokens))
+            other.start()
+            other.join()
+
+    with net.captions.register_forward_pre_hook(meanwhile):
+        assert_close(word_maps(net, x, t, tokens), alone, rtol=0, atol=0)
 
 
 def test_word_maps_leave_no_hooks_and_need_words(tokenize):

@@ -57,11 +57,11 @@ def trajectory(name: str, n: int, steps: int, label: int | None, seed: int, scal
     return list(ddim(clip(asked), noise, path(steps)))
 
 
-def grid(images: Tensor) -> Image.Image:
-    """Images (batch, C, H, W) in [-1, 1] side by side, about as many rows as columns, sharply enlarged."""
+def grid(images: Tensor, columns: int | None = None) -> Image.Image:
+    """Images (batch, C, H, W) in [-1, 1] side by side, sharply enlarged; about as many rows as columns unless told."""
     tiles = pixels(images)
     n, height, width, channels = tiles.shape
-    scale, columns = math.ceil(SIDE / width), math.ceil(math.sqrt(n))
+    scale, columns = math.ceil(SIDE / width), columns or math.ceil(math.sqrt(n))
     sheet = Image.new(
         "RGB", (columns * (width * scale + 4) + 4, math.ceil(n / columns) * (height * scale + 4) + 4), "white"
     )

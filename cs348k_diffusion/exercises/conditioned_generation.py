@@ -131,6 +131,7 @@ def looking(h, words, mask, w_q, w_k, w_v, w_o, how=""):
         q = h.flatten(2).transpose(1, 2) @ w_q
         p = (q @ (words @ w_k).transpose(1, 2) / w_q.shape[1] ** 0.5).softmax(1) * mask[:, None]
         return h + (p @ (words @ w_v) @ w_o).transpose(1, 2).view(b, -1, height, width)
+    d = {"unscaled": 1, "width of words": len(w_k), "width of values": w_v.shape[1], "width of pixels": h.shape[1]}
     for i in range(b):
         keys, values = words[i] @ w_k, words[i] @ w_v
         if how == "swapped":
@@ -138,7 +139,7 @@ def looking(h, words, mask, w_q, w_k, w_v, w_o, how=""):
         for y in range(height):
             for x in range(width):
                 s = keys @ (h[i, :, y, x] @ w_q)
-                s = s if how == "unscaled" else s / (len(w_k) if how == "width of words" else w_k.shape[1]) ** 0.5
+                s = s / d.get(how, w_k.shape[1]) ** 0.5
                 if how == "zero":
                     s = torch.where(mask[i], s, torch.zeros(()))
                 elif how not in ("unmasked", "late"):
@@ -148,8 +149,8 @@ def looking(h, words, mask, w_q, w_k, w_v, w_o, how=""):
     return out if how == "alone" else h + out
 
 
-def a_look(seed, scale=1.0):
-    h, words, w_q, w_k, w_v, w_o = normal((2, 4, 2, 3), (2, 5, 6), (4, 3), (6, 3), (6, 3), (3, 4), seed=seed)
+def a_look(seed, scale=1.0, e=3):
+    h, words, w_q, w_k, w_v, w_o = normal((2, 4, 2, 3), (2, 5, 6), (4, 3), (6, 3), (6, e), (e, 4), seed=seed)
     mask = torch.tensor([[True, True, False, True, False], [True, False, False, False, False]])
     return scale * h, words, mask, w_q, w_k, w_v, w_o
 
@@ -161,6 +162,8 @@ WAYS = {
     "the mask is upside down": "inverted",
     "sqrt(d) is missing": "unscaled",
     "sqrt of the width of the words instead of that of the queries": "width of words",
+    "sqrt of the width of the values instead of that of the queries": "width of values",
+    "sqrt of the channels of the picture instead of that of the queries": "width of pixels",
     "the softmax runs over pixels instead of words": "pixels",
     "keys and values are swapped": "swapped",
     "h itself is not added": "alone",
@@ -171,8 +174,11 @@ def mislooked(h, *rest):
     """What each likely mistake gives."""
     right = looking(h, *rest)
     shuffled = (right - h).flatten(2).transpose(1, 2).reshape(right.shape)
+    mixed = h.reshape(len(h), -1, h.shape[1]).transpose(1, 2).reshape(h.shape)
+    ways = {name: how for name, how in WAYS.items() if how != "swapped" or rest[3].shape == rest[4].shape}
     return {
-        **{name: (lambda how=how: looking(h, *rest, how=how)) for name, how in WAYS.items()},
+        **{name: (lambda how=how: looking(h, *rest, how=how)) for name, how in ways.items()},
+        "pixels and channels are mixed: flatten(2), then transpose": lambda: h + looking(mixed, *rest, how="alone"),
         "pixels are shuffled: transpose back before unflatten": h + shuffled,
         "the answer is subtracted": 2 * h - right,
     }
@@ -180,16 +186,21 @@ def mislooked(h, *rest):
 
 @pytest.mark.exercise("E7.2", points=3)
 def test_takes_from_each_word_by_softmax(read_caption):
-    for seed in (1, 2):
-        given = a_look(seed)
+    for seed, e in ((1, 3), (2, 5)):
+        given = a_look(seed, e=e)
         expect(
             read_caption(*given),
             looking(*given),
             mistakes=mislooked(*given),
             rtol=1e-4,
             atol=1e-5,
-            says="h plus softmax(Q K^T / sqrt(d)) V W_O, with hidden words left out of the softmax.",
+            says=f"h plus softmax(Q K^T / sqrt(d)) V W_O, with hidden words left out; tried d = 3, e = {e}.",
         )
+    h, *rest = given
+    kept = read_caption.construct(h, *rest)  # some picture that stays where the answer runs: the next h
+    before = kept.data.clone()
+    read_caption(kept, *rest)
+    expect(kept.data, before, says="h is changed in place: the caller's pixels must stay as they are.")
 
 
 @pytest.mark.exercise("E7.2", points=2)
@@ -212,9 +223,9 @@ def test_loses_whole_captions_where_u_is_small(drop_captions):
     tokens = torch.arange(1, 19).view(6, 3)
     u = torch.tensor([0.05, 0.9, 0.2, 0.1, 0.75, 0.0])
     for null in (torch.tensor([[0, 0, 0]]), torch.tensor([[40, 41, 42]])):
-        for share in (0.0, 0.1, 0.5, 1.0):
+        for share in (0.0, 0.5, 0.1, 1.0):
             lost = u < share
-            first = torch.arange(6) < round(share * 6)
+            first, ranked = torch.arange(6) < round(share * 6), u.argsort().argsort() < int(share * 6)
             expect(
                 drop_captions(tokens.clone(), null, share, u),
                 torch.stack([null[0] if gone else row for gone, row in zip(lost, tokens)]),
@@ -223,12 +234,16 @@ def test_loses_whole_captions_where_u_is_small(drop_captions):
                     "keeps what should be lost": torch.where(lost[:, None], tokens, null),
                     "the lost captions are 0, not the null caption": tokens * ~lost[:, None],
                     "the first ones are lost, whatever u says": torch.where(first[:, None], null, tokens),
+                    "always the same number is lost, by rank of u": torch.where(ranked[:, None], null, tokens),
                     "one draw decides for the whole batch": null.expand(6, 3).clone() if lost[0] else tokens,
                     "nothing is lost": tokens,
                     "u = share is lost too": torch.where((u <= share)[:, None], null, tokens),
                     "single words are lost, not captions": torch.where((u < share).repeat(3).view(6, 3), null, tokens),
                 },
             )
+    kept = drop_captions.construct(tokens, torch.tensor([[0, 0, 0]]), 0.0, u)  # tokens that stay where the answer runs
+    drop_captions(kept, torch.tensor([[0, 0, 0]]), 0.5, u)
+    expect(kept.data, tokens, says="tokens are changed in place: the caller's captions must stay as they are.")
 
 
 @pytest.mark.exercise("E7.3", points=1)
@@ -249,6 +264,9 @@ TABLE = torch.randn(10, 2, generator=torch.Generator().manual_seed(7))
 
 def answer(x, t, tokens):
     """A model with a mind of its own: its guess depends on x, on t and on every word."""
+    if t.shape != x.shape[:1] or tokens.shape[:1] != x.shape[:1]:
+        told = ", ".join(f"{name} {tuple(each.shape)}" for name, each in (("x", x), ("t", t), ("tokens", tokens)))
+        raise ValueError(f"model(x, t, tokens) wants a row of tokens and a number t for each row of x; got {told}")
     return 0.4 * x + TABLE[tokens].mean(1) * (1 + t[:, None])
 
 
@@ -267,37 +285,44 @@ def guided(schedule, tokens, null, noise, times, scale):
     return list(ddim(both, noise, torch.tensor(times)))[-1].x
 
 
-NULL = torch.tensor([[0, 0, 0, 0]])
+NULL = torch.tensor([[8, 0, 0, 0]])
 TOKENS = torch.tensor([[1, 2, 3, 0], [4, 5, 0, 0], [6, 7, 8, 9]])
 TIMES = [1.0, 0.8, 0.55, 0.3, 0.0]
+EARLY = [1.0, 0.6, 0.2]  # ends where there is still noise
 
 
 @pytest.mark.exercise("E7.4", points=3)
 def test_walks_as_the_mixture_of_two_guesses_says(guided_sample):
     (noise,) = normal((3, 2), seed=5)
     for schedule in (cosine(), straight()):
-        for scale in (3.0, 1.0, 0.0):
+        for scale, times in ((3.0, TIMES), (1.0, TIMES), (0.0, TIMES), (3.0, EARLY)):
 
-            def walk(tokens=TOKENS, null=NULL, times=TIMES, scale=scale, schedule=schedule):
+            def walk(tokens=TOKENS, null=NULL, times=times, scale=scale, schedule=schedule):
                 return guided(schedule, tokens, null, noise, times, scale)
 
             expect(
-                guided_sample(answer, TOKENS, NULL, noise, TIMES, scale, schedule),
+                guided_sample(answer, TOKENS, NULL, noise, times, scale, schedule),
                 walk(),
-                says=f"DDIM steps with uncond + scale (cond - uncond); tried scale = {scale}, {schedule.name}.",
+                says=f"DDIM steps with uncond + scale (cond - uncond); scale {scale:g}, {schedule.name}, {times}.",
                 mistakes={
+                    "the null caption is all 0, not `null`": lambda walk=walk: walk(null=torch.zeros_like(NULL)),
+                    "returns the last guess, not x": lambda walk=walk, times=times: walk(times=[*times[:-1], 0.0]),
                     "the CFG paper's w, which is scale - 1": lambda walk=walk, scale=scale: walk(scale=scale + 1),
                     "cond and uncond are swapped": lambda walk=walk, scale=scale: walk(scale=1 - scale),
                     "guidance is not used": lambda walk=walk: walk(scale=1.0),
                     "the caption is not used": lambda walk=walk: walk(scale=0.0),
                     "the difference has the wrong sign": lambda walk=walk, scale=scale: walk(scale=-scale),
-                    "the last step is missing": lambda walk=walk: walk(times=TIMES[:-1]),
-                    "the first step is missing": lambda walk=walk: walk(times=TIMES[1:]),
+                    "the last step is missing": lambda walk=walk, times=times: walk(times=times[:-1]),
+                    "the first step is missing": lambda walk=walk, times=times: walk(times=times[1:]),
                     "returns the noise": noise,
                 },
                 rtol=1e-3,
                 atol=1e-4,
             )
+    kept = guided_sample.construct(answer, TOKENS, NULL, noise, TIMES, 1.0, cosine())  # stays where the answer runs
+    before = kept.data.clone()
+    guided_sample(answer, TOKENS, NULL, kept, TIMES, 1.0, cosine())
+    expect(kept.data, before, says="noise is changed in place: the caller's noise must stay as it is.")
 
 
 @pytest.mark.exercise("E7.4", points=2)

@@ -157,6 +157,10 @@ def run_against(
     random.Random(seed).shuffle(runs)
     verdicts = [(name, _verdict(subject.fresh(), one)) for name, one in runs]
     refused = [problem for name, problem in verdicts if not name and problem]
+    if refused and not refused[0].startswith("AssertionError"):
+        raise AssertionError(
+            f"your test must run on every right answer, but on one of {len(right)} it raised {refused[0]}"
+        )
     if refused:
         raise AssertionError(
             f"your test must pass on every right answer, but it rejects one of {len(right)}: {refused[0]}\n"
@@ -175,7 +179,8 @@ def _verdict(subject: Any, one: Any) -> str:
         subject(one)
     except StudentError as error:
         place = f" ({error.where})" if error.where else ""
-        return f"{error.kind}: {error.text}{place}"
+        said = error.text or "(no message: say what is wrong, as in `assert small, 'too big'`)"
+        return f"{error.kind}: {said}{place}"
     return ""
 
 

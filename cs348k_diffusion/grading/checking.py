@@ -11,7 +11,7 @@ import json
 import os
 import random
 import sys
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
@@ -131,15 +131,11 @@ class Live:
     def __init__(self, exercise: Exercise, target: Any):
         self.exercise, self.target = exercise, target
 
-    def open(self, exercise: Exercise, seed: int, lent: Sequence[str] = ()) -> Subject:
+    def open(self, exercise: Exercise, seed: int) -> Subject:
         """The live function as a subject. Raises NotYet when there is none."""
         if self.target is None:
             raise NotYet(exercise.id)
         return local(self.target, seed)
-
-    def leans_on(self, exercise: Exercise) -> list[str]:
-        """Nothing is lent in the notebook: there the student sees which exercise is at fault."""
-        return []
 
     def close(self) -> None:
         """Nothing is held."""

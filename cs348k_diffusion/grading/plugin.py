@@ -59,6 +59,18 @@ class Source(Protocol):
 
     student: str
 
+    def open(self, exercise: Exercise, seed: int) -> Subject:
+        """The implementation of an exercise. Raises NotYet when there is none."""
+        ...
+
+    def close(self) -> None:
+        """Let go of whatever is still held."""
+
+
+@runtime_checkable
+class Lender(Source, Protocol):
+    """A source in which the package's function can stand for one that an answer calls."""
+
     def open(self, exercise: Exercise, seed: int, lent: Sequence[str] = ()) -> Subject:
         """The implementation of an exercise, with the package's functions for the names lent. Raises NotYet if none."""
         ...
@@ -66,9 +78,6 @@ class Source(Protocol):
     def leans_on(self, exercise: Exercise) -> list[str]:
         """Functions of other exercises that it calls and that can be lent."""
         ...
-
-    def close(self) -> None:
-        """Let go of whatever is still held."""
 
 
 class Grader:
@@ -132,7 +141,7 @@ class Grader:
         try:
             return self._tried(pyfuncitem, source, exercise, seeds)
         except (AssertionError, StudentError, NotYet):
-            self.lent = tuple(source.leans_on(exercise))
+            self.lent = tuple(source.leans_on(exercise)) if isinstance(source, Lender) else ()
             if not self.lent:
                 raise
         return self._tried(pyfuncitem, source, exercise, seeds)  # a slip in one exercise costs only that one
@@ -168,7 +177,7 @@ class Grader:
         given = {name: item.funcargs[name] for name in names}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            given[exercise.name] = source.open(exercise, seed, self.lent)
+            given[exercise.name] = source.open(exercise, seed, *([self.lent] if self.lent else []))
             if "seed" in given:
                 given["seed"] = seed
             with collecting_pictures() as self.drawn:

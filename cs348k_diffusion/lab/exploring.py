@@ -127,7 +127,8 @@ class Explorer:
 
     def _complain(self, error: Exception) -> None:
         if self.canvas is not None:
-            self.canvas.send({"error": "".join(format_exception(error)[-3:])})
+            said = str(error) if isinstance(error, ValueError) else "".join(format_exception(error)[-3:])
+            self.canvas.send({"error": said})  # a ValueError is a sentence about what was typed
 
     def _items(self, values: dict[str, Any], preview: bool, cancelled: Callable[[], bool]) -> Iterable[Shown]:
         said = ", ".join(

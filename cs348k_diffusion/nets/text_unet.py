@@ -8,6 +8,7 @@ arXiv:2112.10752.
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Sequence
 from functools import partial
 from typing import Literal, NamedTuple
@@ -128,8 +129,11 @@ def word_maps(
     if net.hears != "cross":
         raise ValueError(f'only a net with hears="cross" looks at single words, this one hears {net.hears!r}')
     found: list[Tensor] = []
+    here = threading.get_ident()
 
     def record(module: nn.Module, given: tuple[Tensor, Tensor, Tensor]) -> None:
+        if threading.get_ident() != here:  # a live picture may be drawing with the same net
+            return
         assert isinstance(module, Attention)
         looks = module.maps(*given).mean(1).transpose(1, 2)
         small = round((looks.shape[-1] * x.shape[-2] / x.shape[-1]) ** 0.5)

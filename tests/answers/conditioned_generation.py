@@ -60,6 +60,22 @@ def reading(hide=None, scale=None, dim=-1, swap=False, back=None):
     return read_caption
 
 
+def read_in_place(h, *rest):
+    return h.copy_(read_by_torch(h, *rest))
+
+
+def read_mixed(h, *rest):
+    rows = h.reshape(len(h), -1, h.shape[1]).transpose(1, 2).reshape(h.shape)
+    return h + read_by_torch(rows, *rest) - rows
+
+
+def reading_by_width(width):
+    """sqrt of another width than that of the queries."""
+    return lambda h, words, mask, w_q, w_k, w_v, w_o: read_by_torch(
+        h, words, mask, w_q * (w_q.shape[1] / width(h, w_v)) ** 0.5, w_k, w_v, w_o
+    )
+
+
 def naive_softmax(s, mask):
     f = torch.exp(s) * mask
     return f / f.sum(-1, keepdim=True)
@@ -73,6 +89,11 @@ def drop_by_index(tokens, null, share, u):
     kept = tokens.clone()
     kept[u < share] = null
     return kept
+
+
+def drop_in_place(tokens, null, share, u):
+    tokens[u < share] = null
+    return tokens
 
 
 def guided_by_rows(model, tokens, null, noise, times, scale, schedule):
@@ -117,6 +138,18 @@ def guiding(mix=lambda cond, uncond, scale: uncond + scale * (cond - uncond), cu
 
 def guided_too_late(model, tokens, null, noise, times, scale, schedule):
     return guided_by_rows(lambda x, t, c: model(x, t - 0.05, c), tokens, null, noise, times, scale, schedule)
+
+
+def guided_in_place(model, tokens, null, noise, times, scale, schedule):
+    return noise.copy_(guided_by_rows(model, tokens, null, noise, times, scale, schedule))
+
+
+def guided_guess(model, tokens, null, noise, times, scale, schedule):
+    return guided_by_rows(model, tokens, null, noise, [*times[:-1], 0.0], scale, schedule)
+
+
+def guided_by_zeros(model, tokens, null, noise, times, scale, schedule):
+    return guided_by_rows(model, tokens, null * 0, noise, times, scale, schedule)
 
 
 def shares_by_nan(asked, seen):
@@ -237,6 +270,10 @@ WRONG = {
         "pixels are shuffled": reading(back=lambda h, away: h + away.reshape(h.shape)),
         "the answer is subtracted": reading(back=lambda h, a: h - a.transpose(1, 2).unflatten(2, h.shape[2:])),
         "NaN": reading(hide=naive_softmax),
+        "sqrt of the width of the values": reading_by_width(lambda h, w_v: w_v.shape[1]),
+        "sqrt of the channels of the picture": reading_by_width(lambda h, w_v: h.shape[1]),
+        "pixels and channels are mixed": read_mixed,
+        "h is changed in place": read_in_place,
     },
     "E7.3": {
         "keeps what should be lost": lambda tokens, null, share, u: torch.where((u < share)[:, None], tokens, null),
@@ -250,6 +287,10 @@ WRONG = {
         "nothing is lost": lambda tokens, null, share, u: tokens.clone(),
         "u = share is lost too": lambda tokens, null, share, u: torch.where((u <= share)[:, None], null, tokens),
         "wrong dtype": lambda tokens, null, share, u: torch.where((u < share)[:, None], null, tokens).float(),
+        "always the same number is lost": lambda tokens, null, share, u: torch.where(
+            (u.argsort().argsort() < int(share * len(u)))[:, None], null, tokens
+        ),
+        "tokens are changed in place": drop_in_place,
     },
     "E7.4": {
         "the CFG paper's w": guiding(lambda cond, uncond, scale: cond + scale * (cond - uncond)),
@@ -260,6 +301,9 @@ WRONG = {
         "the last step is missing": guiding(cut=lambda times: times[:-1]),
         "the first step is missing": guiding(cut=lambda times: times[1:]),
         "two calls a step": guiding(twice=True),
+        "noise is changed in place": guided_in_place,
+        "returns the last guess": guided_guess,
+        "the null caption is all 0": guided_by_zeros,
         "returns the noise": lambda model, tokens, null, noise, times, scale, schedule: noise,
         "uncond + scale": guided_too_late,
     },

@@ -31,6 +31,12 @@ GROUP = re.compile(
     rf"(?P<count>{'|'.join(COUNTS)}) (?:(?P<size>small|tall|big) )?(?:(?P<colour>{'|'.join(COLOURS)}) )?"
     rf"(?:(?P<species>{'|'.join(SPECIES)}) )?(?P<kind>{'|'.join(KINDS)})(?P<plural>s?)(?: |$)"
 )
+INSTEAD = {  # words that people try, and what the grammar has for them
+    **dict.fromkeys(("four", "five", "many", "some", "4", "5"), "there are a, two or three of a kind"),
+    **{"one": 'say "a"', "1": 'say "a"', "2": 'say "two"', "3": 'say "three"'},
+    **dict.fromkeys(("below", "beneath"), 'turn it round and say "above"'),
+    **dict.fromkeys(("and", "with", "beside"), 'groups are joined by "left of", "right of" or "above"'),
+}
 RELATION = re.compile(r"(left of|right of|above) ")
 TAIL = re.compile(
     rf"(?:in (?P<season>{'|'.join(SEASONS)})(?: |$))?(?:(?P<sky>{'|'.join(SKY)})(?: |$))?"
@@ -66,7 +72,9 @@ def parse(text: str) -> Scene:
     Raises ValueError for a word outside WORDS, naming the nearest one, for words in an order that the grammar does not
     have, and for scenes that the world does not hold: two groups of one kind, more than 4 things, a sun at night.
     """
-    words = re.findall(r"[^\s,.!]+", text.lower())
+    words = re.findall(r"[^\s,.;!]+", text.lower())
+    if not words:
+        raise ValueError('the prompt is empty; say what to draw, such as "a tall red tree at night"')
     for word in words:
         _known(word)
     rest = " ".join(words)
@@ -87,15 +95,22 @@ def parse(text: str) -> Scene:
 
 def _known(word: str) -> None:
     if word not in WORDS:
-        near = difflib.get_close_matches(word, WORDS, n=1, cutoff=0.0)[0]
-        raise ValueError(f'the word "{word}" is not known here; the nearest is "{near}". All words: {", ".join(WORDS)}')
+        near = difflib.get_close_matches(word, WORDS, n=1)
+        meant = INSTEAD.get(word) or (f'the nearest is "{near[0]}"' if near else f"the words are: {', '.join(WORDS)}")
+        raise ValueError(f'the word "{word}" is not known here; {meant}')
 
 
 def _read_group(rest: str, text: str) -> tuple[Group, str]:
     found = GROUP.match(rest)
     if found is None:
+        uncounted = rest.partition(" ")[0] not in COUNTS
+        how = (
+            'how many comes first: "a", "two" or "three"'
+            if uncounted
+            else "the order is how many, size, colour, species"
+        )
         raise ValueError(
-            f'cannot read "{rest}" in "{text}"; expected things such as "a tall red tree", "two small orange cats"'
+            f'cannot read "{rest}" in "{text}"; {how}, as in "a tall red oak tree", "two small orange cats"'
         )
     count, kind, size, species = COUNTS[found["count"]], found["kind"], found["size"] or "", found["species"]
     if (count > 1) != bool(found["plural"]):

@@ -1,0 +1,32 @@
+"""The pictures at the top of README.md: what the shipped model draws for the first 120 prompts of a world of their own.
+
+    python tests/benchmarks/readme_pictures.py docs/prompted.png
+
+Nothing is chosen: every picture is the first one drawn for its prompt. Prints the prompts, row by row.
+"""
+
+import sys
+from pathlib import Path
+
+import torch
+
+from cs348k_diffusion import recipes
+from cs348k_diffusion.course.pictures import grid
+from cs348k_diffusion.data.pictures import pictures
+
+WORLD, COLUMNS, ROWS = 9, 15, 8
+
+
+def main(out: Path) -> None:
+    """Draw, and write one PNG."""
+    prompts = pictures(COLUMNS * ROWS, 32, WORLD).captions
+    scale = recipes.card("pictures")["metrics"]["scale"]
+    drawn = recipes.paint(recipes.load("pictures"), prompts, scale)
+    grid(drawn, COLUMNS).quantize(256).save(out, optimize=True)
+    for k in range(0, len(prompts), COLUMNS):
+        print(f"row {k // COLUMNS + 1}: {'; '.join(prompts[k : k + COLUMNS])}")
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    main(Path(sys.argv[1]))
