@@ -3,6 +3,7 @@
 All of it in the kernel, as `check` runs, and the most of it again in workers, as `grade` runs.
 """
 
+import re
 from pathlib import Path
 
 import jaxtyping
@@ -129,6 +130,23 @@ def test_in_workers_right_answers_pass_and_wrong_ones_are_named(word, tmp_path):
     records = [record for each in batch.grade_here([*students.items()], plan) for record in each.records]
     found = problems(word, records, few=True)
     assert not found, "\n".join(found)
+
+
+DRAWN = {
+    "E1.2": ("inside and outside are swapped", "a hard edge"),
+    "E3.5": ("that is the noise",),
+    "E4.4": ("cosines first", "m instead of m - 1"),
+}
+
+
+@pytest.mark.parametrize(("id", "name"), [(id, name) for id, names in DRAWN.items() for name in names])
+def test_a_wrong_answer_is_drawn_beside_the_target(id, name):
+    exercise = registry()[id]
+    (wrong,) = [answer for said, answer in answers(exercise.word).WRONG[id].items() if said.startswith(name)]
+    records = records_of([exercise], [Given("wrong", {id: wrong})])
+    (drawn,) = [drawn for record in records if (drawn := record.get("picture"))]
+    yours, target = (re.sub("yours|target", "", figure) for figure in re.findall("<figure.*?</figure>", drawn))
+    assert yours != target
 
 
 @pytest.mark.parametrize("exercise", EXERCISES, ids=named)
