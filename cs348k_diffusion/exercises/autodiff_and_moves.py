@@ -11,7 +11,7 @@ import torch
 
 from cs348k_diffusion.exercises import Counted, Exercise, expect, picture, run_against
 from cs348k_diffusion.procedural import moves
-from cs348k_diffusion.procedural.fit import Chain, Cost, FitStep, Policy, sapling
+from cs348k_diffusion.procedural.fit import Chain, Cost, FitStep, Policy, falling, sapling
 from cs348k_diffusion.procedural.policies import Entry, contest
 from cs348k_diffusion.procedural.tree import Branch, Grammar, Leaf, Tree
 
@@ -239,6 +239,12 @@ def disc_mistakes(points, centres, radii, softness):
 
 @pytest.mark.exercise("E1.2", points=1)
 def test_covers_by_the_distance_to_the_edge(soft_disc):
+    grid = torch.stack(torch.meshgrid(*[torch.linspace(-1, 1, 24)] * 2, indexing="xy"), -1).flatten(0, 1)
+    distance = (grid - torch.tensor([0.2, 0.1])).square().sum(1).sqrt()
+    shown = soft_disc(grid, torch.tensor([[0.2, 0.1]]), torch.tensor([0.5]), 0.1)
+    if isinstance(shown, torch.Tensor) and shown.numel() == 24 * 24:
+        goal = torch.sigmoid((0.5 - distance) / 0.1).view(1, 24, 24)
+        picture(2 * shown.reshape(1, 24, 24) - 1, 2 * goal - 1, "a disc")
     points, centres, radii = some_discs()
     for softness in (0.05, 0.3):
         distance = ((points[None] - centres[:, None]) ** 2).sum(-1).sqrt()
@@ -247,10 +253,6 @@ def test_covers_by_the_distance_to_the_edge(soft_disc):
         says = f"coverage is sigmoid((r - |p - c|) / softness): 1/2 at the edge; tried softness = {softness}."
         mistakes = disc_mistakes(points, centres, radii, softness)
         expect(got, want, says=says, mistakes=mistakes, rtol=1e-4, atol=1e-5)
-    grid = torch.stack(torch.meshgrid(*[torch.linspace(-1, 1, 24)] * 2, indexing="xy"), -1).flatten(0, 1)
-    shown = soft_disc(grid, torch.tensor([[0.2, 0.1]]), torch.tensor([0.5]), 0.1).view(1, 24, 24)
-    distance = (grid - torch.tensor([0.2, 0.1])).square().sum(1).sqrt()
-    picture(2 * shown - 1, 2 * torch.sigmoid((0.5 - distance) / 0.1).view(1, 24, 24) - 1, "a disc")
 
 
 @pytest.mark.exercise("E1.2", points=1)
@@ -516,9 +518,7 @@ HELD_OUT = (
         7: (5, 0.067),
     },
 )  # twelve trees from the grammar: ids, then (parent, length, angle) or (parent, radius)
-# What the halves of the idea reach here, as geometric means of the final losses. Five policies of moves alone, from
-# greedy to hot, end at MOVES_ALONE or above for both seeds; gradients alone cannot grow the sapling a part.
-MOVES_ALONE, GRADIENTS_ALONE = 1.8e-3, 29e-3
+MOVES_ALONE = 2.31e-3  # as `moves_alone()` finds it
 
 
 class Handed(Policy):
@@ -529,7 +529,8 @@ class Handed(Policy):
     def at(self, now):
         """The dials as the student reads them, cut to what is left; fails where they make no sense."""
         try:
-            read = super().at(replace(now, forge=None))
+            best = now.best._replace(memory={})  # all that crosses to a student's process is copied, at every dial
+            read = super().at(replace(now, forge=None, chains=(best,)))
         except (ValueError, TypeError, AttributeError) as error:
             raise AssertionError(f"the policy cannot be carried out: {error}") from None
         unknown = ", ".join(map(repr, set(read.rates) - set(moves.RULES)))
@@ -542,6 +543,17 @@ class Handed(Policy):
         self.diary["moves"] += any(read.rates.values())
         self.diary["accepted"] += sum(chain.moved for chain in now.chains) / len(now.chains)
         return replace(read, inner_steps=inner, langevin_steps=langevin)
+
+
+def fitted(policy, seed):
+    """The final losses of one fit to each held-out tree."""
+    return contest(Entry(policy, sapling()), [grown(parts) for parts in HELD_OUT], SIZE, BUDGET, seed)[0]
+
+
+def moves_alone():
+    """What moves alone reach, the geometric mean over eight seeds; a test holds MOVES_ALONE to it."""
+    policy = Policy(temperature=falling(1e-3, 2e-5))
+    return statistics.geometric_mean(loss for seed in range(8) for loss in fitted(policy, seed))
 
 
 def handed(my_policy):
@@ -561,36 +573,51 @@ def test_can_be_carried_out(my_policy):
         policy.at(FitStep(step, Cost(units), BUDGET, (Chain(sapling(), 0.0, 0.05, {}),), 0.03, None))
 
 
-def judged(my_policy, seed, needed):
-    """Run the policy on the held-out trees, and assert that both halves are there and the loss is low enough."""
-    policy, trees = handed(my_policy), [grown(parts) for parts in HELD_OUT]
-    losses, _ = contest(Entry(policy, sapling()), trees, SIZE, BUDGET, seed)
-    loss, diary = math.exp(statistics.mean(math.log(loss) for loss in losses)), policy.diary
-    moved, steps, gradients = (round(diary[what]) for what in ("moves", "steps", "gradients"))
-    must(gradients, "these are moves alone: no gradient was taken. Let gradients place what the moves have found.")
-    must(moved, "these are gradients alone: no move was tried. Let moves find the parts.")
+NO_GRADIENTS = "these are moves alone: no gradient was taken. Let gradients place what the moves have found."
+NO_MOVES = "these are gradients alone: no move was tried. Let moves find the parts."
+
+
+def judged(my_policy, mark, seeds):
+    """Fit the held-out trees: both halves are there, and the loss is at most `mark` of that of moves alone.
+
+    Twelve fits a seed, and more seeds while these leave it open: the geometric mean of twelve errs by a third, easily.
+    One seed alone fails a policy only where that is out of the question.
+    """
+    policy, losses, ratio = handed(my_policy), [], math.nan
+    must(policy.inner_steps != 0 or policy.langevin_steps != 0, NO_GRADIENTS)  # at once: dials that never change
+    must(policy.rates != {}, NO_MOVES)
+    for seed in seeds:
+        losses += fitted(policy, seed)
+        must(policy.diary["gradients"], NO_GRADIENTS)
+        must(policy.diary["moves"], NO_MOVES)
+        ratio = statistics.geometric_mean(losses) / MOVES_ALONE
+        if ratio < mark / 1.5 or ratio > mark * (4 if seed == seeds[0] else 1.5):
+            break
+    diary, fits = policy.diary, len(losses) // len(HELD_OUT)
+    moved, steps, gradients = (round(diary[what] / fits) for what in ("moves", "steps", "gradients"))
     names = {
-        "too hot: nearly every move is accepted, whatever it does to the picture": diary["accepted"] > 0.7 * steps,
+        "too hot: nearly every move is accepted, whatever it does to the picture": diary["accepted"]
+        > 0.7 * diary["steps"],
         "it stopped early, with units left": steps + 3 * gradients < 0.9 * BUDGET,
         "gradients eat the budget: hardly a move was tried": moved < BUDGET / 8,
     }
     likely = next((f" The likely reason: {name}." for name, holds in names.items() if holds), "")
     must(
-        loss <= needed,
-        f"{BUDGET} units on each of {len(HELD_OUT)} trees you have not seen end at a loss of {loss:.2e}; {needed:.1e} "
-        f"is needed (moves alone: {MOVES_ALONE:.1e}, gradients alone: {GRADIENTS_ALONE:.0e}). "
+        ratio <= mark,
+        f"{BUDGET} units on each of {len(HELD_OUT)} trees you have not seen end at {ratio:.2f} times the loss of moves "
+        f"alone ({MOVES_ALONE:.1e}, geometric means of {len(losses)} fits); {mark} is needed. "
         f"It tried moves in {moved} of {steps} steps and took {gradients} gradients.{likely}",
     )
 
 
 @pytest.mark.exercise("E1.5", points=4)
 def test_beats_moves_alone_and_gradients_alone(my_policy):
-    judged(my_policy, seed=1, needed=1.6e-3)
+    judged(my_policy, mark=0.8, seeds=range(3))
 
 
 @pytest.mark.exercise("E1.5", points=1)
 def test_does_so_clearly_and_with_other_random_numbers(my_policy):
-    judged(my_policy, seed=3, needed=1.2e-3)
+    judged(my_policy, mark=0.6, seeds=range(3, 6))
 
 
 # ---- E1.6 ------------------------------------------------------------------------------------------------------------

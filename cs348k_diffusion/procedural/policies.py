@@ -65,20 +65,15 @@ JUMPS = {  # what gradients cannot do, most of all to grow; a trial costs one re
     "merge_branch": 0.05,
 }
 
-MOVES_ONLY = Policy(temperature=falling(1e-2, 2e-5), softness=CRISP)
+MOVES_ONLY = Policy(temperature=falling(2e-3, 5e-6), softness=CRISP)
 
-GRADIENT_ONLY = Policy(
-    rates={},
-    inner_steps=25,
-    step_size=falling(0.1, 0.01),
-    softness=falling(0.2, CRISP),  # wide edges first: they feel a target they do not touch
-)
+GRADIENT_ONLY = Policy(rates={}, inner_steps=25, step_size=falling(0.1, 0.01), softness=CRISP)
 
 PRUNED = Policy(
     rates=_pruning,
     inner_steps=25,
     step_size=falling(0.1, 0.01),
-    softness=falling(0.08, CRISP),
+    softness=falling(0.08, CRISP),  # wide edges first: they feel a target they do not touch
     temperature=1e-5,
 )
 
@@ -93,7 +88,7 @@ BOTH = Policy(
 POLICIES = {
     "moves only": Entry(MOVES_ONLY, sapling()),
     "gradient only": Entry(GRADIENT_ONLY, sapling()),
-    "over-parametrised, then pruned": Entry(PRUNED, bush()),
+    "over-parametrised, then pruned": Entry(PRUNED, bush(3)),
     "both": Entry(BOTH, sapling()),
 }
 

@@ -536,6 +536,7 @@ EQUIVALENT = {
         "line 5: 10 -> 9": TUNING,
         "line 8: 0.3 -> 1.3": TUNING,
         "line 8: 0.3 -> 0.6": TUNING,
+        "line 8: 0.2 -> 1.2": TUNING,
         "line 9: 5 -> 6": TUNING,
         "line 9: 5 -> 4": TUNING,
         "line 9: 0 -> 1": TUNING,
