@@ -8,6 +8,7 @@ import sys
 from pathlib import Path
 
 import pytest
+import scipy.stats
 import torch
 from torch.testing import assert_close
 
@@ -291,6 +292,33 @@ def test_the_card_of_pictures_adds_up():
         assert drop["drop"] == pytest.approx(shares["generated"][part] - shares["held_out_pairs"][part], abs=2e-4)
         assert drop["interval_95"][0] <= drop["drop"] <= drop["interval_95"][1]
     assert metrics["fd"]["generated"] > metrics["fd"]["floor"] > 0
+
+
+def test_the_stored_ways_of_hearing_say_what_the_notebook_says():
+    """A reading that errs never, as many seeds in each arm, intervals as scipy has them, and the order of the arms."""
+    card = recipes.card("hearing")
+    assert set(card["marks"]["true_pictures"].values()) == {1.0}
+    for steps, runs in card["runs"].items():
+        assert {tuple(run["seed"] for run in arm) for arm in runs.values()} == {tuple(range(len(runs["none"])))}
+        for name, parts in card["differences"][steps].items():
+            arm, other = (runs[hears] for hears in name.split(" - "))
+            for part, said in parts.items():
+                gaps = [a[part] - b[part] for a, b in zip(arm, other, strict=True)]
+                expected = scipy.stats.ttest_1samp(gaps, 0).confidence_interval(0.95)
+                assert said["interval_95"] == pytest.approx(expected, abs=5e-4), (steps, name, part)
+                assert said["interval_95"][0] > 0 or name == "cross - pooled", "the mean beats nothing"
+        every, mean = runs["cross"], runs["pooled"]
+        assert all(a[part] > b[part] for part in ("count", "relation") for a, b in zip(every, mean, strict=True))
+    above = {
+        (steps, part)
+        for steps, gaps in card["differences"].items()
+        for part, said in gaps["cross - pooled"].items()
+        if said["interval_95"][0] > 0
+    }
+    assert above == {("600", "count")}
+    early, late = ([run["relation"] for run in card["runs"][steps]["pooled"]] for steps in ("600", "1000"))
+    assert max(abs(share - card["marks"]["same_words"]["relation"]) for share in early) < 0.1
+    assert sum(share > 0.95 for share in late) == 1
 
 
 def test_shares_count_what_was_asked():
