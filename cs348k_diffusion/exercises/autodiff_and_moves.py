@@ -529,7 +529,8 @@ class Handed(Policy):
     def at(self, now):
         """The dials as the student reads them, cut to what is left; fails where they make no sense."""
         try:
-            best = now.best._replace(memory={})  # all that crosses to a student's process is copied, at every dial
+            tree = Tree(now.best.tree.parts, now.best.tree.fresh)  # a plain one: all this is copied for every dial
+            best = now.best._replace(tree=tree, memory={})
             read = super().at(replace(now, forge=None, chains=(best,)))
         except (ValueError, TypeError, AttributeError) as error:
             raise AssertionError(f"the policy cannot be carried out: {error}") from None
