@@ -23,6 +23,7 @@ from tests.answers import answers, definition, records_of, runs
 
 SEED = 7
 SAMPLE = 24  # mutants of an exercise in `make test`
+DEAR = {"E1.5": 6}  # fewer where a check takes seconds, and takes longer to judge what is nearly right
 SECONDS = 5  # a mutant that takes longer (an endless loop, mostly) counts as rejected
 FLIPS = {
     ast.Add: [ast.Sub], ast.Sub: [ast.Add], ast.Mult: [ast.Div, ast.Add], ast.Div: [ast.Mult], ast.Pow: [ast.Mult],
@@ -308,6 +309,11 @@ def survivors(exercise: Exercise, nodes: dict[str, ast.AST]) -> list[str]:
     return [name for name, alive in passed.items() if alive]
 
 
+def sample(exercise: Exercise) -> int:
+    """How many mutants `make test` tries."""
+    return DEAR.get(exercise.id, SAMPLE)
+
+
 def report(exercise: Exercise, limit: int | None = None) -> tuple[int, list[str], list[str]]:
     """(how many mutants, survivors that nobody explained, explanations of mutants that do not survive)."""
     nodes = chosen(exercise, limit)
@@ -327,7 +333,7 @@ def main() -> int:
         number = f"{int(exercise.id[1:].split('.')[0]):02d}"
         if given.which and exercise.id not in given.which and number not in given.which:
             continue
-        count, alive, stale = report(exercise, None if given.all else SAMPLE)
+        count, alive, stale = report(exercise, None if given.all else sample(exercise))
         print(f"{exercise.id} {exercise.name}: {count} mutants, {len(alive)} survive unexplained", flush=True)
         print("".join(f"    {name}\n" for name in alive) + "".join(f"    stale: {name}\n" for name in stale), end="")
         bad += len(alive) + len(stale)

@@ -37,7 +37,7 @@ from cs348k_diffusion.training import denoising, fit, warm_cosine
 Arms = dict[str, list[dict[str, float]]]  # for each way of hearing, its runs, one a seed
 HEARS: tuple[Hears, ...] = ("cross", "pooled", "none")
 PARTS, LEARNED, JUDGED = ("colour", "count", "relation", "all"), 6_000, 300
-SEEDS = {600: 3, 1000: 3}  # updates: how many seeds
+SEEDS = {600: 6, 1000: 6}  # updates: how many seeds
 SETTINGS = {"batch": 32, "lr": 4e-3, "ema": 0.99, "dropout": 0.1, "scale": 2.0, "calls": 12}
 CELLS = 4  # each way; a cell is 2x2 pixels
 COLOURS = ("red", "blue", "white")

@@ -22,7 +22,7 @@ def main(out: Path) -> None:
     prompts = pictures(COLUMNS * ROWS, 32, WORLD).captions
     scale = recipes.card("pictures")["metrics"]["scale"]
     drawn = recipes.paint(recipes.load("pictures"), prompts, scale)
-    grid(drawn, COLUMNS).quantize(256).save(out, optimize=True)
+    grid(drawn, COLUMNS).save(out, optimize=True)
     for k in range(0, len(prompts), COLUMNS):
         print(f"row {k // COLUMNS + 1}: {'; '.join(prompts[k : k + COLUMNS])}")
 
