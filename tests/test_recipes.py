@@ -342,13 +342,14 @@ def test_the_stored_ways_of_hearing_say_what_the_notebook_says():
                 assert said["interval_95"][0] > 0 or name == "cross - pooled", "the mean beats nothing"
         every, mean = runs["cross"], runs["pooled"]
         assert all(a[part] > b[part] for part in ("count", "relation") for a, b in zip(every, mean, strict=True))
+        assert len(every) == 6
     above = {
         (steps, part)
         for steps, gaps in card["differences"].items()
         for part, said in gaps["cross - pooled"].items()
         if said["interval_95"][0] > 0
     }
-    assert above == {("600", "count")}
+    assert above == {(steps, part) for steps in ("600", "1000") for part in ("colour", "count", "relation", "all")}
     early, late = ([run["relation"] for run in card["runs"][steps]["pooled"]] for steps in ("600", "1000"))
     assert max(abs(share - card["marks"]["same_words"]["relation"]) for share in early) < 0.1
     assert sum(share > 0.95 for share in late) == 1

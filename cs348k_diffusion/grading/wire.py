@@ -138,12 +138,17 @@ class Reader:
         return tensor_from(name, shape, data)
 
 
+PLAIN = frozenset({type(None), bool, int, float, str, bytes, tuple, list, dict, set})
+
+
 class _Pickler(pickle.Pickler):
     def __init__(self, file: io.BytesIO, callback: Callable[[Any], tuple]):
         super().__init__(file, protocol=5)
         self.callback = callback
 
     def persistent_id(self, obj: Any) -> Any:
+        if type(obj) in PLAIN:  # asked for every number and name: most of what is packed
+            return None
         if isinstance(obj, Tensor):
             return "tensor", str(obj.dtype).removeprefix("torch."), list(obj.shape), tensor_bytes(obj)
         if isinstance(obj, torch.Generator):
