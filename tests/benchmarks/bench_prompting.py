@@ -1,0 +1,105 @@
+"""How much should a prompt count?  Prompts kept, diversity and FD of pictures against the guidance scale, on a card.
+
+    python tests/benchmarks/bench_prompting.py cs348k_diffusion/recipes/weights
+
+Recomputes `recipes.card("prompting")`, which the tests and notebook 07 read: about 5 core-minutes. Every scale starts
+from the same noise and spends 40 evaluations a picture: 20 steps of two under guidance, 40 of one at scales 0 and 1,
+which need only one of the two guesses.
+"""
+
+import sys
+import time
+from collections.abc import Callable
+
+import torch
+from torch import Tensor
+
+from cs348k_diffusion import clip, ddim, keyed_generator, last, path, recipes
+from cs348k_diffusion.data.pictures import complete, draw_scenes, parse, pictures
+from cs348k_diffusion.guidance import guide
+from cs348k_diffusion.metrics import frechet
+from cs348k_diffusion.recipes import cards
+from cs348k_diffusion.recipes.digits import rounded
+from cs348k_diffusion.recipes.picture_reader import frozen
+from cs348k_diffusion.recipes.pictures import TOKENIZER, kept, share
+
+SCALES, WORLD = (0.0, 1.0, 1.5, 2.0, 3.0, 5.0, 8.0), 6  # a world that trained, chose and judged nothing
+JUDGED, ASKED, DRAWS, EVALUATIONS, GROUPS = 500, 100, 4, 40, 20  # prompts; of them drawn more often, how often
+
+
+def drawn(model, prompts: list[str], scale: float, noise: Tensor) -> Tensor:
+    """One picture for each prompt, fifty at a time."""
+    tokens, images = TOKENIZER(prompts), []
+    for rows in torch.arange(len(prompts)).split(50):
+        told, free = model.given(caption=tokens[rows]), model.given()
+        asked = {0.0: free, 1.0: told}.get(scale) or guide(told, free, scale)
+        steps = EVALUATIONS if scale in (0.0, 1.0) else EVALUATIONS // 2
+        images.append(last(ddim(clip(asked), noise[rows], path(steps))).x)
+    return torch.cat(images)
+
+
+def spread(images: Tensor) -> Tensor:
+    """For each prompt the mean distance, in pixel values, between two of its pictures: (prompts,)."""
+    groups = images.view(ASKED, DRAWS, -1)
+    return torch.stack([torch.pdist(group).mean() for group in groups])
+
+
+def mean(values: Tensor) -> dict:
+    """The mean over prompts, with its normal 95 % interval."""
+    middle, half = float(values.mean()), 1.96 * float(values.std()) / len(values) ** 0.5
+    return {"value": middle, "interval_95": [middle - half, middle + half]}
+
+
+def jackknife(statistic: Callable[[Tensor], float], n: int) -> dict:
+    """statistic(rows) of all n rows, with a 95 % interval from leaving out each of GROUPS groups in turn.
+
+    Source: Efron & Tibshirani 1993, An Introduction to the Bootstrap, section 11.5 (standard error of the jackknife).
+    """
+    whole, rows = statistic(torch.arange(n)), torch.arange(n)
+    left = torch.tensor([statistic(rows[rows % GROUPS != k]) for k in range(GROUPS)])
+    half = 1.96 * float((GROUPS - 1) * left.var(correction=0)) ** 0.5
+    return {"value": whole, "interval_95": [whole - half, whole + half]}
+
+
+@torch.no_grad()
+def main(folder: str) -> None:
+    """Draw, judge and write the card."""
+    began, model, eyes = time.process_time(), recipes.load("pictures"), frozen()
+    true = pictures(JUDGED, 32, WORLD)
+    often = [prompt for prompt in true.captions[:ASKED] for _ in range(DRAWS)]
+    there = eyes.features(true.images)
+    noise = torch.randn(JUDGED + len(often), 3, 32, 32, generator=keyed_generator(WORLD, 1))
+    runs = []
+    for scale in SCALES:
+        images = drawn(model, [*true.captions, *often], scale, noise)
+        here = eyes.features(images[:JUDGED])
+        runs.append(
+            {
+                "scale": scale,
+                "kept": share(kept(true.captions, images[:JUDGED])["all"]),
+                "fd": jackknife(lambda rows, here=here: frechet(here[rows], there[rows]), JUDGED),
+                "diversity": mean(spread(images[JUDGED:])),
+            }
+        )
+        print(rounded(runs[-1]), flush=True)
+    others = eyes.features(pictures(5 * JUDGED, 32, WORLD, start=JUDGED).images).split(JUDGED)
+    scenes = [complete(parse(prompt), WORLD, k) for k, prompt in enumerate(often)]
+    card = {
+        "name": "prompting",
+        "about": "prompts kept in full, FD and diversity of prompted pictures against the guidance scale",
+        "command": "python tests/benchmarks/bench_prompting.py FOLDER",
+        "data": f"{JUDGED} prompts of world {WORLD}; diversity: {ASKED} of them, {DRAWS} pictures each",
+        "weights": recipes.card("pictures")["sha256"],
+        "settings": {"evaluations": EVALUATIONS, "sampler": "DDIM, x0_hat clipped to [-1, 1]"},
+        "cpu_minutes": (time.process_time() - began) / 60,
+        "torch": torch.__version__,
+        "floor": sorted(frechet(there, other) for other in others),
+        "true_diversity": mean(spread(draw_scenes(scenes, 32, WORLD))),
+        "runs": runs,
+    }
+    cards.write_card(rounded(card), folder)
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    main(sys.argv[1] if len(sys.argv) > 1 else "trained")
