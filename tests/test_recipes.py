@@ -355,6 +355,22 @@ def test_the_stored_ways_of_hearing_say_what_the_notebook_says():
     assert sum(share > 0.95 for share in late) == 1
 
 
+def test_the_stored_scales_say_what_the_notebook_says():
+    """Of the weights that ship; prompts kept and FD get better from 1 to 2 and worse from 2 to 8, beyond their bars."""
+    card = recipes.card("prompting")
+    assert card["weights"] == recipes.card("pictures")["sha256"]
+    runs = {run["scale"]: run for run in card["runs"]}
+    (kept_1, kept_2, kept_8), (fd_1, fd_2, fd_8) = (
+        [runs[scale][part]["interval_95"] for scale in (1.0, 2.0, 8.0)] for part in ("kept", "fd")
+    )
+    assert kept_1[1] < kept_2[0] > kept_8[1]
+    assert fd_1[0] > fd_2[1] < fd_8[0]
+    assert min(runs, key=lambda scale: runs[scale]["fd"]["value"]) == 2.0
+    assert {run["kept"]["n"] for run in card["runs"]} == {500}
+    bars = [run["diversity"]["interval_95"] for scale, run in runs.items() if scale > 0]
+    assert max(low for low, _ in bars) < min(high for _, high in bars), "not resolved"
+
+
 def test_shares_count_what_was_asked():
     assert share(torch.tensor([1.0, 0.0, float("nan"), 1.0]))["share"] == pytest.approx(2 / 3)
     assert share(torch.tensor([float("nan")]))["n"] == 0
