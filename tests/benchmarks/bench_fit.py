@@ -22,7 +22,7 @@ from cs348k_diffusion.procedural.policies import POLICIES, enter, settings
 from cs348k_diffusion.procedural.tree import EMPTY, Grammar, Tree, pack, sample_tree, skeleton, to_json
 from cs348k_diffusion.recipes import cards
 
-SEEDS, SIZE, BUDGET = (1, 2, 3, 4), 32, 6000
+SEEDS, SIZE, BUDGET = tuple(range(1, 13)), 32, 6000
 EVERY, SHOWN = 200, 2  # units between two entries of a trace; the target whose trace and trees are kept
 TUNING = (
     "on other trees, fixed_trees(12, seed=77), seed 0, at 6000 units: nine trials for each policy, the lowest median "
