@@ -207,6 +207,11 @@ def test_training_writes_weights_and_card_and_repeats_itself(tmp_path):
         assert_close(two, one.half().float(), rtol=0, atol=0)
 
 
+def test_a_card_is_written_into_a_folder_that_is_not_there_yet(tmp_path):
+    cards.write_card({"name": "costs", "n": 1}, tmp_path / "a" / "b")
+    assert recipes.card("costs", tmp_path / "a" / "b") == {"name": "costs", "n": 1}
+
+
 def test_weights_that_float16_cannot_hold_are_refused(tmp_path):
     model = torch.nn.Linear(2, 2)
     model.weight.data.fill_(1e6)

@@ -68,8 +68,9 @@ def save(model: nn.Module, contents: dict[str, Any], folder: str | Path) -> Path
 
 
 def write_card(contents: dict[str, Any], folder: str | Path) -> None:
-    """Write `contents` to name.json."""
+    """Write `contents` to name.json, in a folder that is made if need be."""
     path = Path(folder) / f"{contents['name']}.json"
+    path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text(json.dumps(contents, indent=2) + "\n", encoding="utf-8")
 
 
