@@ -46,13 +46,7 @@ class RemoteLink:
         self.reseed(self.seed)
 
     def peak_bytes(self) -> int | None:
-        if self.worker is None:
-            return None
-        try:
-            lines = Path(f"/proc/{self.worker.pid}/status").read_text().splitlines()
-        except OSError:
-            return None
-        return next((int(line.split()[1]) << 10 for line in lines if line.startswith("VmHWM")), None)
+        return peak_of(self.worker.pid) if self.worker else None
 
     def close(self) -> None:
         """End the worker."""
@@ -154,6 +148,18 @@ class RemoteLink:
         if number:
             return StudentError("", f"crashed its process (signal {number})")
         return StudentError("", f"ended its process (exit status {status >> 8})")
+
+
+def peak_of(pid: int | str) -> int | None:
+    """The most memory that a process ("self": this one) has held, in bytes; None where the platform does not say.
+
+    getrusage's ru_maxrss would begin with what the process that started it held.
+    """
+    try:
+        lines = Path(f"/proc/{pid}/status").read_text().splitlines()
+    except OSError:
+        return None
+    return next((int(line.split()[1]) << 10 for line in lines if line.startswith("VmHWM")), None)
 
 
 def _activity(pid: int) -> tuple[str, ...] | None:
