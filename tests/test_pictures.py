@@ -231,6 +231,7 @@ def test_the_sentence_of_the_course_is_a_caption():
         ("a red cat below a house", 'turn it round and say "above"'),
         ("a red cat; and a house", 'joined by "left of", "right of" or "above"'),
         (" . ", "the prompt is empty; say what to draw"),
+        ("a red cat left of " * 8, "a caption has at most 24 words, this one has 40: say less"),
         ("red cat", 'cannot read "red cat" in "red cat"; how many comes first'),
         ("the red cat", "how many comes first"),
         ("a red tall tree", "the order is how many, size, colour, species"),

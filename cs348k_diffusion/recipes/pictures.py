@@ -15,7 +15,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from cs348k_diffusion.data import batches
-from cs348k_diffusion.data.pictures import WORDS, Pictures, parse, pictures
+from cs348k_diffusion.data.pictures import LONGEST, WORDS, Pictures, parse, pictures
 from cs348k_diffusion.denoiser import NetDenoiser, clip
 from cs348k_diffusion.guidance import guide
 from cs348k_diffusion.metrics import frechet
@@ -34,7 +34,7 @@ SCALES = (1.0, 2.0, 3.0, 5.0, 8.0)
 SIZE, CALLS, SCALE = 32, 20, 3.0
 LOOKS = ("", "all", "all")  # from the largest size to the smallest: self-attention counts and places, the caption tells
 PEAK, EMA = 2e-3, 0.999
-TOKENIZER = Tokenizer(WORDS)
+TOKENIZER = Tokenizer(WORDS, LONGEST)
 
 
 def denoiser() -> NetDenoiser:

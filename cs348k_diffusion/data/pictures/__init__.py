@@ -1,6 +1,6 @@
 """The drawn, captioned world: pictures of trees, cats and houses from a seed, with their true attributes."""
 
-from cs348k_diffusion.data.pictures.captions import WORDS, caption, parse
+from cs348k_diffusion.data.pictures.captions import LONGEST, WORDS, caption, parse
 from cs348k_diffusion.data.pictures.drawing import Pictures, draw_scenes, pictures
 from cs348k_diffusion.data.pictures.export import write_folder
 from cs348k_diffusion.data.pictures.world import (
@@ -21,6 +21,7 @@ __all__ = [
     "COLOURS",
     "HELD_OUT",
     "KINDS",
+    "LONGEST",
     "WORDS",
     "Group",
     "Pictures",

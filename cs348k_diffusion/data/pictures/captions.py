@@ -26,6 +26,7 @@ WORDS = (
     *("by day at dusk night under the sun moon".split()),
 )
 """The whole vocabulary."""
+LONGEST = 24  # words of a caption that a model reads; none of the grammar has so many
 MENTION = {"size": 75, "species": 60, "season": 40, "sky": 75, "light": 50}  # per cent of the captions that could
 GROUP = re.compile(
     rf"(?P<count>{'|'.join(COUNTS)}) (?:(?P<size>small|tall|big) )?(?:(?P<colour>{'|'.join(COLOURS)}) )?"
@@ -75,6 +76,8 @@ def parse(text: str) -> Scene:
     words = re.findall(r"[^\s,.;!]+", text.lower())
     if not words:
         raise ValueError('the prompt is empty; say what to draw, such as "a tall red tree at night"')
+    if len(words) > LONGEST:
+        raise ValueError(f"a caption has at most {LONGEST} words, this one has {len(words)}: say less")
     for word in words:
         _known(word)
     rest = " ".join(words)
