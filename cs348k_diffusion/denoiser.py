@@ -152,8 +152,8 @@ class Clipped:
     """A denoiser whose guesses are clamped to the range of the data."""
 
     denoise: Denoiser
-    low: float
-    high: float
+    low: Tensor | float
+    high: Tensor | float
 
     @property
     def schedule(self) -> Schedule:
@@ -162,11 +162,14 @@ class Clipped:
 
     def __call__(self, x: Tensor, t: Tensor) -> Tensor:
         """x0_hat, clamped."""
-        return self.denoise(x, t).clamp(self.low, self.high)
+        return torch.clamp(self.denoise(x, t), torch.as_tensor(self.low).to(x), torch.as_tensor(self.high).to(x))
 
 
-def clip(denoise: Denoiser, low: float = -1.0, high: float = 1.0) -> Clipped:
-    """Clamp x0_hat to [low, high]: outermost, and for pixels only (latents and points have no such range)."""
+def clip(denoise: Denoiser, low: Tensor | float = -1.0, high: Tensor | float = 1.0) -> Clipped:
+    """Clamp x0_hat to [low, high]: outermost, and for pixels only (latents and points have no such range).
+
+    low, high: numbers, or tensors like x0_hat, where each value has a range of its own (a cascade's residuals).
+    """
     return Clipped(denoise, low, high)
 
 

@@ -10,6 +10,7 @@ from cs348k_diffusion.nets.mlp import PointNet
 from cs348k_diffusion.nets.reader import AttributeReader
 from cs348k_diffusion.nets.text_unet import TextBlock, TextUNet, word_maps
 from cs348k_diffusion.nets.unet import ResidualBlock, UNet, group_norm
+from cs348k_diffusion.nets.upsampler import UpsamplerUNet
 
 __all__ = [
     "AttributeReader",
@@ -25,6 +26,7 @@ __all__ = [
     "TimeAndLabel",
     "Tokenizer",
     "UNet",
+    "UpsamplerUNet",
     "Words",
     "group_norm",
     "sinusoids",
