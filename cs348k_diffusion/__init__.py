@@ -31,6 +31,8 @@ _HOMES = {
     "sampling": "State step ancestral_step ddim_step implied_x0 path log_snr_path edm_path ancestral "
     "sample ddpm ddim first_order multistep heun",
     "training": "fit denoising warm_cosine Progress",
+    "distill": "progressive progressive_target imitation_target consistency_target guided conditional grid_times "
+    "truncated_snr matching_direction match_distribution",
     "running": "last",
     "lab": "watch live show_trajectory compare figure show_figure image_grid budget progress present explore",
     "exercises": "NotYet",

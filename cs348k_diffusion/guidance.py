@@ -28,7 +28,7 @@ class Guided:
 
     cond: Denoiser
     uncond: Denoiser
-    scale: float
+    scale: float | Tensor
 
     @property
     def schedule(self) -> Schedule:
@@ -37,13 +37,17 @@ class Guided:
 
     def __call__(self, x: Tensor, t: Tensor) -> Tensor:
         """x0_hat = uncond + scale (cond - uncond)."""
-        return torch.lerp(self.uncond(x, t), self.cond(x, t), self.scale)
+        scale = self.scale
+        if isinstance(scale, Tensor):
+            scale = scale.to(x).view(-1, *(1,) * (x.ndim - 1))
+        return torch.lerp(self.uncond(x, t), self.cond(x, t), scale)
 
 
-def guide(cond: Denoiser, uncond: Denoiser, scale: float) -> Guided:
+def guide(cond: Denoiser, uncond: Denoiser, scale: float | Tensor) -> Guided:
     """Classifier-free guidance: x0_hat = uncond(x, t) + scale (cond(x, t) - uncond(x, t)).
 
-    scale 0 is `uncond`, 1 is `cond`, more exaggerates what the condition changes (the CFG paper's w is scale - 1).
+    scale 0 is `uncond`, 1 is `cond`, more exaggerates what the condition changes (the CFG paper's w is scale - 1); a
+    tensor (batch,) gives each example its own.
     With a weaker copy of the model as `uncond` it is autoguidance. Two evaluations a call. The same mixture in eps-,
     v- or score-space gives the same answer. Raises ValueError when the schedules differ.
     Source: Ho & Salimans 2022, eq. 6, arXiv:2207.12598; Karras et al. 2024, arXiv:2406.02507.
