@@ -13,7 +13,7 @@ from cs348k_diffusion.exercises.catalogue import checks_of, of_notebook
 from cs348k_diffusion.exercises.expecting import difference
 from cs348k_diffusion.grading import checking
 from cs348k_diffusion.grading.cards import as_html
-from cs348k_diffusion.grading.subject import local
+from cs348k_diffusion.grading.subject.subject import local
 
 TOYS = Path(__file__).parent / "toy_exercises"
 

@@ -9,10 +9,11 @@ import pytest
 import torch
 
 from cs348k_diffusion.exercises import Counted, NotYet, StudentError, expect
-from cs348k_diffusion.grading import wire, withheld
+from cs348k_diffusion.grading import withheld
+from cs348k_diffusion.grading.subject import protocol
 from cs348k_diffusion.grading.plugin import OutOfTime, WorkersGone
 from cs348k_diffusion.grading.remote import RemoteLink
-from cs348k_diffusion.grading.subject import Instance, Subject, local
+from cs348k_diffusion.grading.subject.subject import Instance, Subject, local
 from cs348k_diffusion.grading.submission import Submission
 from cs348k_diffusion.grading.worker import Job
 from cs348k_diffusion.grading.workers import Spawned, workers
@@ -65,7 +66,7 @@ def test_values_cross_both_ways(subject):
     given += ({"a": torch.ones(0)},)
     back = subject("def answer(*args): return args")(*given)
     expect(back, given, "what went comes back")
-    for dtype in wire.DTYPES.values():
+    for dtype in protocol.DTYPES.values():
         x = torch.ones(2, 2).to(dtype)
         assert torch.equal(subject("def answer(x): return x.T")(x), x.T)
 

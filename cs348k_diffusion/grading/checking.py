@@ -21,7 +21,7 @@ from cs348k_diffusion.exercises.catalogue import FOLDER, Exercise, checks_of, fi
 from cs348k_diffusion.exercises.errors import NotYet
 from cs348k_diffusion.exercises.expecting import collecting_pictures
 from cs348k_diffusion.grading.plugin import Grader, Record, missing, run_checks
-from cs348k_diffusion.grading.subject import Subject, local
+from cs348k_diffusion.grading.subject.subject import Subject, local
 
 PROGRESS = Path(".progress.json")
 

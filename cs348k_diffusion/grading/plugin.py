@@ -21,7 +21,7 @@ from cs348k_diffusion.exercises.catalogue import Exercise
 from cs348k_diffusion.exercises.errors import NotYet, StudentError
 from cs348k_diffusion.exercises.expecting import collecting_pictures
 from cs348k_diffusion.grading.pictures import small
-from cs348k_diffusion.grading.subject import Subject
+from cs348k_diffusion.grading.subject.subject import Subject
 
 SEEDS = (0, 1)
 # Parts of pytest that no check uses; the first writes files, the next two collect garbage for 0.4 s.

@@ -17,10 +17,10 @@ import torch
 from torch import Tensor
 
 from cs348k_diffusion.exercises.errors import NotYet, StudentError
-from cs348k_diffusion.grading import wire
+from cs348k_diffusion.grading.subject import protocol
 from cs348k_diffusion.grading.plugin import OutOfTime
-from cs348k_diffusion.grading.servant import pull_back
-from cs348k_diffusion.grading.subject import Callbacks, handles
+from cs348k_diffusion.grading.subject.server import pull_back
+from cs348k_diffusion.grading.subject.subject import Callbacks, handles
 from cs348k_diffusion.grading.worker import Job
 from cs348k_diffusion.grading.workers import Worker, Workers
 
@@ -59,7 +59,7 @@ class RemoteLink:
             worker = self._started()
             deadline = time.monotonic() + self.seconds * WALL
             with self.callbacks.blaming_checks():
-                request = wire.dumps((verb, number, args, named, extra), self.callbacks.number)
+                request = protocol.dumps((verb, number, args, named, extra), self.callbacks.number)
                 _send(worker.sock, deadline, request)
                 return self._converse(worker.sock, deadline)
         except TimeoutError:
@@ -67,26 +67,26 @@ class RemoteLink:
             raise OutOfTime(f"no answer within {self.seconds * WALL} s") from None
         except (EOFError, ConnectionError):
             raise self._cause_of_death() from None
-        except (wire.WireError, ValueError, RecursionError) as error:
+        except (protocol.WireError, ValueError, RecursionError) as error:
             self.close()
             raise StudentError("", f"gave an answer that cannot be read: {error}") from None
 
     def _started(self) -> Worker:
         if self.worker is None:
             self.worker, self.callbacks = self.workers.start(self.seconds), Callbacks()
-            wire.send(self.worker.sock, wire.dumps(self.job, _no_callback))
+            protocol.send(self.worker.sock, protocol.dumps(self.job, _no_callback))
         return self.worker
 
     def _converse(self, sock: socket.socket, deadline: float) -> Any:
         """Serve the functions the student calls until the answer is there."""
         while True:
             later = self._await(sock, deadline)
-            head, raw = wire.receive(sock, later)
+            head, raw = protocol.receive(sock, later)
             message = json.loads(head)
             if not isinstance(message, dict) or len(message) != 1:
-                raise wire.WireError("malformed message")
+                raise protocol.WireError("malformed message")
             ((kind, body),) = message.items()
-            reader = wire.Reader(raw, handles(self))
+            reader = protocol.Reader(raw, handles(self))
             if kind == "value":
                 return reader.unpack(body)
             if kind in ("call", "backward"):
@@ -122,21 +122,21 @@ class RemoteLink:
             return NotYet(self.job.exercise)
         if kind == "raised" and isinstance(body, list) and len(body) == 3:
             return StudentError(*(str(part)[:2000] for part in body))
-        return wire.WireError("malformed message")
+        return protocol.WireError("malformed message")
 
-    def _served(self, kind: str, reader: wire.Reader, body: Any) -> bytes:
+    def _served(self, kind: str, reader: protocol.Reader, body: Any) -> bytes:
         callbacks = self.callbacks
         number, form = body if isinstance(body, list) and len(body) == 2 else (None, None)
         asked = reader.unpack(form)
         if type(number) is not int or not 0 <= number < len(callbacks.functions):
-            raise wire.WireError("a call of a function that was not handed over")
+            raise protocol.WireError("a call of a function that was not handed over")
         if not (isinstance(asked, tuple) and len(asked) == 2 and isinstance(asked[1], dict)):
-            raise wire.WireError("malformed call")
+            raise protocol.WireError("malformed call")
         try:
             answer = True, _evaluate(callbacks, kind, number, *asked)
         except Exception as error:
             answer = False, (type(error).__name__, str(error)[:2000])
-        return wire.dumps(answer, callbacks.number)
+        return protocol.dumps(answer, callbacks.number)
 
     def _cause_of_death(self) -> Exception:
         worker, self.worker = self.worker, None
@@ -196,7 +196,7 @@ def _leaf(value: Any) -> Any:
 
 def _send(sock: socket.socket, deadline: float, data: bytes) -> None:
     sock.settimeout(max(deadline - time.monotonic(), 0.01))
-    wire.send(sock, data)
+    protocol.send(sock, data)
 
 
 def _no_callback(obj: Any) -> tuple:

@@ -11,7 +11,7 @@ from cs348k_diffusion.exercises.catalogue import Exercise, registry
 from cs348k_diffusion.exercises.errors import NotYet
 from cs348k_diffusion.grading import withheld
 from cs348k_diffusion.grading.remote import RemoteLink
-from cs348k_diffusion.grading.subject import Subject
+from cs348k_diffusion.grading.subject.subject import Subject
 from cs348k_diffusion.grading.submission import Submission
 from cs348k_diffusion.grading.worker import Job
 from cs348k_diffusion.grading.workers import Workers

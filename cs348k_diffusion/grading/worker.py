@@ -26,9 +26,10 @@ import torch
 from torch import Tensor
 
 from cs348k_diffusion.exercises.errors import NotYet, StudentError
-from cs348k_diffusion.grading import sandbox, wire, withheld
-from cs348k_diffusion.grading.servant import Servant, guarded, seed_everything
-from cs348k_diffusion.grading.subject import packed
+from cs348k_diffusion.grading import sandbox, withheld
+from cs348k_diffusion.grading.subject import protocol
+from cs348k_diffusion.grading.subject.server import Servant, guarded, seed_everything
+from cs348k_diffusion.grading.subject.subject import packed
 
 
 @dataclass(frozen=True)
@@ -68,28 +69,28 @@ class Serving:
 
     def __init__(self, sock: socket.socket):
         self.sock = sock
-        head, _ = wire.receive(sock, trusted=True)
-        self.job: Job = wire.loads(head, lambda pid: None)
+        head, _ = protocol.receive(sock, trusted=True)
+        self.job: Job = protocol.loads(head, lambda pid: None)
         withheld.withhold(self.job.closed, self.job.exercise, self.job.ours, NotYet)
         self.servant: Servant | None = None
 
     def run(self) -> None:
         """Answer requests for ever."""
         while True:
-            head, _ = wire.receive(self.sock, trusted=True)
-            packet = wire.Packet()
+            head, _ = protocol.receive(self.sock, trusted=True)
+            packet = protocol.Packet()
             try:
                 message = {"value": guarded(functools.partial(self._serve, packet, head))}
             except NotYet as stub:
-                message, packet = {"not yet": str(stub.exercise)}, wire.Packet()
+                message, packet = {"not yet": str(stub.exercise)}, protocol.Packet()
             except StudentError as error:
-                message, packet = {"raised": [error.kind, error.text, error.where]}, wire.Packet()
+                message, packet = {"raised": [error.kind, error.text, error.where]}, protocol.Packet()
             except BaseException as error:  # KeyboardInterrupt, raised by the answer itself
-                message, packet = {"raised": [type(error).__name__, "", ""]}, wire.Packet()
-            wire.send(self.sock, *packet.finish(message))
+                message, packet = {"raised": [type(error).__name__, "", ""]}, protocol.Packet()
+            protocol.send(self.sock, *packet.finish(message))
 
-    def _serve(self, packet: wire.Packet, request: bytes) -> Any:
-        verb, number, args, named, extra = wire.loads(request, self._other)
+    def _serve(self, packet: protocol.Packet, request: bytes) -> Any:
+        verb, number, args, named, extra = protocol.loads(request, self._other)
         if self.servant is None:
             self.servant = Servant(defined(self.job))
         if verb == "seed":
@@ -103,11 +104,11 @@ class Serving:
 
     def ask(self, kind: str, number: int, args: Any, named: Any = None) -> Any:
         """Have the judge evaluate a function of its own; raises what that raised, or RuntimeError for strange types."""
-        packet = wire.Packet()
+        packet = protocol.Packet()
         form = packet.pack((args, named or {}), lambda value: _cannot_cross(value))
-        wire.send(self.sock, *packet.finish({kind: [number, form]}))
-        head, _ = wire.receive(self.sock, trusted=True)
-        fine, value = wire.loads(head, self._other)
+        protocol.send(self.sock, *packet.finish({kind: [number, form]}))
+        head, _ = protocol.receive(self.sock, trusted=True)
+        fine, value = protocol.loads(head, self._other)
         if not fine:
             raise _as_raised(*value)
         return value

@@ -22,7 +22,7 @@ from pathlib import Path
 import torch
 
 from cs348k_diffusion.grading import sandbox, withheld, worker
-from cs348k_diffusion.grading.servant import seed_everything
+from cs348k_diffusion.grading.subject.server import seed_everything
 
 PACKAGE = __name__.partition(".")[0]
 NOT_LOADED = {"exercises", "grading", "lab", "cli", "course", "recipes"}  # closed to workers, or slow to import

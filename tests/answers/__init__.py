@@ -17,7 +17,7 @@ from cs348k_diffusion.exercises.catalogue import FOLDER, Exercise
 from cs348k_diffusion.exercises.errors import NotYet
 from cs348k_diffusion.grading import submission
 from cs348k_diffusion.grading.plugin import Grader, Record, run_checks
-from cs348k_diffusion.grading.subject import Subject, local
+from cs348k_diffusion.grading.subject.subject import Subject, local
 
 HERE = Path(__file__).parent
 SOLUTIONS = Path(__file__).parents[2] / "solutions"

@@ -16,8 +16,8 @@ import torch
 from torch import nn
 
 from cs348k_diffusion.exercises.expecting import Counted
-from cs348k_diffusion.grading import wire
-from cs348k_diffusion.grading.servant import Servant, Whole, guarded, seed_everything
+from cs348k_diffusion.grading.subject import protocol
+from cs348k_diffusion.grading.subject.server import Servant, Whole, guarded, seed_everything
 
 
 @runtime_checkable
@@ -134,8 +134,8 @@ class LocalLink:
                 return self.servant.objects[pid[1]]
             return functools.partial(callbacks.call, pid[1]) if pid[2] is None else Borrowed(callbacks, *pid[1:3])
 
-        data = wire.dumps((args, named, extra), callbacks.number)
-        args, named, extra = wire.loads(data, other)
+        data = protocol.dumps((args, named, extra), callbacks.number)
+        args, named, extra = protocol.loads(data, other)
         with callbacks.blaming_checks():
             return guarded(lambda: carried(self, self.servant.serve(verb, number, args, named, extra)))
 
@@ -189,12 +189,12 @@ class Borrowed:
 
 def carried(link: LocalLink, result: Any) -> Any:
     """A result after the same packing and unpacking that the wire does."""
-    packet = wire.Packet()
+    packet = protocol.Packet()
     form = packed(packet, link.servant, result)
-    return wire.Reader(b"".join(packet.raw), handles(link)).unpack(form)
+    return protocol.Reader(b"".join(packet.raw), handles(link)).unpack(form)
 
 
-def packed(packet: wire.Packet, servant: Servant, result: Any) -> Any:
+def packed(packet: protocol.Packet, servant: Servant, result: Any) -> Any:
     """The wire form of a verb's result."""
     return servant.keep(result.value) if isinstance(result, Whole) else packet.pack(result, servant.keep)
 
