@@ -15,8 +15,8 @@ from cs348k_diffusion.grading.plugin import missing
 from cs348k_diffusion.grading.reports import file_names, gradescope
 from cs348k_diffusion.grading.submission import Submission, Unreadable
 from cs348k_diffusion.grading.submitted import handed_in
-from cs348k_diffusion.grading.worker import Job, defined
-from cs348k_diffusion.grading.workers import Zygotes
+from cs348k_diffusion.grading.workers.worker import Job, defined
+from cs348k_diffusion.grading.workers.pool import Zygotes
 
 TOYS = Path(__file__).parent / "toy_exercises"
 HEADER = "import torch\nfrom torch import nn\nfrom cs348k_diffusion import check, hint, NotYet\n%matplotlib inline"

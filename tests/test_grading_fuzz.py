@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, example, given, settings
 from cs348k_diffusion.exercises import Exercise
 from cs348k_diffusion.grading import alike, prose, submission
 from cs348k_diffusion.grading.submission import Unreadable
-from cs348k_diffusion.grading.worker import Job, _statements
+from cs348k_diffusion.grading.workers.worker import Job, _statements
 
 CASES = int(os.environ.get("CS348K_FUZZ", "300"))
 HURRIED = settings(max_examples=CASES, deadline=None, database=None, derandomize=True,

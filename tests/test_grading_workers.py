@@ -9,14 +9,14 @@ import pytest
 import torch
 
 from cs348k_diffusion.exercises import Counted, NotYet, StudentError, expect
-from cs348k_diffusion.grading import withheld
+from cs348k_diffusion.grading.workers import withheld
 from cs348k_diffusion.grading.subject import protocol
 from cs348k_diffusion.grading.plugin import OutOfTime, WorkersGone
-from cs348k_diffusion.grading.remote import RemoteLink
+from cs348k_diffusion.grading.workers.remote import RemoteLink
 from cs348k_diffusion.grading.subject.subject import Instance, Subject, local
 from cs348k_diffusion.grading.submission import Submission
-from cs348k_diffusion.grading.worker import Job
-from cs348k_diffusion.grading.workers import Spawned, workers
+from cs348k_diffusion.grading.workers.worker import Job
+from cs348k_diffusion.grading.workers.pool import Spawned, workers
 from cs348k_diffusion.schedule import cosine
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="workers behind walls are Linux's")
@@ -254,7 +254,7 @@ def test_an_endless_loop_ends(remote, loop):
 
 def test_a_sleeper_ends_at_the_wall(remote, monkeypatch):
     answer = remote("import time\ndef answer(x): time.sleep(60)")
-    monkeypatch.setattr("cs348k_diffusion.grading.remote.WALL", 0.1)
+    monkeypatch.setattr("cs348k_diffusion.grading.workers.remote.WALL", 0.1)
     start = time.monotonic()
     with pytest.raises(OutOfTime):
         answer(1)

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from cs348k_diffusion.grading.workers import Zygotes
+from cs348k_diffusion.grading.workers.pool import Zygotes
 from tests.hostile.corpus import CORPUS, PARTS, write
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="grading a class is Linux's")

@@ -19,7 +19,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cs348k_diffusion.exercises.catalogue import FOLDER, Exercise, registry
-from cs348k_diffusion.grading import submission, withheld
+from cs348k_diffusion.grading import submission
+from cs348k_diffusion.grading.workers import withheld
 from cs348k_diffusion.grading.roster import spreadsheet_cell
 from cs348k_diffusion.grading.submission import Submission
 from cs348k_diffusion.grading.submitted import handed_in

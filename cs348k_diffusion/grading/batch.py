@@ -39,7 +39,7 @@ from cs348k_diffusion.grading.desk import Desk, Row, rows
 from cs348k_diffusion.grading.overrides import read_overrides, template
 from cs348k_diffusion.grading.plugin import Grader, Record, missing, run_checks
 from cs348k_diffusion.grading.submitted import Submitted, handed_in
-from cs348k_diffusion.grading.workers import Spawned, Zygotes, workers
+from cs348k_diffusion.grading.workers.pool import Spawned, Zygotes, workers
 
 CHUNK, TRIES = 8, 3
 NO_DESK = Desk()  # no roster, nothing late

@@ -35,7 +35,7 @@ print(first, max(once() for _ in range(5)))
 GRADE = """
 from pathlib import Path
 from cs348k_diffusion.grading import grade
-from cs348k_diffusion.grading.remote import peak_of
+from cs348k_diffusion.grading.workers.remote import peak_of
 if __name__ == "__main__":
     marks = grade(Path("in"), Path("out"), checks=Path({toys!r}), only={only!r})
     assert all(record["status"] == "passed" for each in marks.values() for record in each.records)

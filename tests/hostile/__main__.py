@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from cs348k_diffusion.grading import batch
-from cs348k_diffusion.grading.remote import peak_of
+from cs348k_diffusion.grading.workers.remote import peak_of
 
 if __name__ == "__main__":
     inbox, out = map(Path, sys.argv[1:])

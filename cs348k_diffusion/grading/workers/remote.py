@@ -21,8 +21,8 @@ from cs348k_diffusion.grading.subject import protocol
 from cs348k_diffusion.grading.plugin import OutOfTime
 from cs348k_diffusion.grading.subject.server import pull_back
 from cs348k_diffusion.grading.subject.subject import Callbacks, handles
-from cs348k_diffusion.grading.worker import Job
-from cs348k_diffusion.grading.workers import Worker, Workers
+from cs348k_diffusion.grading.workers.worker import Job
+from cs348k_diffusion.grading.workers.pool import Worker, Workers
 
 WALL = 10  # wall-clock seconds allowed for each CPU second
 IDLE = 3  # seconds that a worker may sleep at a stretch

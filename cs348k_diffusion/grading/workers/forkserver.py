@@ -21,7 +21,9 @@ from pathlib import Path
 
 import torch
 
-from cs348k_diffusion.grading import sandbox, withheld, worker
+from cs348k_diffusion.grading.workers import sandbox
+from cs348k_diffusion.grading.workers import withheld
+from cs348k_diffusion.grading.workers import worker
 from cs348k_diffusion.grading.subject.server import seed_everything
 
 PACKAGE = __name__.partition(".")[0]
