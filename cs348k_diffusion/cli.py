@@ -268,7 +268,7 @@ def collect(
     out: Annotated[Path, typer.Option(help="Where the notebooks go, a folder for each student.")] = Path("submissions"),
 ) -> None:
     """Make a Canvas or Moodle download into a folder to grade."""
-    from cs348k_diffusion.grading.collecting import collect as collect_download
+    from cs348k_diffusion.grading.submissions.lms import collect as collect_download
 
     students, said = collect_download(download, out)
     for line in said:
@@ -283,10 +283,10 @@ def similar(
     threshold: Annotated[float, typer.Option(min=0, max=1, help="How alike, from 0 to 1.")] = 0.9,
 ) -> None:
     """List answers that are alike after renaming: places to look, never a verdict."""
-    from cs348k_diffusion.grading import alike
+    from cs348k_diffusion.grading.submissions import similarity
 
-    pairs = alike.similar(folder, threshold)
-    alike.write_pairs(pairs, out)
+    pairs = similarity.similar(folder, threshold)
+    similarity.write_pairs(pairs, out)
     for pair in pairs[:20]:
         typer.echo(f"  {pair.one}, {pair.other}: " + ", ".join(f"{id} {score:.2f}" for id, score in pair.alike.items()))
     typer.echo(f"{out}: {len(pairs)} pairs to look at; answers can be alike for good reasons")

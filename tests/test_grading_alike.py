@@ -11,8 +11,8 @@ from nbformat.v4 import new_code_cell, new_notebook
 
 from cs348k_diffusion import exact, sampling
 from cs348k_diffusion.exercises import Exercise
-from cs348k_diffusion.grading import alike
-from cs348k_diffusion.grading.submission import Submission
+from cs348k_diffusion.grading.submissions import similarity
+from cs348k_diffusion.grading.submissions.notebook import Submission
 
 CHECKS = """
 from cs348k_diffusion.exercises import Exercise
@@ -72,22 +72,22 @@ def statement(text):
 def test_names_comments_docstrings_and_annotations_do_not_count():
     one = statement("def f(a: int, *, b=1) -> int:\n    '''Adds.'''\n    c: int = a + b  # sum\n    return c")
     other = statement("def g(x, *, y=1):\n    total = x + y\n    return total")
-    assert alike.tokens_of(one) == alike.tokens_of(other)
+    assert similarity.tokens_of(one) == similarity.tokens_of(other)
     for different in (
         "def g(x, *, y=1):\n    z = y + x\n    return z",
         "def g(x, *, y=2):\n    z = x + y\n    return z",
     ):
-        assert alike.tokens_of(statement(different)) != alike.tokens_of(one)
+        assert similarity.tokens_of(statement(different)) != similarity.tokens_of(one)
 
 
 def test_a_renamed_answer_is_listed_and_another_way_is_not(tmp_path, checks):
     pytest.importorskip("rapidfuzz")
     folder = hand_in(tmp_path / "in", ada=[WALK], bob=["import torch", RENAMED], cy=[OTHER], dee=["walk = 3"], eve=[])
     (folder / "broken.ipynb").write_text("{")
-    (pair,) = alike.similar(folder, 0.9, checks)
+    (pair,) = similarity.similar(folder, 0.9, checks)
     assert (pair.one, pair.other, list(pair.alike)) == ("ada", "bob", ["E9.1"])
     assert 0.9 <= pair.alike["E9.1"] < 1  # one has a `pass` more
-    alike.write_pairs([pair], tmp_path / "pairs.csv")
+    similarity.write_pairs([pair], tmp_path / "pairs.csv")
     with (tmp_path / "pairs.csv").open(encoding="utf-8-sig", newline="") as file:
         (row,) = csv.DictReader(file)
     assert (row["student"], row["other"], row["alike"][:6]) == ("ada", "bob", "E9.1 0")
@@ -96,15 +96,15 @@ def test_a_renamed_answer_is_listed_and_another_way_is_not(tmp_path, checks):
 def test_what_many_have_says_nothing(tmp_path, checks):
     pytest.importorskip("rapidfuzz")
     folder = hand_in(tmp_path / "in", **{f"student{i}": [WALK] for i in range(3)})
-    assert len(alike.similar(folder, 1.0, checks)) == 3
+    assert len(similarity.similar(folder, 1.0, checks)) == 3
     hand_in(folder, student4=[RENAMED], student3=[WALK])
-    assert [pair.one for pair in alike.similar(folder, 1.0, checks)] == []
+    assert [pair.one for pair in similarity.similar(folder, 1.0, checks)] == []
 
 
 def test_without_rapidfuzz_the_extra_is_named(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "rapidfuzz.distance", None)
     with pytest.raises(RuntimeError, match=r"cs348k_diffusion\[similarity\]"):
-        alike.similar(tmp_path)
+        similarity.similar(tmp_path)
 
 
 def test_a_copy_of_the_packages_text_is_flagged_for_a_person():
@@ -116,6 +116,6 @@ def test_a_copy_of_the_packages_text_is_flagged_for_a_person():
         name = f"{function.__module__.rpartition('.')[2]}.{function.__name__}"
         read = Submission([(1, "import torch"), (2, text)])
         said = f"E9.3 is the package's {name} after renaming: worth a look, no proof."
-        assert alike.copies(read, {"E9.3": exercise}) == [said]
+        assert similarity.copies(read, {"E9.3": exercise}) == [said]
     own = Submission([(1, "def mine(x, eps, a, b):\n    total = a * x\n    return total + b * eps")])
-    assert alike.copies(own, {"E9.3": exercise}) == []
+    assert similarity.copies(own, {"E9.3": exercise}) == []

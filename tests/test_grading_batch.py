@@ -10,11 +10,12 @@ from xml.etree import ElementTree
 import nbformat
 import pytest
 
-from cs348k_diffusion.grading import batch, submission
+from cs348k_diffusion.grading import batch
+from cs348k_diffusion.grading.submissions import notebook
 from cs348k_diffusion.grading.plugin import missing
 from cs348k_diffusion.grading.reports import file_names, gradescope
-from cs348k_diffusion.grading.submission import Submission, Unreadable
-from cs348k_diffusion.grading.submitted import handed_in
+from cs348k_diffusion.grading.submissions.notebook import Submission, Unreadable
+from cs348k_diffusion.grading.submissions.source import handed_in
 from cs348k_diffusion.grading.workers.worker import Job, defined
 from cs348k_diffusion.grading.workers.pool import Zygotes
 
@@ -115,7 +116,7 @@ def test_a_cell_that_does_not_parse_costs_only_itself():
 def test_magics_and_shell_lines_do_no_harm(tmp_path):
     shell = "!ls\n%timeit 3\ndef g(): return 7 % 4\nfiles = !ls"
     cells = notebook("%%time\ndef f(): return 1", "%%bash\nrm -rf /", shell, "x = 5 ?")
-    read = submission.read([write(tmp_path / "a.ipynb", cells)])
+    read = notebook.read([write(tmp_path / "a.ipynb", cells)])
     assert read.has("f")
     assert read.has("g")
     assert any("%%bash" in note for note in read.notes)
@@ -126,7 +127,7 @@ def test_other_formats_and_encodings(tmp_path):
     old = {"nbformat": 3, "nbformat_minor": 0, "metadata": {}, "worksheets": [{"cells": [cell]}]}
     for encoding in ("utf-8", "utf-8-sig", "utf-16", "latin-1"):
         file = write(tmp_path / f"{encoding}.ipynb", json.dumps(old, ensure_ascii=False).encode(encoding))
-        assert submission.read([file]).has("f")
+        assert notebook.read([file]).has("f")
 
 
 BAD_FILES = {
@@ -144,7 +145,7 @@ BAD_FILES = {
 def test_a_bad_file_is_told_in_a_sentence(tmp_path, name):
     content, words = BAD_FILES[name]
     with pytest.raises(Unreadable, match=words):
-        submission.read([write(tmp_path / "a.ipynb", content)])
+        notebook.read([write(tmp_path / "a.ipynb", content)])
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names here")
@@ -154,14 +155,14 @@ def test_only_plain_files_are_opened(tmp_path):
     (tmp_path / "link.ipynb").symlink_to(write(tmp_path / "real.ipynb", perfect()))
     for name in ("folder", "pipe", "link", "missing"):
         with pytest.raises(Unreadable, match=r"not a plain file|cannot be opened"):
-            submission.read([tmp_path / f"{name}.ipynb"])
-    assert submission.read([tmp_path / "link.ipynb", tmp_path / "real.ipynb"]).has("double")
+            notebook.read([tmp_path / f"{name}.ipynb"])
+    assert notebook.read([tmp_path / "link.ipynb", tmp_path / "real.ipynb"]).has("double")
 
 
 @pytest.mark.parametrize("cells", [["x"], [{"cell_type": "code"}], [{"cell_type": "code", "source": [1, {}]}]])
 def test_odd_cells_are_no_crash(tmp_path, cells):
     file = write(tmp_path / "a.ipynb", json.dumps({"cells": cells}).encode())
-    assert submission.read([file]).definitions == []
+    assert notebook.read([file]).definitions == []
 
 
 def test_opened_hints_are_read_from_what_was_printed(tmp_path):
@@ -172,7 +173,7 @@ def test_opened_hints_are_read_from_what_was_printed(tmp_path):
     odd = [None, {"text": 3}, {"text": [1, "E9.2, hint 1 of 1: x"]}, {"text": "no E9.3, hint 1 of 1"}]
     cells = [dict(cell), {"cell_type": "code", "source": "", "outputs": odd}, {"cell_type": "code", "outputs": "x"}]
     file = write(tmp_path / "a.ipynb", json.dumps({"cells": cells}).encode())
-    assert submission.read([file]).hints == {"E9.1": 2, "E9.2": 1}
+    assert notebook.read([file]).hints == {"E9.1": 2, "E9.2": 1}
 
 
 def test_students_are_found_by_file_and_by_folder(tmp_path):

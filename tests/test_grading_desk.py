@@ -10,11 +10,11 @@ from pathlib import Path
 import pytest
 
 from cs348k_diffusion.grading import batch
-from cs348k_diffusion.grading.collecting import collect
+from cs348k_diffusion.grading.submissions.lms import collect
 from cs348k_diffusion.grading.desk import ABSENT, STRANGER, Desk, Late
 from cs348k_diffusion.grading.overrides import read_overrides
 from cs348k_diffusion.grading.roster import key, moment, read_roster
-from cs348k_diffusion.grading.submitted import handed_in
+from cs348k_diffusion.grading.submissions.source import handed_in
 
 TOYS = Path(__file__).parent / "toy_exercises"
 linux = pytest.mark.skipif(sys.platform != "linux", reason="grading a class is Linux's")

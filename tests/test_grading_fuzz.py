@@ -13,8 +13,10 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 
 from cs348k_diffusion.exercises import Exercise
-from cs348k_diffusion.grading import alike, prose, submission
-from cs348k_diffusion.grading.submission import Unreadable
+from cs348k_diffusion.grading import prose
+from cs348k_diffusion.grading.submissions import similarity
+from cs348k_diffusion.grading.submissions import notebook
+from cs348k_diffusion.grading.submissions.notebook import Unreadable
 from cs348k_diffusion.grading.workers.worker import Job, _statements
 
 CASES = int(os.environ.get("CS348K_FUZZ", "300"))
@@ -82,14 +84,14 @@ notebooks = st.fixed_dictionaries({}, optional={"cells": cells | anything, "work
 def collected(path: Path) -> str:
     """All that the grader does with a file before a worker runs, or the sentence that refuses it."""
     try:
-        read = submission.read([path])
+        read = notebook.read([path])
     except Unreadable as refusal:
         return str(refusal)
     bound = sorted({name for definition in read.definitions for name in definition.binds})
     assert all(read.has(name) for name in bound)
     for name in ["double", *bound[:5]]:
         list(_statements(Job("E9.1", name, read.needed(name), flags=read.flags())))
-        alike.written(read, Exercise("E9.1", name, ""), ())
+        similarity.written(read, Exercise("E9.1", name, ""), ())
     prose.answers(read.prose, ["E9.2"])
     json.dumps(read.notes)
     return " ".join(read.notes)

@@ -10,7 +10,8 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from cs348k_diffusion.exercises import FreeText
 from cs348k_diffusion.exercises.catalogue import free_texts
-from cs348k_diffusion.grading import batch, handout, prose, submission
+from cs348k_diffusion.grading import batch, handout, prose
+from cs348k_diffusion.grading.submissions import notebook
 from cs348k_diffusion.grading.prose import PLACEHOLDER
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="grading a class is Linux's")
@@ -67,7 +68,7 @@ def test_odd_markdown_cells_are_no_crash(tmp_path):
     odd = [None, {"cell_type": "markdown"}, {"cell_type": "markdown", "source": 3, "metadata": {"tags": [1, "E9.2"]}}]
     odd += [{"cell_type": "markdown", "source": ["Answer to E9.2\n", "yes"], "metadata": {"tags": "E9.2"}}]
     (tmp_path / "a.ipynb").write_text(json.dumps({"cells": odd}))
-    assert prose.answers(submission.read([tmp_path / "a.ipynb"]).prose, IDS) == {"E9.2": "yes"}
+    assert prose.answers(notebook.read([tmp_path / "a.ipynb"]).prose, IDS) == {"E9.2": "yes"}
 
 
 def solution(answer, head="**Answer to E9.2**", tags=("E9.2",)):

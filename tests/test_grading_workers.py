@@ -14,7 +14,7 @@ from cs348k_diffusion.grading.subject import protocol
 from cs348k_diffusion.grading.plugin import OutOfTime, WorkersGone
 from cs348k_diffusion.grading.workers.remote import RemoteLink
 from cs348k_diffusion.grading.subject.subject import Instance, Subject, local
-from cs348k_diffusion.grading.submission import Submission
+from cs348k_diffusion.grading.submissions.notebook import Submission
 from cs348k_diffusion.grading.workers.worker import Job
 from cs348k_diffusion.grading.workers.pool import Spawned, workers
 from cs348k_diffusion.schedule import cosine

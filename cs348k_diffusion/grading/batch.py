@@ -33,12 +33,14 @@ from cs348k_diffusion.exercises.catalogue import (
     in_course_order,
     registry,
 )
-from cs348k_diffusion.grading import alike, prose, submission
+from cs348k_diffusion.grading import prose
+from cs348k_diffusion.grading.submissions import similarity
+from cs348k_diffusion.grading.submissions import notebook
 from cs348k_diffusion.grading.changes import Change, changed, write_changes
 from cs348k_diffusion.grading.desk import Desk, Row, rows
 from cs348k_diffusion.grading.overrides import read_overrides, template
 from cs348k_diffusion.grading.plugin import Grader, Record, missing, run_checks
-from cs348k_diffusion.grading.submitted import Submitted, handed_in
+from cs348k_diffusion.grading.submissions.source import Submitted, handed_in
 from cs348k_diffusion.grading.workers.pool import Spawned, Zygotes, workers
 
 CHUNK, TRIES = 8, 3
@@ -243,8 +245,8 @@ def digest(paths: Iterable[Path], plan: Plan) -> str:
 
 def _bytes(path: Path) -> bytes:
     try:
-        return submission.plain_bytes(path)
-    except submission.Unreadable:
+        return notebook.plain_bytes(path)
+    except notebook.Unreadable:
         return b""
 
 
@@ -346,14 +348,14 @@ def grade_here(chunk: list[tuple[str, list[Path]]], plan: Plan) -> Iterator[Grad
     sources, results = [], {student: Graded(student) for student, _ in chunk}
     for student, paths in chunk:
         try:
-            read = submission.read(paths)
+            read = notebook.read(paths)
             sources.append(Submitted(student, read, nursery, plan.ours))
             results[student].texts = prose.answers(read.prose, free_texts(plan.public))
             results[student].hints = read.hints
-            results[student].remarks = alike.copies(read, plan.exercises)
+            results[student].remarks = similarity.copies(read, plan.exercises)
             read.definitions  # noqa: B018 - reads the cells, and notes those that do not parse
             results[student].notes = read.notes
-        except submission.Unreadable as error:
+        except notebook.Unreadable as error:
             results[student] = _ungraded(student, plan, str(error))
     if sources:
         done = lambda record: results[record["student"]].records.append(record)  # noqa: E731

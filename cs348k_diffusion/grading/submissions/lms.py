@@ -17,8 +17,8 @@ from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from cs348k_diffusion.grading.submission import MAX_FILE
-from cs348k_diffusion.grading.submitted import IGNORED, readable
+from cs348k_diffusion.grading.submissions.notebook import MAX_FILE
+from cs348k_diffusion.grading.submissions.source import IGNORED, readable
 
 CANVAS = re.compile(r"(?P<name>[^_]+)_(?:LATE_)?(?P<id>\d+)_(?P<submission>\d+)_(?P<file>.+)\.ipynb", re.IGNORECASE)
 MOODLE = re.compile(r"(?P<name>.+)_(?P<id>\d+)_assignsubmission_file_?")

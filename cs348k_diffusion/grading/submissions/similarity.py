@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cs348k_diffusion.exercises.catalogue import FOLDER, Exercise, registry
-from cs348k_diffusion.grading import submission
+from cs348k_diffusion.grading.submissions import notebook
 from cs348k_diffusion.grading.workers import withheld
 from cs348k_diffusion.grading.roster import spreadsheet_cell
-from cs348k_diffusion.grading.submission import Submission
-from cs348k_diffusion.grading.submitted import handed_in
+from cs348k_diffusion.grading.submissions.notebook import Submission
+from cs348k_diffusion.grading.submissions.source import handed_in
 
 SHORT = 60  # tokens; a shorter answer is alike by chance
 COMMON = 0.1  # an answer that a larger share of the class has word for word says nothing (nor do 3 in a small class)
@@ -150,8 +150,8 @@ def _by_exercise(folder: Path, checks: Path) -> dict[str, dict[str, Tokens]]:
     names, found = [exercise.name for exercise in exercises], {exercise.id: {} for exercise in exercises}
     for student, paths in handed_in(folder, {exercise.word for exercise in exercises}).items():
         try:
-            read = submission.read(paths)
-        except submission.Unreadable:
+            read = notebook.read(paths)
+        except notebook.Unreadable:
             continue
         for exercise in exercises:
             parts = sorted(written(read, exercise, names), key=len)  # whichever came first
