@@ -17,7 +17,7 @@ from collections.abc import Iterator
 
 from cs348k_diffusion.exercises.catalogue import Exercise, registry
 from cs348k_diffusion.exercises.errors import NotYet
-from cs348k_diffusion.grading.plugin import OutOfTime
+from cs348k_diffusion.grading.checks.plugin import OutOfTime
 from cs348k_diffusion.grading.subject.subject import Subject, local
 from tests.answers import answers, definition, records_of, runs
 

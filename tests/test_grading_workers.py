@@ -11,7 +11,7 @@ import torch
 from cs348k_diffusion.exercises import Counted, NotYet, StudentError, expect
 from cs348k_diffusion.grading.workers import withheld
 from cs348k_diffusion.grading.subject import protocol
-from cs348k_diffusion.grading.plugin import OutOfTime, WorkersGone
+from cs348k_diffusion.grading.checks.plugin import OutOfTime, WorkersGone
 from cs348k_diffusion.grading.workers.remote import RemoteLink
 from cs348k_diffusion.grading.subject.subject import Instance, Subject, local
 from cs348k_diffusion.grading.submissions.notebook import Submission
@@ -350,7 +350,7 @@ def test_what_reaches_a_withheld_name_is_withheld():
 def test_the_checks_are_placeholders_and_the_answers_absent(remote):
     text = (
         "from cs348k_diffusion.exercises import expect\n"
-        "from cs348k_diffusion.grading.checking import run_check\n"
+        "from cs348k_diffusion.grading.checks.check import run_check\n"
         "def answer(kind):\n"
         "    if kind == 'solutions': import solutions\n"
         "    if kind == 'tests': import tests.answers\n"

@@ -5,7 +5,7 @@ from torch.testing import assert_close
 
 from cs348k_diffusion.exact import Mixture, mixture_score
 from cs348k_diffusion.exercises.catalogue import of_notebook
-from cs348k_diffusion.grading.checking import ours
+from cs348k_diffusion.grading.checks.check import ours
 from cs348k_diffusion.langevin import anneal, annealed_langevin
 from cs348k_diffusion.noise import noise_like
 from cs348k_diffusion.running import last

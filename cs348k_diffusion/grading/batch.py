@@ -39,7 +39,7 @@ from cs348k_diffusion.grading.submissions import notebook
 from cs348k_diffusion.grading.changes import Change, changed, write_changes
 from cs348k_diffusion.grading.desk import Desk, Row, rows
 from cs348k_diffusion.grading.overrides import read_overrides, template
-from cs348k_diffusion.grading.plugin import Grader, Record, missing, run_checks
+from cs348k_diffusion.grading.checks.plugin import Grader, Record, missing, run_checks
 from cs348k_diffusion.grading.submissions.source import Submitted, handed_in
 from cs348k_diffusion.grading.workers.pool import Spawned, Zygotes, workers
 

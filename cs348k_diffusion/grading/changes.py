@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from cs348k_diffusion.grading.plugin import Record
+from cs348k_diffusion.grading.checks.plugin import Record
 from cs348k_diffusion.grading.roster import spreadsheet_cell
 
 

@@ -12,7 +12,7 @@ from datetime import datetime, timedelta
 from typing import Protocol, runtime_checkable
 
 from cs348k_diffusion.grading.overrides import Override, correction
-from cs348k_diffusion.grading.plugin import Record
+from cs348k_diffusion.grading.checks.plugin import Record
 from cs348k_diffusion.grading.roster import Enrolled, key
 
 ABSENT = "Nothing was handed in."

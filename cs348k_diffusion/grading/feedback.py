@@ -15,9 +15,9 @@ from typing import NamedTuple
 
 from cs348k_diffusion.exercises.catalogue import Exercise, in_course_order, registry
 from cs348k_diffusion.grading import prose
-from cs348k_diffusion.grading.cards import property_of
+from cs348k_diffusion.grading.checks.card import property_of
 from cs348k_diffusion.grading.overrides import TEST
-from cs348k_diffusion.grading.plugin import Record
+from cs348k_diffusion.grading.checks.plugin import Record
 
 STYLE = Path(__file__).with_name("feedback.css")
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"

@@ -11,7 +11,7 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from cs348k_diffusion.grading.plugin import Record
+from cs348k_diffusion.grading.checks.plugin import Record
 from cs348k_diffusion.grading.roster import key, read_table
 
 COLUMNS = ("student", "exercise", "points", "comment")

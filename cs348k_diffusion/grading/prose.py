@@ -15,7 +15,7 @@ from typing import NamedTuple
 
 from cs348k_diffusion.exercises.catalogue import FreeText
 from cs348k_diffusion.grading.overrides import points_of
-from cs348k_diffusion.grading.plugin import Record
+from cs348k_diffusion.grading.checks.plugin import Record
 from cs348k_diffusion.grading.roster import key, read_table, spreadsheet_cell
 
 HEAD = re.compile(r"^\W*answer to (E\d+\.\d+)\W*$", re.IGNORECASE)

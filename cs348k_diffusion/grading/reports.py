@@ -13,11 +13,11 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from cs348k_diffusion.exercises.catalogue import Exercise
-from cs348k_diffusion.grading.cards import property_of
+from cs348k_diffusion.grading.checks.card import property_of
 from cs348k_diffusion.grading.changes import by_exercise
 from cs348k_diffusion.grading.desk import Row
 from cs348k_diffusion.grading.feedback import write_feedback
-from cs348k_diffusion.grading.plugin import Record
+from cs348k_diffusion.grading.checks.plugin import Record
 from cs348k_diffusion.grading.prose import WAITING
 from cs348k_diffusion.grading.roster import spreadsheet_cell
 

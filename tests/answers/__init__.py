@@ -16,7 +16,7 @@ from typing import Any, NamedTuple
 from cs348k_diffusion.exercises.catalogue import FOLDER, Exercise
 from cs348k_diffusion.exercises.errors import NotYet
 from cs348k_diffusion.grading.submissions import notebook
-from cs348k_diffusion.grading.plugin import Grader, Record, run_checks
+from cs348k_diffusion.grading.checks.plugin import Grader, Record, run_checks
 from cs348k_diffusion.grading.subject.subject import Subject, local
 
 HERE = Path(__file__).parent

@@ -416,7 +416,7 @@ REACHES = {
     "solutions": "from solutions import forward_noising\nf = forward_noising.noise_once",
     "tests": "from tests.answers.forward_noising import RIGHT\nf = RIGHT['E2.1'][0]",
     "mine or ours": "from cs348k_diffusion import mine_or_ours\nf = mine_or_ours(noise_once)",
-    "checks": "from cs348k_diffusion.grading.checking import ours\nf = ours('E8.2')",
+    "checks": "from cs348k_diffusion.grading.checks.check import ours\nf = ours('E8.2')",
 }
 ON_DISK = {
     "reload": f"f = importlib.reload(importlib.import_module('{MODULE}')).noise_once",

@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from cs348k_diffusion.grading.plugin import WorkersGone
+from cs348k_diffusion.grading.checks.plugin import WorkersGone
 
 MEMORY = 4 << 30  # address space of a worker: importing torch takes 0.7 GB of it
 SEQPACKET = (socket.AF_UNIX, socket.SOCK_SEQPACKET) if hasattr(socket, "AF_UNIX") else (-1, -1)

@@ -18,7 +18,7 @@ from torch import Tensor
 
 from cs348k_diffusion.exercises.errors import NotYet, StudentError
 from cs348k_diffusion.grading.subject import protocol
-from cs348k_diffusion.grading.plugin import OutOfTime
+from cs348k_diffusion.grading.checks.plugin import OutOfTime
 from cs348k_diffusion.grading.subject.server import pull_back
 from cs348k_diffusion.grading.subject.subject import Callbacks, handles
 from cs348k_diffusion.grading.workers.worker import Job

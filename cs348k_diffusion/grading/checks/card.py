@@ -6,10 +6,10 @@ import re
 from html import escape
 from typing import TYPE_CHECKING
 
-from cs348k_diffusion.grading.plugin import Record
+from cs348k_diffusion.grading.checks.plugin import Record
 
 if TYPE_CHECKING:
-    from cs348k_diffusion.grading.checking import Outcome
+    from cs348k_diffusion.grading.checks.check import Outcome
 
 LIKELY = "This is what you get when the mistake is: "
 _MARK = {"passed": "✓ passed", "failed": "✗ failed", "not yet": "· not yet", "timeout": "✗ out of time"}
@@ -48,7 +48,7 @@ def as_text(outcome: Outcome) -> str:
 
 def as_html(outcome: Outcome) -> str:
     """The card as HTML: a heading, a list of properties, the likely mistake, and what to do next."""
-    from cs348k_diffusion.grading.pictures import beside
+    from cs348k_diffusion.grading.checks.pictures import beside
 
     items = "".join(_item(record) for record in outcome.records)
     drawn = "".join(beside(*each) for each in outcome.pictures)

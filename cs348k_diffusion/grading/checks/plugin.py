@@ -20,7 +20,7 @@ import torch
 from cs348k_diffusion.exercises.catalogue import Exercise
 from cs348k_diffusion.exercises.errors import NotYet, StudentError
 from cs348k_diffusion.exercises.expecting import collecting_pictures
-from cs348k_diffusion.grading.pictures import small
+from cs348k_diffusion.grading.checks.pictures import small
 from cs348k_diffusion.grading.subject.subject import Subject
 
 SEEDS = (0, 1)

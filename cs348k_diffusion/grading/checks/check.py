@@ -20,7 +20,7 @@ from typing import Any
 from cs348k_diffusion.exercises.catalogue import FOLDER, Exercise, checks_of, find, of_notebook
 from cs348k_diffusion.exercises.errors import NotYet
 from cs348k_diffusion.exercises.expecting import collecting_pictures
-from cs348k_diffusion.grading.plugin import Grader, Record, missing, run_checks
+from cs348k_diffusion.grading.checks.plugin import Grader, Record, missing, run_checks
 from cs348k_diffusion.grading.subject.subject import Subject, local
 
 PROGRESS = Path(".progress.json")
@@ -51,12 +51,12 @@ class Outcome:
         return sum(record["earned"] for record in self.records), sum(record["points"] for record in self.records)
 
     def __repr__(self) -> str:
-        from cs348k_diffusion.grading.cards import as_text
+        from cs348k_diffusion.grading.checks.card import as_text
 
         return as_text(self)
 
     def _repr_html_(self) -> str:
-        from cs348k_diffusion.grading.cards import as_html
+        from cs348k_diffusion.grading.checks.card import as_html
 
         return as_html(self)
 
