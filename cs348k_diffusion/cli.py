@@ -111,7 +111,7 @@ def _tell(title: str, graded) -> None:
     """A student's marks as text: one line an exercise, and why points are missing."""
     from cs348k_diffusion.exercises.catalogue import registry
     from cs348k_diffusion.grading.checks.card import property_of, split
-    from cs348k_diffusion.grading.feedback import group
+    from cs348k_diffusion.grading.gradebook.feedback import group
 
     typer.secho(f"\n{title}", bold=True)
     results = group(graded.records, registry())
@@ -236,8 +236,8 @@ def grade(
 ) -> None:
     """Grade a folder of notebooks: a gradebook, and a feedback page for every student."""
     from cs348k_diffusion.grading import grade as grade_folder
-    from cs348k_diffusion.grading.desk import ABSENT, STRANGER, Desk, Late
-    from cs348k_diffusion.grading.roster import moment, read_roster
+    from cs348k_diffusion.grading.gradebook.rules import ABSENT, STRANGER, Desk, Late
+    from cs348k_diffusion.grading.gradebook.roster import moment, read_roster
 
     time = moment(due, "--due")
     desk = Desk(read_roster(roster) if roster else None, Late(time, late_days, late_penalty) if time else None)

@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from cs348k_diffusion.exercises import Exercise, expect
-from cs348k_diffusion.grading.feedback import sentence, write_feedback
+from cs348k_diffusion.grading.gradebook.feedback import sentence, write_feedback
 from cs348k_diffusion.grading.checks.pictures import small
 
 EXERCISES = {

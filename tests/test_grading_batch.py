@@ -13,7 +13,7 @@ import pytest
 from cs348k_diffusion.grading import batch
 from cs348k_diffusion.grading.submissions import notebook
 from cs348k_diffusion.grading.checks.plugin import missing
-from cs348k_diffusion.grading.reports import file_names, gradescope
+from cs348k_diffusion.grading.gradebook.reports import file_names, gradescope
 from cs348k_diffusion.grading.submissions.notebook import Submission, Unreadable
 from cs348k_diffusion.grading.submissions.source import handed_in
 from cs348k_diffusion.grading.workers.worker import Job, defined

@@ -11,9 +11,9 @@ import pytest
 
 from cs348k_diffusion.grading import batch
 from cs348k_diffusion.grading.submissions.lms import collect
-from cs348k_diffusion.grading.desk import ABSENT, STRANGER, Desk, Late
-from cs348k_diffusion.grading.overrides import read_overrides
-from cs348k_diffusion.grading.roster import key, moment, read_roster
+from cs348k_diffusion.grading.gradebook.rules import ABSENT, STRANGER, Desk, Late
+from cs348k_diffusion.grading.gradebook.overrides import read_overrides
+from cs348k_diffusion.grading.gradebook.roster import key, moment, read_roster
 from cs348k_diffusion.grading.submissions.source import handed_in
 
 TOYS = Path(__file__).parent / "toy_exercises"

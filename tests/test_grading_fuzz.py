@@ -13,7 +13,7 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 
 from cs348k_diffusion.exercises import Exercise
-from cs348k_diffusion.grading import prose
+from cs348k_diffusion.grading.gradebook import free_text
 from cs348k_diffusion.grading.submissions import similarity
 from cs348k_diffusion.grading.submissions import notebook
 from cs348k_diffusion.grading.submissions.notebook import Unreadable
@@ -92,7 +92,7 @@ def collected(path: Path) -> str:
     for name in ["double", *bound[:5]]:
         list(_statements(Job("E9.1", name, read.needed(name), flags=read.flags())))
         similarity.written(read, Exercise("E9.1", name, ""), ())
-    prose.answers(read.prose, ["E9.2"])
+    free_text.answers(read.prose, ["E9.2"])
     json.dumps(read.notes)
     return " ".join(read.notes)
 

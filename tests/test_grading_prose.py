@@ -10,9 +10,10 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from cs348k_diffusion.exercises import FreeText
 from cs348k_diffusion.exercises.catalogue import free_texts
-from cs348k_diffusion.grading import batch, handout, prose
+from cs348k_diffusion.grading import batch, handout
+from cs348k_diffusion.grading.gradebook import free_text
 from cs348k_diffusion.grading.submissions import notebook
-from cs348k_diffusion.grading.prose import PLACEHOLDER
+from cs348k_diffusion.grading.gradebook.free_text import PLACEHOLDER
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="grading a class is Linux's")
 CHECKS = """
@@ -61,14 +62,14 @@ def test_questions_are_listed_with_their_points(checks):
     ],
 )
 def test_an_answer_is_found_by_its_first_line_or_its_tag(cells, found):
-    assert prose.answers(cells, IDS) == found
+    assert free_text.answers(cells, IDS) == found
 
 
 def test_odd_markdown_cells_are_no_crash(tmp_path):
     odd = [None, {"cell_type": "markdown"}, {"cell_type": "markdown", "source": 3, "metadata": {"tags": [1, "E9.2"]}}]
     odd += [{"cell_type": "markdown", "source": ["Answer to E9.2\n", "yes"], "metadata": {"tags": "E9.2"}}]
     (tmp_path / "a.ipynb").write_text(json.dumps({"cells": odd}))
-    assert prose.answers(notebook.read([tmp_path / "a.ipynb"]).prose, IDS) == {"E9.2": "yes"}
+    assert free_text.answers(notebook.read([tmp_path / "a.ipynb"]).prose, IDS) == {"E9.2": "yes"}
 
 
 def solution(answer, head="**Answer to E9.2**", tags=("E9.2",)):
@@ -175,4 +176,4 @@ def test_answers_are_written_out_and_their_marks_read_back(tmp_path, checks):
 def test_a_bad_mark_is_told_with_its_place(tmp_path, row, says):
     (tmp_path / "texts.csv").write_text(f"student,exercise,points,comment,answer\n{row}\n")
     with pytest.raises(ValueError, match=says):
-        prose.read_marks(tmp_path / "texts.csv", {"E9.2": FreeText("E9.2", "Your verdict", 4)})
+        free_text.read_marks(tmp_path / "texts.csv", {"E9.2": FreeText("E9.2", "Your verdict", 4)})

@@ -33,12 +33,12 @@ from cs348k_diffusion.exercises.catalogue import (
     in_course_order,
     registry,
 )
-from cs348k_diffusion.grading import prose
+from cs348k_diffusion.grading.gradebook import free_text
 from cs348k_diffusion.grading.submissions import similarity
 from cs348k_diffusion.grading.submissions import notebook
-from cs348k_diffusion.grading.changes import Change, changed, write_changes
-from cs348k_diffusion.grading.desk import Desk, Row, rows
-from cs348k_diffusion.grading.overrides import read_overrides, template
+from cs348k_diffusion.grading.gradebook.changes import Change, changed, write_changes
+from cs348k_diffusion.grading.gradebook.rules import Desk, Row, rows
+from cs348k_diffusion.grading.gradebook.overrides import read_overrides, template
 from cs348k_diffusion.grading.checks.plugin import Grader, Record, missing, run_checks
 from cs348k_diffusion.grading.submissions.source import Submitted, handed_in
 from cs348k_diffusion.grading.workers.pool import Spawned, Zygotes, workers
@@ -139,10 +139,10 @@ def grade(
     earlier = read_journal(journal)
     enrolled = [each.student for each in (desk.roster or {}).values()]
     overrides = read_overrides(out / "overrides.csv", [*students, *earlier, *enrolled], plan.worth)
-    marks = prose.read_marks(out / prose.FILE, plan.texts)
+    marks = free_text.read_marks(out / free_text.FILE, plan.texts)
     fresh = _up_to_date(students, plan, earlier, journal, again, lambda todo: graded(todo, plan, jobs, dask))
     expected = [(check.exercise, check.test, check.points) for check in plan.expected]
-    expected += [(text.id, prose.TEST, text.points) for text in plan.texts.values()]
+    expected += [(text.id, free_text.TEST, text.points) for text in plan.texts.values()]
     found, before = _with_prose(fresh, plan, marks), _with_prose(earlier, plan, marks)
     shown = rows(found, desk, overrides, expected, before)
     if plan.texts:
@@ -179,23 +179,23 @@ def _up_to_date(
     return fresh
 
 
-def _with_prose(graded: dict[str, Graded], plan: Plan, marks: prose.Marks) -> dict[str, Graded]:
+def _with_prose(graded: dict[str, Graded], plan: Plan, marks: free_text.Marks) -> dict[str, Graded]:
     """The same students, with a record for each of their answers in prose."""
     every = {
-        student: [*each.records, *prose.records(student, each.texts, plan.texts, marks)]
+        student: [*each.records, *free_text.records(student, each.texts, plan.texts, marks)]
         for student, each in graded.items()
     }
     return {student: replace(each, records=every[student]) for student, each in graded.items()}
 
 
 def _hand_out_prose(
-    shown: dict[str, Row], given: dict[str, dict[str, str]], plan: Plan, marks: prose.Marks, out: Path
+    shown: dict[str, Row], given: dict[str, dict[str, str]], plan: Plan, marks: free_text.Marks, out: Path
 ) -> None:
     """Write the answers for reading, and put comments and what is still to read into the rows."""
-    prose.write_out(out, given, plan.texts, marks)
+    free_text.write_out(out, given, plan.texts, marks)
     for student, row in shown.items():
-        row.remarks += prose.remarks(student, given.get(student, {}), marks)
-        row.comments = prose.comments(student, plan.texts, marks) | row.comments
+        row.remarks += free_text.remarks(student, given.get(student, {}), marks)
+        row.comments = free_text.comments(student, plan.texts, marks) | row.comments
 
 
 def check_notebook(path: Path, *, only: Sequence[str] = (), checks: Path = FOLDER) -> Graded:
@@ -350,7 +350,7 @@ def grade_here(chunk: list[tuple[str, list[Path]]], plan: Plan) -> Iterator[Grad
         try:
             read = notebook.read(paths)
             sources.append(Submitted(student, read, nursery, plan.ours))
-            results[student].texts = prose.answers(read.prose, free_texts(plan.public))
+            results[student].texts = free_text.answers(read.prose, free_texts(plan.public))
             results[student].hints = read.hints
             results[student].remarks = similarity.copies(read, plan.exercises)
             read.definitions  # noqa: B018 - reads the cells, and notes those that do not parse
@@ -392,7 +392,7 @@ def progress(items: Iterable[Graded], total: int) -> Iterator[Graded]:
 
 
 def _report(shown: dict[str, Row], plan: Plan, out: Path) -> None:
-    from cs348k_diffusion.grading.reports import in_order, write_reports
+    from cs348k_diffusion.grading.gradebook.reports import in_order, write_reports
 
     seen = (
         {record["exercise"] for each in shown.values() for record in each.records}

@@ -17,7 +17,7 @@ from typing import Any
 
 from cs348k_diffusion.exercises.catalogue import FOLDER, registry
 from cs348k_diffusion.grading.batch import grade_here, plan_for
-from cs348k_diffusion.grading.reports import gradescope, in_order
+from cs348k_diffusion.grading.gradebook.reports import gradescope, in_order
 from cs348k_diffusion.grading.submissions.source import notebooks_in
 
 ROOT = Path(__file__).parents[2]

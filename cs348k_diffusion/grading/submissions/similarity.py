@@ -21,7 +21,7 @@ from typing import NamedTuple
 from cs348k_diffusion.exercises.catalogue import FOLDER, Exercise, registry
 from cs348k_diffusion.grading.submissions import notebook
 from cs348k_diffusion.grading.workers import withheld
-from cs348k_diffusion.grading.roster import spreadsheet_cell
+from cs348k_diffusion.grading.gradebook.roster import spreadsheet_cell
 from cs348k_diffusion.grading.submissions.notebook import Submission
 from cs348k_diffusion.grading.submissions.source import handed_in
 

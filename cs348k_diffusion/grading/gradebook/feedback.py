@@ -14,9 +14,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cs348k_diffusion.exercises.catalogue import Exercise, in_course_order, registry
-from cs348k_diffusion.grading import prose
+from cs348k_diffusion.grading.gradebook import free_text
 from cs348k_diffusion.grading.checks.card import property_of
-from cs348k_diffusion.grading.overrides import TEST
+from cs348k_diffusion.grading.gradebook.overrides import TEST
 from cs348k_diffusion.grading.checks.plugin import Record
 
 STYLE = Path(__file__).with_name("feedback.css")
@@ -26,7 +26,7 @@ MISTAKE = re.compile(r"^This is what you get when the mistake is: (.*)$", re.MUL
 ABSENT = re.compile(r"\((no definition of .*) was found\)$")
 SYMBOL = re.compile(r"[b-z]\W|\w+(_\w|[(\d]| [=<>~])")
 RAISED = re.compile(r"^your code raised ")
-MARKS = {"passed": "✓", "partly": "◐", "failed": "✗", "error": "!", "timeout": "✗", "not yet": "○", prose.WAITING: "…"}
+MARKS = {"passed": "✓", "partly": "◐", "failed": "✗", "error": "!", "timeout": "✗", "not yet": "○", free_text.WAITING: "…"}
 NOT_YET = "Not written yet."
 
 
@@ -51,8 +51,8 @@ class Result(NamedTuple):
         """full, part, none, blank where nothing was written, or waiting where nobody has read it yet."""
         if self.earned == self.points:
             return "full"
-        if any(record["status"] == prose.WAITING for record in self.records):
-            return prose.WAITING
+        if any(record["status"] == free_text.WAITING for record in self.records):
+            return free_text.WAITING
         if all(record["status"] == "not yet" for record in self.records):
             return "blank"
         return "part" if self.earned else "none"
@@ -146,7 +146,7 @@ def summary(results: Sequence[Result]) -> str:
     said = [f"{counted(grades.count('full'), 'exercise')} complete"] if "full" in grades else []
     said += [f"{begun} to look at again"] if begun else []
     said += [f"{blank} not written yet"] if blank else []
-    said += [f"{grades.count(prose.WAITING)} waiting to be read"] if prose.WAITING in grades else []
+    said += [f"{grades.count(free_text.WAITING)} waiting to be read"] if free_text.WAITING in grades else []
     return ", ".join(said) + "."
 
 
@@ -214,7 +214,7 @@ def reason(record: Record) -> str:
 
 def advice(result: Result, hints_used: int | None) -> str:
     """The next step, and the first hint folded away, unless everything passed or a person has the last word."""
-    if result.grade == "full" or any(record["test"] in (TEST, prose.TEST) for record in result.records):
+    if result.grade == "full" or any(record["test"] in (TEST, free_text.TEST) for record in result.records):
         return ""
     hints = result.exercise.hints
     used = (

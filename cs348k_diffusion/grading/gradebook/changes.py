@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cs348k_diffusion.grading.checks.plugin import Record
-from cs348k_diffusion.grading.roster import spreadsheet_cell
+from cs348k_diffusion.grading.gradebook.roster import spreadsheet_cell
 
 
 class Change(NamedTuple):

@@ -11,9 +11,9 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol, runtime_checkable
 
-from cs348k_diffusion.grading.overrides import Override, correction
+from cs348k_diffusion.grading.gradebook.overrides import Override, correction
 from cs348k_diffusion.grading.checks.plugin import Record
-from cs348k_diffusion.grading.roster import Enrolled, key
+from cs348k_diffusion.grading.gradebook.roster import Enrolled, key
 
 ABSENT = "Nothing was handed in."
 EARLIER = "No file was found this time; these are earlier marks."

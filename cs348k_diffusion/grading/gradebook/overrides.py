@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cs348k_diffusion.grading.checks.plugin import Record
-from cs348k_diffusion.grading.roster import key, read_table
+from cs348k_diffusion.grading.gradebook.roster import key, read_table
 
 COLUMNS = ("student", "exercise", "points", "comment")
 TEST = "test_set_by_your_instructor"
