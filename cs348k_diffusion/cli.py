@@ -253,7 +253,7 @@ def grade(
 
 def _tell_changes(out: Path, most: int = 20) -> None:
     """The marks that are not what they were before."""
-    from cs348k_diffusion.grading.batch import changes
+    from cs348k_diffusion.grading.batch.run import changes
 
     changed = changes(out / "results.jsonl")
     for change in changed[:most]:
@@ -314,7 +314,7 @@ def gradescope(
     """Make the zip that Gradescope's autograder wants."""
     import shlex
 
-    from cs348k_diffusion.grading.gradescope import write_autograder
+    from cs348k_diffusion.grading.batch.gradescope import write_autograder
 
     graded = write_autograder(out, only=only, held_back=held_back, pip_args=shlex.split(pip_args))
     typer.echo(f"{out}: grades {', '.join(graded)}")

@@ -11,7 +11,7 @@ import zipfile
 import nbformat
 import pytest
 
-from cs348k_diffusion.grading.gradescope import run, write_autograder
+from cs348k_diffusion.grading.batch.gradescope import run, write_autograder
 from cs348k_diffusion.grading.release import ReleaseError
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="Gradescope's autograders run on Linux")

@@ -10,7 +10,7 @@ from xml.etree import ElementTree
 import nbformat
 import pytest
 
-from cs348k_diffusion.grading import batch
+from cs348k_diffusion.grading.batch import run
 from cs348k_diffusion.grading.submissions import notebook
 from cs348k_diffusion.grading.checks.plugin import missing
 from cs348k_diffusion.grading.gradebook.reports import file_names, gradescope
@@ -204,7 +204,7 @@ def said(graded, id):
 
 def test_one_notebook_at_the_command_line(tmp_path):
     half = perfect(walk="", Layer="class Layer(nn.Module):\n    def __init__(self, *a):\n        raise NotYet('E9.3')")
-    graded = batch.check_notebook(write(tmp_path / "mine.ipynb", half), checks=TOYS)
+    graded = run.check_notebook(write(tmp_path / "mine.ipynb", half), checks=TOYS)
     assert marks(graded) == POINTS | {"E9.2": 0, "E9.3": 0}
     assert "no definition of walk" in said(graded, "E9.2")["not yet"]
     assert said(graded, "E9.3") == {"not yet": "E9.3: not yet"}
@@ -236,7 +236,7 @@ def class_of_students(tmp_path_factory):
     spy = f"import os\ndef double(x):\n    assert not os.listdir({str(folder / 'in')!r})\n    return 2 * x"
     write(folder / "in" / "spy.ipynb", perfect(double=spy))
     (folder / "in" / "folder.ipynb").mkdir()
-    return folder, batch.grade(folder / "in", folder / "out", checks=TOYS)
+    return folder, run.grade(folder / "in", folder / "out", checks=TOYS)
 
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="grading a class is Linux's")
@@ -300,7 +300,7 @@ def test_an_interrupted_run_goes_on_and_a_changed_file_is_graded_anew(tmp_path, 
     for name in ("ada", "bob"):
         write(tmp_path / "in" / f"{name}.ipynb", notebook(PERFECT["double"]))
     asked = []
-    honest = batch.grade_here
+    honest = run.grade_here
 
     def watched(chunk, plan):
         for each in honest(chunk, plan):
@@ -309,15 +309,15 @@ def test_an_interrupted_run_goes_on_and_a_changed_file_is_graded_anew(tmp_path, 
             if each.student == "ada" and len(asked) == 1:
                 raise KeyboardInterrupt
 
-    monkeypatch.setattr(batch, "grade_here", watched)
+    monkeypatch.setattr(run, "grade_here", watched)
     arguments = {"checks": TOYS, "only": ["E9.1"], "jobs": 1}
     with pytest.raises(KeyboardInterrupt):
-        batch.grade(tmp_path / "in", tmp_path / "out", **arguments)
+        run.grade(tmp_path / "in", tmp_path / "out", **arguments)
     with (tmp_path / "out" / "results.jsonl").open("a") as journal:
         journal.write('{"student": "bob", "rec')  # cut off in the middle of a line
-    assert set(batch.grade(tmp_path / "in", tmp_path / "out", **arguments)) == {"ada", "bob"}
+    assert set(run.grade(tmp_path / "in", tmp_path / "out", **arguments)) == {"ada", "bob"}
     write(tmp_path / "in" / "ada.ipynb", notebook("def double(x):\n    return x"))
-    graded = batch.grade(tmp_path / "in", tmp_path / "out", **arguments)
+    graded = run.grade(tmp_path / "in", tmp_path / "out", **arguments)
     assert asked == ["ada", "bob", "ada"]
     assert (marks(graded["ada"])["E9.1"], marks(graded["bob"])["E9.1"]) == (1, 3)
 
@@ -329,7 +329,7 @@ def test_held_back_checks_count_and_keep_their_secret(tmp_path):
     text = f"import pytest\n{mark}\n{test}\n    assert double(-1) == -2, 'secret'"
     write(tmp_path / "mine" / "more.py", text.encode())
     options = {"checks": TOYS, "only": ["E9.1"], "held_back": tmp_path / "mine"}
-    graded = batch.grade(tmp_path / "in", tmp_path / "out", **options)["ada"]
+    graded = run.grade(tmp_path / "in", tmp_path / "out", **options)["ada"]
     held = [record for record in graded.records if record["held_back"]]
     assert [(record["test"], record["points"], record["earned"]) for record in held] == [("test_negative", 4, 0)]
     told = gradescope(graded.records, {})["tests"]
@@ -354,7 +354,7 @@ def test_a_slip_in_one_exercise_costs_only_that_one(tmp_path):
         "guilty": [stub, noised.replace("0.0", "0.9")],
     }.items():
         write(tmp_path / "in" / f"{name}.ipynb", notebook("from cs348k_diffusion import NotYet", *cells))
-    graded = batch.grade(tmp_path / "in", tmp_path / "out", checks=TOYS, only=["E9.5"])
+    graded = run.grade(tmp_path / "in", tmp_path / "out", checks=TOYS, only=["E9.5"])
     assert {name: each.earned for name, each in graded.items()} == {
         "stub": 2, "wrong": 2, "gone": 2, "own": 2, "guilty": 1
     }  # fmt: skip
@@ -377,6 +377,6 @@ def test_file_names_are_safe_and_distinct():
 @linux
 def test_mistakes_of_the_instructor_are_told(tmp_path):
     with pytest.raises(NotADirectoryError, match="folder of notebooks"):
-        batch.grade(tmp_path / "nothing", tmp_path / "out")
+        run.grade(tmp_path / "nothing", tmp_path / "out")
     with pytest.raises(LookupError, match=r"E0\.0"):
-        batch.grade(tmp_path, tmp_path / "out", only=["E0.0"], checks=TOYS)
+        run.grade(tmp_path, tmp_path / "out", only=["E0.0"], checks=TOYS)

@@ -10,7 +10,8 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from cs348k_diffusion.exercises import FreeText
 from cs348k_diffusion.exercises.catalogue import free_texts
-from cs348k_diffusion.grading import batch, handout
+from cs348k_diffusion.grading import handout
+from cs348k_diffusion.grading.batch import run
 from cs348k_diffusion.grading.gradebook import free_text
 from cs348k_diffusion.grading.submissions import notebook
 from cs348k_diffusion.grading.gradebook.free_text import PLACEHOLDER
@@ -80,7 +81,7 @@ def solution(answer, head="**Answer to E9.2**", tags=("E9.2",)):
 
 
 MODEL = "### BEGIN SOLUTION\nRefuted.\n### END SOLUTION"
-WORTH = {"E9.2": handout.Worth(batch.Exercise("E9.2", "E9.2", "Your verdict"), 4)}
+WORTH = {"E9.2": handout.Worth(run.Exercise("E9.2", "E9.2", "Your verdict"), 4)}
 
 
 def test_students_get_a_place_to_write_instead_of_the_model_answer():
@@ -130,7 +131,7 @@ def test_answers_are_written_out_and_their_marks_read_back(tmp_path, checks):
         nbformat.write(new_notebook(cells=cells), tmp_path / "in" / f"{student}.ipynb")
 
     def grade():
-        graded = batch.grade(tmp_path / "in", out, only=["E9.2"], checks=checks)
+        graded = run.grade(tmp_path / "in", out, only=["E9.2"], checks=checks)
         return graded, {row["student"]: row for row in table(out / "gradebook.csv")}
 
     out, sheet = tmp_path / "out", tmp_path / "out" / "texts.csv"

@@ -276,7 +276,7 @@ def graded(students: dict[str, list[Path]], plan: Plan, jobs: int, dask: str = "
     """Grade students as they come: here, in a pool of processes, or on a Dask cluster."""
     todo, size = list(students.items()), max(1, min(CHUNK, len(students) // (4 * jobs)))
     if dask and todo:
-        from cs348k_diffusion.grading.cluster import graded_by_dask
+        from cs348k_diffusion.grading.batch.dask import graded_by_dask
 
         yield from _tried_again(todo, CHUNK, plan, functools.partial(graded_by_dask, plan=plan, address=dask))
         return

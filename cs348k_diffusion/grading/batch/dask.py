@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any
 
 from cs348k_diffusion import __version__
-from cs348k_diffusion.grading.batch import ELSEWHERE, Graded, Plan, digest, grade_here
+from cs348k_diffusion.grading.batch.run import ELSEWHERE, Graded, Plan, digest, grade_here
 
 Chunk = list[tuple[str, list[Path]]]
 EXTRA = "--dask needs Dask's distributed: install the course with its extra, cs348k_diffusion[cluster]"

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Any
 
 from cs348k_diffusion.exercises.catalogue import FOLDER, registry
-from cs348k_diffusion.grading.batch import grade_here, plan_for
+from cs348k_diffusion.grading.batch.run import grade_here, plan_for
 from cs348k_diffusion.grading.gradebook.reports import gradescope, in_order
 from cs348k_diffusion.grading.submissions.source import notebooks_in
 
@@ -41,7 +41,7 @@ RUN = """#!/usr/bin/env bash
 set -euo pipefail
 root="$(cd "$(dirname "${BASH_SOURCE[0]}")" && pwd)"
 cd "$root/source/course"
-OMP_NUM_THREADS=1 exec .venv/bin/python -m cs348k_diffusion.grading.gradescope "$root"
+OMP_NUM_THREADS=1 exec .venv/bin/python -m cs348k_diffusion.grading.batch.gradescope "$root"
 """
 
 
