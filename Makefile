@@ -89,10 +89,10 @@ lint: $(DEV) ## ruff and pyright
 	@$(BIN)/pyright
 
 notebooks: $(DEV) ## make the student notebooks from solutions/
-	@$(BIN)/python -m cs348k_diffusion.grading.handout $(ARGS)
+	@$(BIN)/python -m cs348k_diffusion.authoring.handout $(ARGS)
 
 outputs: $(DEV) ## run the solutions and store what they show
-	@OMP_NUM_THREADS=1 $(BIN)/python -m cs348k_diffusion.grading.outputs $(ARGS)
+	@OMP_NUM_THREADS=1 $(BIN)/python -m cs348k_diffusion.authoring.outputs $(ARGS)
 
 bench: $(DEV) ## what is timed: import, checks, grading (on a quiet machine)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/benchmarks -s $(ARGS)

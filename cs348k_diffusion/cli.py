@@ -297,7 +297,7 @@ def release(
     out: Annotated[Path, typer.Option(help="The zip to write.")] = Path("dist/cs348k-course.zip"),
 ) -> None:
     """Make the zip that students get: no solutions, no tests."""
-    from cs348k_diffusion.grading.release import release as write_release
+    from cs348k_diffusion.authoring.release import release as write_release
 
     typer.echo(f"{out}: version {write_release(out)}")
 

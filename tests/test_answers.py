@@ -11,7 +11,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
 from cs348k_diffusion.exercises.catalogue import FOLDER, Exercise, checks_of, of_notebook, registry
-from cs348k_diffusion.grading import handout
+from cs348k_diffusion.authoring import handout
 from cs348k_diffusion.grading.batch import run
 from tests import mutants
 from tests.answers import HERE, Given, answers, definition, records_of, runs, solution

@@ -6,9 +6,9 @@ from pathlib import Path
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from cs348k_diffusion.grading import handout
-from cs348k_diffusion.grading.handout import HandoutError, generate, student_notebook, without_solution, worths
-from cs348k_diffusion.grading.reads import reads_stub
+from cs348k_diffusion.authoring import handout
+from cs348k_diffusion.authoring.handout import HandoutError, generate, student_notebook, without_solution, worths
+from cs348k_diffusion.authoring.stub_flow import reads_stub
 
 CHECKS = """
 import pytest

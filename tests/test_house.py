@@ -16,7 +16,7 @@ from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
 from cs348k_diffusion.cli import app
-from cs348k_diffusion.grading.handout import worths
+from cs348k_diffusion.authoring.handout import worths
 
 ROOT = Path(__file__).parents[1]
 PAGES = ["README.md", "CONTRIBUTING.md", "docs/for_students.md"]

@@ -9,9 +9,10 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
-from cs348k_diffusion.grading import handout, release
-from cs348k_diffusion.grading.handout import MARKER
-from cs348k_diffusion.grading.release import AUTHORS, CUT, FOLDER, ROOT, ReleaseError, contents
+from cs348k_diffusion.authoring import handout
+from cs348k_diffusion.authoring import release
+from cs348k_diffusion.authoring.handout import MARKER
+from cs348k_diffusion.authoring.release import AUTHORS, CUT, FOLDER, ROOT, ReleaseError, contents
 
 SECRET = "return torch.einsum('i,i->', very_secret, answer)"
 CHECKS = """

@@ -58,7 +58,7 @@ def write_autograder(
     only: exercise ids or notebook words, all of the course without; held_back: a folder of check modules of your own;
     pip_args: options for pip in setup.sh. Raises LookupError for `only`, ReleaseError away from the instructor's clone.
     """
-    from cs348k_diffusion.grading.release import PLAIN, ReleaseError, package, write_zip
+    from cs348k_diffusion.authoring.release import PLAIN, ReleaseError, package, write_zip
 
     plan = plan_for({}, only, FOLDER, held_back, ())
     if not (root / "pyproject.toml").exists():

@@ -1,4 +1,4 @@
-"""Run the solutions and store what they show: `python -m cs348k_diffusion.grading.outputs [02 ...]`.
+"""Run the solutions and store what they show: `python -m cs348k_diffusion.authoring.outputs [02 ...]`.
 
 Every notebook runs from the top in a fresh kernel, on one thread, with CS348K_STRICT=1, so that a failing check stops
 it. Players and pictures with alt text are kept; widget views and stderr, which mean nothing once the kernel is gone,
@@ -23,7 +23,7 @@ from nbclient import NotebookClient
 from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
 from nbformat import NotebookNode
 
-from cs348k_diffusion.grading.handout import KEPT, METADATA, read, text
+from cs348k_diffusion.authoring.handout import KEPT, METADATA, read, text
 
 LIMIT = 3_000_000  # bytes of a stored notebook
 WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -180,7 +180,7 @@ def chosen(folder: Path, which: list[str]) -> list[Path]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Run solutions one after the other and store their outputs; 1 when one of them cannot be stored."""
-    parser = argparse.ArgumentParser(prog="python -m cs348k_diffusion.grading.outputs", description=main.__doc__)
+    parser = argparse.ArgumentParser(prog="python -m cs348k_diffusion.authoring.outputs", description=main.__doc__)
     parser.add_argument("which", nargs="*", metavar="NN", help="numbers of the notebooks, like 02; all of them without")
     parser.add_argument("--solutions", type=Path, default=Path("solutions"))
     given, failed = parser.parse_args(arguments), False

@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from cs348k_diffusion import __version__
-from cs348k_diffusion.grading import handout
+from cs348k_diffusion.authoring import handout
 
 ROOT = Path(__file__).parents[2]
 FOLDER = "cs348k-course"  # one name for every version: a newer one unpacks over an older, beside the student's work/

@@ -1,4 +1,4 @@
-"""Student notebooks are made from the solutions, never written: `python -m cs348k_diffusion.grading.handout [--check]`.
+"""Student notebooks are made from the solutions, never written: `python -m cs348k_diffusion.authoring.handout [--check]`.
 
 What stands between `### BEGIN SOLUTION` and `### END SOLUTION` becomes `raise NotYet("E2.1")`, the id being the tag of
 the cell; where the block opens with `### STUDENT: answer = None`, the student sees that line instead, and in a tagged
@@ -24,7 +24,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from cs348k_diffusion.exercises.catalogue import FOLDER, Exercise, checks_of, free_texts, of_notebook
 from cs348k_diffusion.grading.gradebook.free_text import HEAD, PLACEHOLDER
-from cs348k_diffusion.grading.reads import bound, parse, reads_stub
+from cs348k_diffusion.authoring.stub_flow import bound, parse, reads_stub
 
 METADATA = {
     "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},
@@ -295,7 +295,7 @@ def worths(word: str, folder: Path = FOLDER) -> dict[str, Worth]:
 
 def main(arguments: list[str] | None = None) -> int:
     """Write the student notebooks, or with --check say which are out of date and return 1."""
-    parser = argparse.ArgumentParser(prog="python -m cs348k_diffusion.grading.handout", description=main.__doc__)
+    parser = argparse.ArgumentParser(prog="python -m cs348k_diffusion.authoring.handout", description=main.__doc__)
     parser.add_argument("--check", action="store_true", help="write nothing; fail when a notebook is out of date")
     parser.add_argument("--solutions", type=Path, default=Path("solutions"))
     parser.add_argument("--notebooks", type=Path, default=Path("notebooks"))
