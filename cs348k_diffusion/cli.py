@@ -147,7 +147,7 @@ def sample(
     seed: Annotated[int, typer.Option(help="Another seed, other images.")] = 0,
 ) -> None:
     """Draw what a prompt says, or samples of a shipped model, into a PNG, or their way there into a GIF."""
-    from cs348k_diffusion.course import pictures
+    from cs348k_diffusion.commands import sample
 
     prompt, name = " " in what, "picture" if " " in what else what
     out = out or Path(f"{name}.{'gif' if gif else 'png'}")
@@ -155,10 +155,10 @@ def sample(
     if prompt and label is not None:
         raise ValueError("a prompt says what to draw: leave out --label")
     if prompt:
-        states = pictures.prompted(what, n or 4, steps, 3.0 if scale is None else scale, seed)
+        states = sample.prompted(what, n or 4, steps, 3.0 if scale is None else scale, seed)
     else:
-        states = pictures.trajectory(what, n or 16, steps, label, seed, 1.0 if scale is None else scale)
-    pictures.save_gif(states, out) if gif else pictures.save_grid(states[-1].x, out)
+        states = sample.trajectory(what, n or 16, steps, label, seed, 1.0 if scale is None else scale)
+    sample.save_gif(states, out) if gif else sample.save_grid(states[-1].x, out)
     typer.echo(f"{out}: {len(states[-1].x)} samples of {what}, {steps} steps, seed {seed}")
 
 
@@ -206,13 +206,13 @@ def fit_tree(
     seed: Annotated[int, typer.Option(help="Another seed, another tree.")] = 0,
 ) -> None:
     """Fit a procedural tree to a picture, by moves and gradients, and write it as JSON."""
-    from cs348k_diffusion.course import growing
+    from cs348k_diffusion.commands import fit_tree
 
     if silhouette and region:
         raise ValueError("--silhouette and --region are two different targets: give one of them")
     kind = "silhouette" if silhouette else "region" if region else "image"
     movie = out.with_suffix(".gif") if gif else None
-    end = growing.fit_picture(picture, out, movie, kind, start, size, budget, seed)
+    end = fit_tree.fit_picture(picture, out, movie, kind, start, size, budget, seed)
     parts = len(end.best.tree.parts)
     typer.echo(f"{out}: {parts} parts, loss {end.loss:.2e} after {end.cost.units} units, seed {seed}")
     typer.echo(f"{movie}: the fit in motion" if movie else "", nl=bool(movie))
@@ -236,8 +236,8 @@ def grade(
 ) -> None:
     """Grade a folder of notebooks: a gradebook, and a feedback page for every student."""
     from cs348k_diffusion.grading import grade as grade_folder
-    from cs348k_diffusion.grading.gradebook.rules import ABSENT, STRANGER, Desk, Late
     from cs348k_diffusion.grading.gradebook.roster import moment, read_roster
+    from cs348k_diffusion.grading.gradebook.rules import ABSENT, STRANGER, Desk, Late
 
     time = moment(due, "--due")
     desk = Desk(read_roster(roster) if roster else None, Late(time, late_days, late_penalty) if time else None)

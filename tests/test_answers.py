@@ -10,9 +10,9 @@ import jaxtyping
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
-from cs348k_diffusion.exercises.catalogue import FOLDER, Exercise, checks_of, of_notebook, registry
 from cs348k_diffusion.authoring import handout
-from cs348k_diffusion.grading.batch import run
+from cs348k_diffusion.exercises.catalogue import FOLDER, Exercise, checks_of, of_notebook, registry
+from cs348k_diffusion.grading.batch import run as batch
 from tests import mutants
 from tests.answers import HERE, Given, answers, definition, records_of, runs, solution
 
@@ -127,8 +127,8 @@ def test_in_the_kernel_right_answers_pass_and_wrong_ones_are_named(word):
 @pytest.mark.parametrize("word", WORDS)
 def test_in_workers_right_answers_pass_and_wrong_ones_are_named(word, tmp_path):
     students = notebooks(word, tmp_path)
-    plan = run.plan_for(students, [word], FOLDER, None, ())
-    records = [record for each in run.grade_here([*students.items()], plan) for record in each.records]
+    plan = batch.plan_for(students, [word], FOLDER, None, ())
+    records = [record for each in batch.grade_here([*students.items()], plan) for record in each.records]
     found = problems(word, records, few=True)
     assert not found, "\n".join(found)
 

@@ -8,7 +8,7 @@ import torch
 from cs348k_diffusion.attention import dense_attention
 
 pytest.importorskip("triton", reason="Triton is not installed: it exists for Linux (pip install -e '.[triton]')")
-triton_attention = importlib.import_module("cs348k_diffusion.attention_triton").triton_attention
+triton_attention = importlib.import_module("cs348k_diffusion.attention.triton").triton_attention
 
 
 def qkv(*batch, n, m, d, e, size=1.0, dtype=torch.float32):

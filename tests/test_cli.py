@@ -11,7 +11,8 @@ import torch
 from PIL import Image
 
 from cs348k_diffusion import cli, recipes
-from cs348k_diffusion.course import doctor, pictures, workspace
+from cs348k_diffusion.commands import sample
+from cs348k_diffusion.course import doctor, workspace
 
 COMMANDS = [
     "lab",
@@ -149,7 +150,7 @@ def test_a_label_that_does_not_exist_is_named(run, untrained):
 
 def test_a_grid_shows_each_image_in_its_place():
     images = torch.tensor([-1.0, 0.0, 1.0]).view(3, 1, 1, 1).expand(3, 1, 8, 8)
-    sheet = pictures.grid(images).convert("L")
+    sheet = sample.grid(images).convert("L")
     assert [sheet.getpixel(place) for place in ((36, 36), (104, 36), (36, 104))] == [0, 128, 255]
 
 

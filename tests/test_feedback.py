@@ -7,8 +7,8 @@ import pytest
 import torch
 
 from cs348k_diffusion.exercises import Exercise, expect
-from cs348k_diffusion.grading.gradebook.feedback import sentence, write_feedback
 from cs348k_diffusion.grading.checks.pictures import small
+from cs348k_diffusion.grading.gradebook.feedback import sentence, write_feedback
 
 EXERCISES = {
     "E9.1": Exercise("E9.1", "double", "Twice", hints=("Add <it> to itself.", "x + x"), word="toy"),

@@ -10,7 +10,7 @@ from PIL import Image, ImageDraw
 from torch.testing import assert_close
 
 from cs348k_diffusion import cli
-from cs348k_diffusion.course import growing
+from cs348k_diffusion.commands import fit_tree
 from cs348k_diffusion.procedural.fit import sapling, sharp_loss
 from cs348k_diffusion.procedural.render import Style, draw, tree_parts
 from cs348k_diffusion.procedural.tree import Branch, Grammar, Leaf, Tree, from_json, pack, to_json, validate
@@ -56,7 +56,7 @@ def test_a_tree_is_fitted_written_and_gone_on_with(run, tmp_path):
     assert "tree.json: " in out
     assert "tree.gif: the fit in motion" in out
     tree = validate(from_json((tmp_path / "tree.json").read_text()), Grammar())
-    target = growing.target_of(growing.read_picture(tmp_path / "goal.png", 16))
+    target = fit_tree.target_of(fit_tree.read_picture(tmp_path / "goal.png", 16))
     before, after = sharp_loss([sapling(), tree], target).tolist()
     assert after < 0.5 * before
     status, out, _ = run("goal.png", "--start", "tree.json", "--out", "more.json", "--budget", 40, "--size", 16)
@@ -71,15 +71,15 @@ def test_a_film_shows_the_target_beside_the_tree_and_rests_at_the_end(run, tmp_p
     portrait().save(tmp_path / "goal.png")
     assert run("goal.png", "--budget", 200, "--size", 16, "--gif", "--out", "film.json")[0] == 0
     with Image.open(tmp_path / "film.gif") as film:
-        assert film.size == (2 * growing.VIEW, growing.VIEW)
+        assert film.size == (2 * fit_tree.VIEW, fit_tree.VIEW)
         assert 2 < film.n_frames <= 61
         film.seek(film.n_frames - 1)
-        assert film.info["duration"] >= growing.HOLD  # Pillow shows equal frames as one, for the sum of their times
+        assert film.info["duration"] >= fit_tree.HOLD  # Pillow shows equal frames as one, for the sum of their times
         pixels = np.array(film.convert("RGB")).astype(int)
     tree = from_json((tmp_path / "film.json").read_text())
-    left, right = pixels[:, : growing.VIEW], pixels[:, growing.VIEW :]
-    for shown, wanted in ((left, portrait(16)), (right, portrait(growing.VIEW, tree))):
-        wanted = np.array(wanted.resize((growing.VIEW, growing.VIEW), 0)).astype(int)
+    left, right = pixels[:, : fit_tree.VIEW], pixels[:, fit_tree.VIEW :]
+    for shown, wanted in ((left, portrait(16)), (right, portrait(fit_tree.VIEW, tree))):
+        wanted = np.array(wanted.resize((fit_tree.VIEW, fit_tree.VIEW), 0)).astype(int)
         assert np.abs(shown - wanted).mean() < 6  # a GIF has 256 colours, and the border's colour is a median
 
 
@@ -89,9 +89,9 @@ def test_an_outline_and_a_region_are_targets_of_their_own(run, tmp_path):
         status, out, _ = run("trunk.png", f"--{kind}", "--budget", 150, "--size", 16, "--out", f"{kind}.json")
         assert status == 0, out
         assert from_json((tmp_path / f"{kind}.json").read_text()).parts
-    seen = growing.read_picture(tmp_path / "trunk.png", 16)
+    seen = fit_tree.read_picture(tmp_path / "trunk.png", 16)
     drawn = draw(tree_parts(pack([sapling()], Grammar()), Style()), 16)
-    energies = [float(growing.target_of(seen, kind).energy(drawn)) for kind in growing.KINDS]
+    energies = [float(fit_tree.target_of(seen, kind).energy(drawn)) for kind in fit_tree.KINDS]
     assert_close(energies[1], float(((drawn.alpha - seen.mask) ** 2).mean()))
     assert len(set(energies)) == 3
 
@@ -152,13 +152,13 @@ def bad_pictures(folder):
 def test_bad_pictures_are_refused(tmp_path, name, says):
     bad_pictures(tmp_path)
     with pytest.raises(ValueError, match=says):
-        growing.read_picture(tmp_path / name, 16)
+        fit_tree.read_picture(tmp_path / name, 16)
 
 
 def test_what_is_transparent_is_background(tmp_path):
     """A spot on nothing: white behind it, and the mask is what can be seen; the picture stands on the lower edge."""
     spot(size=(40, 80), inside=(10, 40, 29, 79)).save(tmp_path / "spot.png")
-    seen = growing.read_picture(tmp_path / "spot.png", 16)
+    seen = fit_tree.read_picture(tmp_path / "spot.png", 16)
     mask = torch.zeros(16, 16)
     mask[8:, 6:10] = 1
     assert_close(seen.mask, mask)
@@ -169,7 +169,7 @@ def test_what_is_transparent_is_background(tmp_path):
 
 def test_without_transparency_the_border_is_background(tmp_path):
     spot("RGB", (64, 32), (16, 8, 47, 23), ground=(0, 90, 180, 255)).save(tmp_path / "spot.png")
-    seen = growing.read_picture(tmp_path / "spot.png", 16)
+    seen = fit_tree.read_picture(tmp_path / "spot.png", 16)
     mask = torch.zeros(16, 16)
     mask[10:14, 4:12] = 1
     assert_close(seen.mask, mask)
@@ -185,6 +185,6 @@ def test_pictures_of_every_mode_are_read(tmp_path, mode):
         picture = Image.fromarray(np.array(picture.convert("L")).astype(np.uint16) * 257)
     path = tmp_path / ("spot.tiff" if mode == "CMYK" else "spot.png")
     (picture if mode == "I;16" else picture.convert(mode)).save(path)
-    seen = growing.read_picture(path, 20)
+    seen = fit_tree.read_picture(path, 20)
     assert_close(seen.image, (2 * seen.mask - 1).expand(3, -1, -1), atol=0.02, rtol=0)
     assert_close(float(seen.mask.mean()), 21 * 21 / 80**2, atol=2e-3, rtol=0)

@@ -11,8 +11,8 @@ import zipfile
 import nbformat
 import pytest
 
-from cs348k_diffusion.grading.batch.gradescope import run, write_autograder
 from cs348k_diffusion.authoring.release import ReleaseError
+from cs348k_diffusion.grading.batch.gradescope import run, write_autograder
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="Gradescope's autograders run on Linux")
 # What gradescope-autograders.readthedocs.io/en/latest/specs allows, and the kind of each value.
@@ -121,8 +121,8 @@ def test_a_hand_in_is_graded_as_gradescope_would(autograder):
         ("after_published", "E0.1 Fade a picture: held-back check", "")
     ] * 2
     assert "secret" not in json.dumps(result) and "secret" not in said
-    grading = autograder / "source" / "course" / "cs348k_diffusion" / "grading"
-    assert list(grading.glob("__pycache__/batch.*")), "what ran is not what the zip holds"
+    grading = autograder / "source" / "course" / "cs348k_diffusion" / "grading" / "batch"
+    assert list(grading.glob("__pycache__/gradescope.*")), "what ran is not what the zip holds"
 
 
 @linux

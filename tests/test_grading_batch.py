@@ -10,14 +10,14 @@ from xml.etree import ElementTree
 import nbformat
 import pytest
 
-from cs348k_diffusion.grading.batch import run
-from cs348k_diffusion.grading.submissions import notebook
+from cs348k_diffusion.grading.batch import run as batch
 from cs348k_diffusion.grading.checks.plugin import missing
 from cs348k_diffusion.grading.gradebook.reports import file_names, gradescope
+from cs348k_diffusion.grading.submissions import notebook as submission
 from cs348k_diffusion.grading.submissions.notebook import Submission, Unreadable
 from cs348k_diffusion.grading.submissions.source import handed_in
-from cs348k_diffusion.grading.workers.worker import Job, defined
 from cs348k_diffusion.grading.workers.pool import Zygotes
+from cs348k_diffusion.grading.workers.worker import Job, defined
 
 TOYS = Path(__file__).parent / "toy_exercises"
 HEADER = "import torch\nfrom torch import nn\nfrom cs348k_diffusion import check, hint, NotYet\n%matplotlib inline"
@@ -116,7 +116,7 @@ def test_a_cell_that_does_not_parse_costs_only_itself():
 def test_magics_and_shell_lines_do_no_harm(tmp_path):
     shell = "!ls\n%timeit 3\ndef g(): return 7 % 4\nfiles = !ls"
     cells = notebook("%%time\ndef f(): return 1", "%%bash\nrm -rf /", shell, "x = 5 ?")
-    read = notebook.read([write(tmp_path / "a.ipynb", cells)])
+    read = submission.read([write(tmp_path / "a.ipynb", cells)])
     assert read.has("f")
     assert read.has("g")
     assert any("%%bash" in note for note in read.notes)
@@ -127,7 +127,7 @@ def test_other_formats_and_encodings(tmp_path):
     old = {"nbformat": 3, "nbformat_minor": 0, "metadata": {}, "worksheets": [{"cells": [cell]}]}
     for encoding in ("utf-8", "utf-8-sig", "utf-16", "latin-1"):
         file = write(tmp_path / f"{encoding}.ipynb", json.dumps(old, ensure_ascii=False).encode(encoding))
-        assert notebook.read([file]).has("f")
+        assert submission.read([file]).has("f")
 
 
 BAD_FILES = {
@@ -145,7 +145,7 @@ BAD_FILES = {
 def test_a_bad_file_is_told_in_a_sentence(tmp_path, name):
     content, words = BAD_FILES[name]
     with pytest.raises(Unreadable, match=words):
-        notebook.read([write(tmp_path / "a.ipynb", content)])
+        submission.read([write(tmp_path / "a.ipynb", content)])
 
 
 @pytest.mark.skipif(not hasattr(os, "mkfifo"), reason="no pipes with names here")
@@ -155,14 +155,14 @@ def test_only_plain_files_are_opened(tmp_path):
     (tmp_path / "link.ipynb").symlink_to(write(tmp_path / "real.ipynb", perfect()))
     for name in ("folder", "pipe", "link", "missing"):
         with pytest.raises(Unreadable, match=r"not a plain file|cannot be opened"):
-            notebook.read([tmp_path / f"{name}.ipynb"])
-    assert notebook.read([tmp_path / "link.ipynb", tmp_path / "real.ipynb"]).has("double")
+            submission.read([tmp_path / f"{name}.ipynb"])
+    assert submission.read([tmp_path / "link.ipynb", tmp_path / "real.ipynb"]).has("double")
 
 
 @pytest.mark.parametrize("cells", [["x"], [{"cell_type": "code"}], [{"cell_type": "code", "source": [1, {}]}]])
 def test_odd_cells_are_no_crash(tmp_path, cells):
     file = write(tmp_path / "a.ipynb", json.dumps({"cells": cells}).encode())
-    assert notebook.read([file]).definitions == []
+    assert submission.read([file]).definitions == []
 
 
 def test_opened_hints_are_read_from_what_was_printed(tmp_path):
@@ -173,7 +173,7 @@ def test_opened_hints_are_read_from_what_was_printed(tmp_path):
     odd = [None, {"text": 3}, {"text": [1, "E9.2, hint 1 of 1: x"]}, {"text": "no E9.3, hint 1 of 1"}]
     cells = [dict(cell), {"cell_type": "code", "source": "", "outputs": odd}, {"cell_type": "code", "outputs": "x"}]
     file = write(tmp_path / "a.ipynb", json.dumps({"cells": cells}).encode())
-    assert notebook.read([file]).hints == {"E9.1": 2, "E9.2": 1}
+    assert submission.read([file]).hints == {"E9.1": 2, "E9.2": 1}
 
 
 def test_students_are_found_by_file_and_by_folder(tmp_path):
@@ -204,7 +204,7 @@ def said(graded, id):
 
 def test_one_notebook_at_the_command_line(tmp_path):
     half = perfect(walk="", Layer="class Layer(nn.Module):\n    def __init__(self, *a):\n        raise NotYet('E9.3')")
-    graded = run.check_notebook(write(tmp_path / "mine.ipynb", half), checks=TOYS)
+    graded = batch.check_notebook(write(tmp_path / "mine.ipynb", half), checks=TOYS)
     assert marks(graded) == POINTS | {"E9.2": 0, "E9.3": 0}
     assert "no definition of walk" in said(graded, "E9.2")["not yet"]
     assert said(graded, "E9.3") == {"not yet": "E9.3: not yet"}
@@ -236,7 +236,7 @@ def class_of_students(tmp_path_factory):
     spy = f"import os\ndef double(x):\n    assert not os.listdir({str(folder / 'in')!r})\n    return 2 * x"
     write(folder / "in" / "spy.ipynb", perfect(double=spy))
     (folder / "in" / "folder.ipynb").mkdir()
-    return folder, run.grade(folder / "in", folder / "out", checks=TOYS)
+    return folder, batch.grade(folder / "in", folder / "out", checks=TOYS)
 
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="grading a class is Linux's")
@@ -300,7 +300,7 @@ def test_an_interrupted_run_goes_on_and_a_changed_file_is_graded_anew(tmp_path, 
     for name in ("ada", "bob"):
         write(tmp_path / "in" / f"{name}.ipynb", notebook(PERFECT["double"]))
     asked = []
-    honest = run.grade_here
+    honest = batch.grade_here
 
     def watched(chunk, plan):
         for each in honest(chunk, plan):
@@ -309,15 +309,15 @@ def test_an_interrupted_run_goes_on_and_a_changed_file_is_graded_anew(tmp_path, 
             if each.student == "ada" and len(asked) == 1:
                 raise KeyboardInterrupt
 
-    monkeypatch.setattr(run, "grade_here", watched)
+    monkeypatch.setattr(batch, "grade_here", watched)
     arguments = {"checks": TOYS, "only": ["E9.1"], "jobs": 1}
     with pytest.raises(KeyboardInterrupt):
-        run.grade(tmp_path / "in", tmp_path / "out", **arguments)
+        batch.grade(tmp_path / "in", tmp_path / "out", **arguments)
     with (tmp_path / "out" / "results.jsonl").open("a") as journal:
         journal.write('{"student": "bob", "rec')  # cut off in the middle of a line
-    assert set(run.grade(tmp_path / "in", tmp_path / "out", **arguments)) == {"ada", "bob"}
+    assert set(batch.grade(tmp_path / "in", tmp_path / "out", **arguments)) == {"ada", "bob"}
     write(tmp_path / "in" / "ada.ipynb", notebook("def double(x):\n    return x"))
-    graded = run.grade(tmp_path / "in", tmp_path / "out", **arguments)
+    graded = batch.grade(tmp_path / "in", tmp_path / "out", **arguments)
     assert asked == ["ada", "bob", "ada"]
     assert (marks(graded["ada"])["E9.1"], marks(graded["bob"])["E9.1"]) == (1, 3)
 
@@ -329,7 +329,7 @@ def test_held_back_checks_count_and_keep_their_secret(tmp_path):
     text = f"import pytest\n{mark}\n{test}\n    assert double(-1) == -2, 'secret'"
     write(tmp_path / "mine" / "more.py", text.encode())
     options = {"checks": TOYS, "only": ["E9.1"], "held_back": tmp_path / "mine"}
-    graded = run.grade(tmp_path / "in", tmp_path / "out", **options)["ada"]
+    graded = batch.grade(tmp_path / "in", tmp_path / "out", **options)["ada"]
     held = [record for record in graded.records if record["held_back"]]
     assert [(record["test"], record["points"], record["earned"]) for record in held] == [("test_negative", 4, 0)]
     told = gradescope(graded.records, {})["tests"]
@@ -354,7 +354,7 @@ def test_a_slip_in_one_exercise_costs_only_that_one(tmp_path):
         "guilty": [stub, noised.replace("0.0", "0.9")],
     }.items():
         write(tmp_path / "in" / f"{name}.ipynb", notebook("from cs348k_diffusion import NotYet", *cells))
-    graded = run.grade(tmp_path / "in", tmp_path / "out", checks=TOYS, only=["E9.5"])
+    graded = batch.grade(tmp_path / "in", tmp_path / "out", checks=TOYS, only=["E9.5"])
     assert {name: each.earned for name, each in graded.items()} == {
         "stub": 2, "wrong": 2, "gone": 2, "own": 2, "guilty": 1
     }  # fmt: skip
@@ -377,6 +377,6 @@ def test_file_names_are_safe_and_distinct():
 @linux
 def test_mistakes_of_the_instructor_are_told(tmp_path):
     with pytest.raises(NotADirectoryError, match="folder of notebooks"):
-        run.grade(tmp_path / "nothing", tmp_path / "out")
+        batch.grade(tmp_path / "nothing", tmp_path / "out")
     with pytest.raises(LookupError, match=r"E0\.0"):
-        run.grade(tmp_path, tmp_path / "out", only=["E0.0"], checks=TOYS)
+        batch.grade(tmp_path, tmp_path / "out", only=["E0.0"], checks=TOYS)

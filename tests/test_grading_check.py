@@ -11,7 +11,7 @@ import torch
 from cs348k_diffusion.exercises import Counted, NotYet, StudentError, expect, find, largest_tensor, registry
 from cs348k_diffusion.exercises.catalogue import checks_of, of_notebook
 from cs348k_diffusion.exercises.expecting import difference
-from cs348k_diffusion.grading.checks import check
+from cs348k_diffusion.grading.checks import check as checking
 from cs348k_diffusion.grading.checks.card import as_html
 from cs348k_diffusion.grading.subject.subject import local
 
@@ -28,7 +28,7 @@ def double(x):
 
 
 def run(function):
-    return check.run_check(function, TOYS)
+    return checking.run_check(function, TOYS)
 
 
 def named(name, function):
@@ -126,7 +126,7 @@ def test_a_bad_catalogue_is_refused(tmp_path, text, words):
 
 
 def test_check_passes_a_right_answer_and_remembers(capsys):
-    check.check(double, TOYS)
+    checking.check(double, TOYS)
     shown = capsys.readouterr().out
     assert "E9.1 Twice: 3 of 3 points" in shown
     assert "✓ passed: is twice (2 points)" in shown
@@ -135,7 +135,7 @@ def test_check_passes_a_right_answer_and_remembers(capsys):
 
 
 def test_check_names_the_mistake_and_offers_a_hint(capsys):
-    check.check(named("double", lambda x: x**2), TOYS)
+    checking.check(named("double", lambda x: x**2), TOYS)
     shown = capsys.readouterr().out
     assert "E9.1 Twice: 1 of 3 points" in shown
     assert "double(x) must be 2 x" in shown
@@ -145,17 +145,17 @@ def test_check_names_the_mistake_and_offers_a_hint(capsys):
 
 def test_check_strict_raises(monkeypatch):
     monkeypatch.setenv("CS348K_STRICT", "1")
-    check.check(double, TOYS)
+    checking.check(double, TOYS)
     with pytest.raises(AssertionError, match="squared"):
-        check.check(named("double", lambda x: x**2), TOYS)
+        checking.check(named("double", lambda x: x**2), TOYS)
 
 
 def test_unsolved_is_one_line_and_never_stops(capsys):
     def double(x):
         raise NotYet("E9.1")
 
-    check.check(double, TOYS)
-    check.check("E9.6", TOYS)  # not even defined
+    checking.check(double, TOYS)
+    checking.check("E9.6", TOYS)  # not even defined
     assert capsys.readouterr().out == "E9.1: not yet\nE9.6: not yet\n"
     assert NotYet("E9.1")._render_traceback_() == ["E9.1: not yet"]
 
@@ -184,24 +184,24 @@ def test_an_interrupt_passes_through():
 
 def test_hints_come_one_by_one(capsys):
     gentle, strong = "E9.1, hint 1 of 2: What is x + x?", "E9.1, hint 2 of 2: 2 * x"
-    check.hint("double", TOYS)
+    checking.hint("double", TOYS)
     assert capsys.readouterr().out.splitlines() == [gentle, "(hint(double) again for the next one)"]
     for _ in range(2):  # a hint that was read in another session is not lost
-        check.hint("double", TOYS)
+        checking.hint("double", TOYS)
         assert capsys.readouterr().out.splitlines() == [gentle, strong]
-    check.hint("E9.6", TOYS)
+    checking.hint("E9.6", TOYS)
     assert capsys.readouterr().out == "E9.6 has no hints.\n"
 
 
 def test_mine_or_ours(capsys):
     from cs348k_diffusion.forward import noise_once
 
-    assert check.mine_or_ours(double, TOYS) is double
+    assert checking.mine_or_ours(double, TOYS) is double
     assert capsys.readouterr().out == ""
-    assert check.mine_or_ours(named("double", lambda x: x), TOYS) is noise_once
+    assert checking.mine_or_ours(named("double", lambda x: x), TOYS) is noise_once
     assert "does not pass its check yet; using the package's, forward.noise_once" in capsys.readouterr().out
     with pytest.raises(LookupError, match="write coin first"):
-        check.mine_or_ours(named("coin", lambda: 7.0), TOYS)
+        checking.mine_or_ours(named("coin", lambda: 7.0), TOYS)
 
 
 def test_a_check_leaves_the_random_numbers_alone():

@@ -8,8 +8,8 @@ from pathlib import Path
 
 import pytest
 
-from cs348k_diffusion.grading.batch import run
 from cs348k_diffusion.grading.batch import dask
+from cs348k_diffusion.grading.batch import run as batch
 from tests.test_grading_batch import CLASS, PERFECT, marks, notebook, write
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="grading a class is Linux's")
@@ -22,8 +22,8 @@ def test_a_cluster_gives_the_same_marks_though_a_worker_is_killed_midway(tmp_pat
     distributed = pytest.importorskip("distributed")
     for name in STUDENTS:
         write(tmp_path / "in" / f"{name}.ipynb", CLASS[name][0])
-    monkeypatch.setattr(run, "CHUNK", 1)
-    shown, killed = run.progress, []
+    monkeypatch.setattr(batch, "CHUNK", 1)
+    shown, killed = batch.progress, []
 
     def interrupted(items, total):
         yield next(iter(items))
@@ -40,11 +40,11 @@ def test_a_cluster_gives_the_same_marks_though_a_worker_is_killed_midway(tmp_pat
     options = {"n_workers": 2, "threads_per_worker": 1, "dashboard_address": None, "worker_dashboard_address": None}
     with distributed.LocalCluster(**options) as two, distributed.Client(two) as client:
         grading = {"checks": TOYS, "only": ["E9.1"], "dask": two.scheduler_address}
-        monkeypatch.setattr(run, "progress", interrupted)
+        monkeypatch.setattr(batch, "progress", interrupted)
         with pytest.raises(KeyboardInterrupt):
-            run.grade(tmp_path / "in", tmp_path / "out", **grading)
-        monkeypatch.setattr(run, "progress", while_a_worker_is_killed)
-        graded = run.grade(tmp_path / "in", tmp_path / "out", **grading)
+            batch.grade(tmp_path / "in", tmp_path / "out", **grading)
+        monkeypatch.setattr(batch, "progress", while_a_worker_is_killed)
+        graded = batch.grade(tmp_path / "in", tmp_path / "out", **grading)
     assert killed
     journal = (tmp_path / "out" / "results.jsonl").read_text().splitlines()
     assert sorted(json.loads(line)["student"] for line in journal if line) == sorted(STUDENTS)  # once each
@@ -54,7 +54,7 @@ def test_a_cluster_gives_the_same_marks_though_a_worker_is_killed_midway(tmp_pat
 @linux
 def test_a_worker_with_other_files_says_so(tmp_path):
     path = write(tmp_path / "ada.ipynb", notebook(PERFECT["double"]))
-    plan = run.plan_for({"ada": [path]}, ["E9.1"], TOYS, None, ())
+    plan = batch.plan_for({"ada": [path]}, ["E9.1"], TOYS, None, ())
     seen = dask._seen([("ada", [path])], plan)
     path.unlink()
     with pytest.raises(RuntimeError, match="other files of ada than you do"):
@@ -64,4 +64,4 @@ def test_a_worker_with_other_files_says_so(tmp_path):
 def test_without_dask_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(RuntimeError, match=r"--dask needs Dask's distributed: .* cs348k_diffusion\[cluster\]"):
-        next(dask.graded_by_dask([], 1, run.plan_for({}, ["E9.1"], TOYS, None, ()), "tcp://127.0.0.1:1"))
+        next(dask.graded_by_dask([], 1, batch.plan_for({}, ["E9.1"], TOYS, None, ()), "tcp://127.0.0.1:1"))

@@ -9,11 +9,11 @@ from pathlib import Path
 
 import pytest
 
-from cs348k_diffusion.grading.batch import run
-from cs348k_diffusion.grading.submissions.lms import collect
-from cs348k_diffusion.grading.gradebook.rules import ABSENT, STRANGER, Desk, Late
+from cs348k_diffusion.grading.batch import run as batch
 from cs348k_diffusion.grading.gradebook.overrides import read_overrides
 from cs348k_diffusion.grading.gradebook.roster import key, moment, read_roster
+from cs348k_diffusion.grading.gradebook.rules import ABSENT, STRANGER, Desk, Late
+from cs348k_diffusion.grading.submissions.lms import collect
 from cs348k_diffusion.grading.submissions.source import handed_in
 
 TOYS = Path(__file__).parent / "toy_exercises"
@@ -47,17 +47,17 @@ def grade(tmp_path, monkeypatch):
                  "held_back": False}
                 for c in plan.expected
             ]  # fmt: skip
-            yield run.Graded(student, records)
+            yield batch.Graded(student, records)
 
     def run(hand_ins, only=("E9.1", "E9.2"), **options):
         for student, text in hand_ins.items():
             write(tmp_path / "in" / f"{student}.ipynb", text)
         graded.clear()
-        return run.grade(tmp_path / "in", tmp_path / "out", only=only, checks=TOYS, jobs=1, **options)
+        return batch.grade(tmp_path / "in", tmp_path / "out", only=only, checks=TOYS, jobs=1, **options)
 
     graded = []
     run.graded = graded
-    monkeypatch.setattr(run, "graded", checked)
+    monkeypatch.setattr(batch, "graded", checked)
     return run
 
 
@@ -137,7 +137,7 @@ def test_an_interrupted_regrading_loses_nothing_and_goes_on(tmp_path, grade, aga
         grade({"ada": "E9.2", "bob": "interrupt"}, again=again)
     with (tmp_path / "out" / "results.jsonl").open("a") as journal:
         journal.write('{"student": "bob", "rec')
-    kept = run.read_journal(tmp_path / "out" / "results.jsonl")
+    kept = batch.read_journal(tmp_path / "out" / "results.jsonl")
     assert sum(record["earned"] for record in kept["bob"].records) == 3
     grade({"bob": "E9.1 E9.2"})
     assert grade.graded == ["bob"]

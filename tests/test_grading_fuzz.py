@@ -14,8 +14,8 @@ from hypothesis import HealthCheck, example, given, settings
 
 from cs348k_diffusion.exercises import Exercise
 from cs348k_diffusion.grading.gradebook import free_text
+from cs348k_diffusion.grading.submissions import notebook as submission
 from cs348k_diffusion.grading.submissions import similarity
-from cs348k_diffusion.grading.submissions import notebook
 from cs348k_diffusion.grading.submissions.notebook import Unreadable
 from cs348k_diffusion.grading.workers.worker import Job, _statements
 
@@ -84,7 +84,7 @@ notebooks = st.fixed_dictionaries({}, optional={"cells": cells | anything, "work
 def collected(path: Path) -> str:
     """All that the grader does with a file before a worker runs, or the sentence that refuses it."""
     try:
-        read = notebook.read([path])
+        read = submission.read([path])
     except Unreadable as refusal:
         return str(refusal)
     bound = sorted({name for definition in read.definitions for name in definition.binds})

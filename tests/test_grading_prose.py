@@ -8,13 +8,13 @@ import nbformat
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
+from cs348k_diffusion.authoring import handout
 from cs348k_diffusion.exercises import FreeText
 from cs348k_diffusion.exercises.catalogue import free_texts
-from cs348k_diffusion.authoring import handout
-from cs348k_diffusion.grading.batch import run
+from cs348k_diffusion.grading.batch import run as batch
 from cs348k_diffusion.grading.gradebook import free_text
-from cs348k_diffusion.grading.submissions import notebook
 from cs348k_diffusion.grading.gradebook.free_text import PLACEHOLDER
+from cs348k_diffusion.grading.submissions import notebook as submission
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="grading a class is Linux's")
 CHECKS = """
@@ -70,7 +70,7 @@ def test_odd_markdown_cells_are_no_crash(tmp_path):
     odd = [None, {"cell_type": "markdown"}, {"cell_type": "markdown", "source": 3, "metadata": {"tags": [1, "E9.2"]}}]
     odd += [{"cell_type": "markdown", "source": ["Answer to E9.2\n", "yes"], "metadata": {"tags": "E9.2"}}]
     (tmp_path / "a.ipynb").write_text(json.dumps({"cells": odd}))
-    assert free_text.answers(notebook.read([tmp_path / "a.ipynb"]).prose, IDS) == {"E9.2": "yes"}
+    assert free_text.answers(submission.read([tmp_path / "a.ipynb"]).prose, IDS) == {"E9.2": "yes"}
 
 
 def solution(answer, head="**Answer to E9.2**", tags=("E9.2",)):
@@ -81,7 +81,7 @@ def solution(answer, head="**Answer to E9.2**", tags=("E9.2",)):
 
 
 MODEL = "### BEGIN SOLUTION\nRefuted.\n### END SOLUTION"
-WORTH = {"E9.2": handout.Worth(run.Exercise("E9.2", "E9.2", "Your verdict"), 4)}
+WORTH = {"E9.2": handout.Worth(batch.Exercise("E9.2", "E9.2", "Your verdict"), 4)}
 
 
 def test_students_get_a_place_to_write_instead_of_the_model_answer():
@@ -131,7 +131,7 @@ def test_answers_are_written_out_and_their_marks_read_back(tmp_path, checks):
         nbformat.write(new_notebook(cells=cells), tmp_path / "in" / f"{student}.ipynb")
 
     def grade():
-        graded = run.grade(tmp_path / "in", out, only=["E9.2"], checks=checks)
+        graded = batch.grade(tmp_path / "in", out, only=["E9.2"], checks=checks)
         return graded, {row["student"]: row for row in table(out / "gradebook.csv")}
 
     out, sheet = tmp_path / "out", tmp_path / "out" / "texts.csv"

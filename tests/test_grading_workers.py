@@ -9,14 +9,14 @@ import pytest
 import torch
 
 from cs348k_diffusion.exercises import Counted, NotYet, StudentError, expect
-from cs348k_diffusion.grading.workers import withheld
-from cs348k_diffusion.grading.subject import protocol
 from cs348k_diffusion.grading.checks.plugin import OutOfTime, WorkersGone
-from cs348k_diffusion.grading.workers.remote import RemoteLink
+from cs348k_diffusion.grading.subject import protocol
 from cs348k_diffusion.grading.subject.subject import Instance, Subject, local
 from cs348k_diffusion.grading.submissions.notebook import Submission
-from cs348k_diffusion.grading.workers.worker import Job
+from cs348k_diffusion.grading.workers import withheld
 from cs348k_diffusion.grading.workers.pool import Spawned, workers
+from cs348k_diffusion.grading.workers.remote import RemoteLink
+from cs348k_diffusion.grading.workers.worker import Job
 from cs348k_diffusion.schedule import cosine
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="workers behind walls are Linux's")
@@ -317,7 +317,7 @@ def test_environment_and_hidden_files_are_out_of_sight(nursery, remote):
     refused = "except PermissionError: return []"  # to another user, the folder above it is closed already
     listing = remote(f"import os\ndef answer(folder):\n    try: return os.listdir(folder)\n    {refused}")
     assert listing(str(nursery.secret)) == []
-    assert listing(str(Path(withheld.__file__).parents[1] / "exercises")) == []
+    assert listing(str(Path(withheld.__file__).parents[2] / "exercises")) == []
 
 
 def test_root_grades_as_another_user(nursery, remote):

@@ -15,8 +15,8 @@ import typer
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from cs348k_diffusion.cli import app
 from cs348k_diffusion.authoring.handout import worths
+from cs348k_diffusion.cli import app
 
 ROOT = Path(__file__).parents[1]
 PAGES = ["README.md", "CONTRIBUTING.md", "docs/for_students.md"]

@@ -7,11 +7,10 @@ from pathlib import Path
 
 import pytest
 
-from cs348k_diffusion.exercises.catalogue import registry
-from cs348k_diffusion.authoring import handout
-from cs348k_diffusion.authoring import outputs
+from cs348k_diffusion.authoring import handout, outputs
 from cs348k_diffusion.authoring.handout import STOPS, exercise_tags, worths
 from cs348k_diffusion.authoring.stub_flow import called, parse
+from cs348k_diffusion.exercises.catalogue import registry
 
 ROOT = Path(__file__).parents[1]
 SOLUTIONS = sorted((ROOT / "solutions").glob("*.ipynb"))

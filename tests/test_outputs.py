@@ -5,8 +5,7 @@ import os
 import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from cs348k_diffusion.authoring import handout
-from cs348k_diffusion.authoring import outputs
+from cs348k_diffusion.authoring import handout, outputs
 from cs348k_diffusion.authoring.outputs import OutputError, images, output_problems, size_problems, store, tidy
 
 WIDGET = "application/vnd.jupyter.widget-view+json"

@@ -8,7 +8,7 @@ import torch
 
 from cs348k_diffusion import last
 from cs348k_diffusion.attention import dense_attention
-from cs348k_diffusion.traffic import FastMemory, side_by_side, standard, tile_shape, tiled
+from cs348k_diffusion.attention.memory_traffic import FastMemory, side_by_side, standard, tile_shape, tiled
 
 
 def qkv(n=48, d=8, seed=0):

@@ -1,4 +1,4 @@
-"""Student notebooks are made from the solutions, never written: `python -m cs348k_diffusion.authoring.handout [--check]`.
+"""Student notebooks are made from solutions/: `python -m cs348k_diffusion.authoring.handout [--check]`.
 
 What stands between `### BEGIN SOLUTION` and `### END SOLUTION` becomes `raise NotYet("E2.1")`, the id being the tag of
 the cell; where the block opens with `### STUDENT: answer = None`, the student sees that line instead, and in a tagged
@@ -22,9 +22,9 @@ import nbformat
 from nbformat import NotebookNode
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
+from cs348k_diffusion.authoring.stub_flow import bound, parse, reads_stub
 from cs348k_diffusion.exercises.catalogue import FOLDER, Exercise, checks_of, free_texts, of_notebook
 from cs348k_diffusion.grading.gradebook.free_text import HEAD, PLACEHOLDER
-from cs348k_diffusion.authoring.stub_flow import bound, parse, reads_stub
 
 METADATA = {
     "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},

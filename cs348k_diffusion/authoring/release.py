@@ -19,7 +19,7 @@ FOLDER = "cs348k-course"  # one name for every version: a newer one unpacks over
 PLAIN = ("pyproject.toml", "lock.txt", "LICENSE", "CHANGELOG.md")
 KINDS = {".py", ".pyi", ".json", ".js", ".css", ".npz", ".safetensors"}
 LEFT = (".", "__pycache__")  # editors' and Python's own
-AUTHORS = {f"cs348k_diffusion/grading/{name}.py" for name in ("handout", "reads", "outputs", "release")}
+AUTHORS = "cs348k_diffusion/authoring"  # the tools of those who write the course
 CUT = "# For those who teach or extend the course"  # where the Makefile stops being the students'
 EPOCH = (1980, 1, 1, 0, 0, 0)
 
@@ -54,7 +54,7 @@ def package(root: Path) -> Iterator[Path]:
     """The package's own files, without the tools of those who write the course. ReleaseError for an unknown kind."""
     for path in sorted((root / "cs348k_diffusion").rglob("*")):
         name = path.relative_to(root)
-        if not path.is_file() or name.as_posix() in AUTHORS or any(part.startswith(LEFT) for part in name.parts):
+        if not path.is_file() or name.is_relative_to(AUTHORS) or any(part.startswith(LEFT) for part in name.parts):
             continue
         if path.suffix not in KINDS:
             raise ReleaseError(f"{name}: is it part of the course? Delete it, or add {path.suffix} to release.KINDS")

@@ -71,7 +71,7 @@ EXERCISES = (
             "Once for each tile of queries, and there are ceil(n / rows) of those: the last may be smaller, but K and "
             "V come past in full.",
         ),
-        withheld=("traffic.tiled", "traffic.FastMemory"),
+        withheld=("attention.memory_traffic.tiled", "attention.memory_traffic.FastMemory"),
         stars=1,
     ),
     Exercise(

@@ -10,8 +10,8 @@ process of its own (`workers` start it, `worker` is what runs in it) that sees i
 from importlib import import_module
 
 _HOMES = {
-    "check": "checking", "hint": "checking", "mine_or_ours": "checking",
-    "grade": "batch", "check_notebook": "batch",
+    "check": "checks.check", "hint": "checks.check", "mine_or_ours": "checks.check",
+    "grade": "batch.run", "check_notebook": "batch.run",
 }  # fmt: skip
 __all__ = list(_HOMES)
 

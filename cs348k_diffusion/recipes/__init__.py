@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from cs348k_diffusion.nets import AttributeReader, Classifier
+from cs348k_diffusion.parallel import share_gradients, team
 from cs348k_diffusion.recipes import (
     cards,
     digits,
@@ -24,7 +25,6 @@ from cs348k_diffusion.recipes import (
 )
 from cs348k_diffusion.recipes.cards import card
 from cs348k_diffusion.recipes.digits import digit_report
-from cs348k_diffusion.recipes.parallel import share_gradients, team
 from cs348k_diffusion.recipes.picture_reader import adherence, balanced_accuracy, read_attributes
 from cs348k_diffusion.recipes.pictures import paint, painting
 from cs348k_diffusion.recipes.recipe import Recipe

@@ -15,9 +15,9 @@ from typing import Any, NamedTuple
 
 from cs348k_diffusion.exercises.catalogue import FOLDER, Exercise
 from cs348k_diffusion.exercises.errors import NotYet
-from cs348k_diffusion.grading.submissions import notebook
 from cs348k_diffusion.grading.checks.plugin import Grader, Record, run_checks
 from cs348k_diffusion.grading.subject.subject import Subject, local
+from cs348k_diffusion.grading.submissions import notebook as submission
 
 HERE = Path(__file__).parent
 SOLUTIONS = Path(__file__).parents[2] / "solutions"
@@ -45,7 +45,7 @@ class Reference(NamedTuple):
 @functools.cache
 def definition(exercise: Exercise) -> Reference:
     """The reference answer, found in the solution as a student's is found in theirs."""
-    handed_in = notebook.read([solution(exercise.word)])
+    handed_in = submission.read([solution(exercise.word)])
     cells = handed_in.needed(exercise.name)
     statements = [ast.parse(text).body[index] for _, text, indices in cells for index in indices]
     (node,) = [n for n in statements if getattr(n, "name", None) == exercise.name]

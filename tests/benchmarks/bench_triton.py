@@ -32,7 +32,7 @@ def products() -> float:
 
 def measure(n: int, speed: float) -> dict[str, float]:
     """One length: the best tile of ours, torch's flash attention, and the share of `speed` that each reaches."""
-    from cs348k_diffusion.attention_triton import triton_attention
+    from cs348k_diffusion.attention.triton import triton_attention
 
     q, k, v = (torch.randn(*SHAPE, n, WIDTH, device="cuda", dtype=torch.bfloat16) for _ in range(3))
     with sdpa_kernel(SDPBackend.FLASH_ATTENTION):

@@ -11,7 +11,7 @@ from pathlib import Path
 import torch
 
 from cs348k_diffusion import recipes
-from cs348k_diffusion.course.pictures import grid
+from cs348k_diffusion.commands.sample import grid
 from cs348k_diffusion.data.pictures import pictures
 
 WORLD, COLUMNS, ROWS = 9, 15, 8

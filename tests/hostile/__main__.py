@@ -4,10 +4,10 @@ import json
 import sys
 from pathlib import Path
 
-from cs348k_diffusion.grading.batch import run
+from cs348k_diffusion.grading.batch import run as batch
 from cs348k_diffusion.grading.workers.remote import peak_of
 
 if __name__ == "__main__":
     inbox, out = map(Path, sys.argv[1:])
-    run.grade(inbox, out, checks=Path(__file__).parent / "checks", jobs=2)
+    batch.grade(inbox, out, checks=Path(__file__).parent / "checks", jobs=2)
     (out / "parent.json").write_text(json.dumps({"peak_bytes": peak_of("self")}))

@@ -33,13 +33,12 @@ from cs348k_diffusion.exercises.catalogue import (
     in_course_order,
     registry,
 )
-from cs348k_diffusion.grading.gradebook import free_text
-from cs348k_diffusion.grading.submissions import similarity
-from cs348k_diffusion.grading.submissions import notebook
-from cs348k_diffusion.grading.gradebook.changes import Change, changed, write_changes
-from cs348k_diffusion.grading.gradebook.rules import Desk, Row, rows
-from cs348k_diffusion.grading.gradebook.overrides import read_overrides, template
 from cs348k_diffusion.grading.checks.plugin import Grader, Record, missing, run_checks
+from cs348k_diffusion.grading.gradebook import free_text
+from cs348k_diffusion.grading.gradebook.changes import Change, changed, write_changes
+from cs348k_diffusion.grading.gradebook.overrides import read_overrides, template
+from cs348k_diffusion.grading.gradebook.rules import Desk, Row, rows
+from cs348k_diffusion.grading.submissions import notebook, similarity
 from cs348k_diffusion.grading.submissions.source import Submitted, handed_in
 from cs348k_diffusion.grading.workers.pool import Spawned, Zygotes, workers
 

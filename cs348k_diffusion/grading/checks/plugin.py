@@ -245,7 +245,7 @@ def run_checks(files: Iterable[Path], grader: Grader) -> None:
     No other plugins, no configuration, no cache: an instructor's or a student's pytest settings change nothing.
     Raises KeyboardInterrupt when interrupted, ValueError with pytest's words when a check module does not load.
     """
-    args = ["-q", "--noconftest", "-c", os.devnull, "--rootdir", str(Path(__file__).parents[2])]
+    args = ["-q", "--noconftest", "-c", os.devnull, "--rootdir", str(Path(__file__).parents[3])]
     args += [part for name in UNUSED.split() for part in ("-p", f"no:{name}")]
     args += ["--capture=sys", "--import-mode=importlib", "--tb=no", "-W", "ignore"]
     shown = io.StringIO()

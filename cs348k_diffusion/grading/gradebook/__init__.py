@@ -1,0 +1,1 @@
+"""From records to marks: roster, rules, overrides, free text, reports and feedback."""

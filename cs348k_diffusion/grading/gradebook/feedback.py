@@ -14,10 +14,10 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cs348k_diffusion.exercises.catalogue import Exercise, in_course_order, registry
-from cs348k_diffusion.grading.gradebook import free_text
 from cs348k_diffusion.grading.checks.card import property_of
-from cs348k_diffusion.grading.gradebook.overrides import TEST
 from cs348k_diffusion.grading.checks.plugin import Record
+from cs348k_diffusion.grading.gradebook import free_text
+from cs348k_diffusion.grading.gradebook.overrides import TEST
 
 STYLE = Path(__file__).with_name("feedback.css")
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
@@ -26,7 +26,15 @@ MISTAKE = re.compile(r"^This is what you get when the mistake is: (.*)$", re.MUL
 ABSENT = re.compile(r"\((no definition of .*) was found\)$")
 SYMBOL = re.compile(r"[b-z]\W|\w+(_\w|[(\d]| [=<>~])")
 RAISED = re.compile(r"^your code raised ")
-MARKS = {"passed": "✓", "partly": "◐", "failed": "✗", "error": "!", "timeout": "✗", "not yet": "○", free_text.WAITING: "…"}
+MARKS = {
+    "passed": "✓",
+    "partly": "◐",
+    "failed": "✗",
+    "error": "!",
+    "timeout": "✗",
+    "not yet": "○",
+    free_text.WAITING: "…",
+}
 NOT_YET = "Not written yet."
 
 

@@ -14,8 +14,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cs348k_diffusion.exercises.catalogue import FreeText
-from cs348k_diffusion.grading.gradebook.overrides import points_of
 from cs348k_diffusion.grading.checks.plugin import Record
+from cs348k_diffusion.grading.gradebook.overrides import points_of
 from cs348k_diffusion.grading.gradebook.roster import key, read_table, spreadsheet_cell
 
 HEAD = re.compile(r"^\W*answer to (E\d+\.\d+)\W*$", re.IGNORECASE)

@@ -14,12 +14,12 @@ from xml.etree import ElementTree
 
 from cs348k_diffusion.exercises.catalogue import Exercise
 from cs348k_diffusion.grading.checks.card import property_of
-from cs348k_diffusion.grading.gradebook.changes import by_exercise
-from cs348k_diffusion.grading.gradebook.rules import Row
-from cs348k_diffusion.grading.gradebook.feedback import write_feedback
 from cs348k_diffusion.grading.checks.plugin import Record
+from cs348k_diffusion.grading.gradebook.changes import by_exercise
+from cs348k_diffusion.grading.gradebook.feedback import write_feedback
 from cs348k_diffusion.grading.gradebook.free_text import WAITING
 from cs348k_diffusion.grading.gradebook.roster import spreadsheet_cell
+from cs348k_diffusion.grading.gradebook.rules import Row
 
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 

@@ -11,8 +11,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol, runtime_checkable
 
-from cs348k_diffusion.grading.gradebook.overrides import Override, correction
 from cs348k_diffusion.grading.checks.plugin import Record
+from cs348k_diffusion.grading.gradebook.overrides import Override, correction
 from cs348k_diffusion.grading.gradebook.roster import Enrolled, key
 
 ABSENT = "Nothing was handed in."

@@ -1,0 +1,1 @@
+"""What was handed in: reading notebooks and downloads, and comparing answers."""

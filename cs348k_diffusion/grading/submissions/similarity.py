@@ -19,11 +19,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cs348k_diffusion.exercises.catalogue import FOLDER, Exercise, registry
-from cs348k_diffusion.grading.submissions import notebook
-from cs348k_diffusion.grading.workers import withheld
 from cs348k_diffusion.grading.gradebook.roster import spreadsheet_cell
+from cs348k_diffusion.grading.submissions import notebook
 from cs348k_diffusion.grading.submissions.notebook import Submission
 from cs348k_diffusion.grading.submissions.source import handed_in
+from cs348k_diffusion.grading.workers import withheld
 
 SHORT = 60  # tokens; a shorter answer is alike by chance
 COMMON = 0.1  # an answer that a larger share of the class has word for word says nothing (nor do 3 in a small class)

@@ -9,12 +9,12 @@ from pathlib import Path
 
 from cs348k_diffusion.exercises.catalogue import Exercise, registry
 from cs348k_diffusion.exercises.errors import NotYet
-from cs348k_diffusion.grading.workers import withheld
-from cs348k_diffusion.grading.workers.remote import RemoteLink
 from cs348k_diffusion.grading.subject.subject import Subject
 from cs348k_diffusion.grading.submissions.notebook import Submission
-from cs348k_diffusion.grading.workers.worker import Job
+from cs348k_diffusion.grading.workers import withheld
 from cs348k_diffusion.grading.workers.pool import Workers
+from cs348k_diffusion.grading.workers.remote import RemoteLink
+from cs348k_diffusion.grading.workers.worker import Job
 
 IGNORED = {"__MACOSX", "handouts"}
 

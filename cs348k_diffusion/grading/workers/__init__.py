@@ -1,0 +1,1 @@
+"""Processes that run students' code, and what holds them in."""

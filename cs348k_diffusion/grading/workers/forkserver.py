@@ -21,13 +21,12 @@ from pathlib import Path
 
 import torch
 
-from cs348k_diffusion.grading.workers import sandbox
-from cs348k_diffusion.grading.workers import withheld
-from cs348k_diffusion.grading.workers import worker
 from cs348k_diffusion.grading.subject.server import seed_everything
+from cs348k_diffusion.grading.workers import sandbox, withheld, worker
 
 PACKAGE = __name__.partition(".")[0]
-NOT_LOADED = {"exercises", "grading", "lab", "cli", "course", "recipes"}  # closed to workers, or slow to import
+# Closed to workers, or slow to import.
+NOT_LOADED = {"exercises", "grading", "authoring", "lab", "cli", "course", "commands", "evaluate", "recipes"}
 
 
 def main(control_fd: int, listener_fd: int, hidden: list[str]) -> None:
@@ -92,7 +91,7 @@ def _source_files() -> list[str]:
     """The loaded part of the package on disk, which holds answers, and the closed part."""
     loaded = [module for name, module in list(sys.modules.items()) if name.partition(".")[0] == PACKAGE]
     files = [path for module in loaded for path in (module.__file__, getattr(module, "__cached__", None)) if path]
-    root = Path(__file__).parents[1]
+    root = Path(__file__).parents[2]
     closed = [root / "exercises", *(root.parent / name for name in ("solutions", "tests") if _is_clone(root))]
     return [*files, *map(str, closed)]
 

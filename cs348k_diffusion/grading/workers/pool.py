@@ -22,7 +22,10 @@ from cs348k_diffusion.grading.checks.plugin import WorkersGone
 
 MEMORY = 4 << 30  # address space of a worker: importing torch takes 0.7 GB of it
 SEQPACKET = (socket.AF_UNIX, socket.SOCK_SEQPACKET) if hasattr(socket, "AF_UNIX") else (-1, -1)
-_BOOT = "import sys, json; sys.path[:] = json.loads(sys.argv.pop()); from cs348k_diffusion.grading.{0} import main; "
+_BOOT = (
+    "import sys, json; sys.path[:] = json.loads(sys.argv.pop()); "
+    "from cs348k_diffusion.grading.workers.{0} import main; "
+)
 
 
 @dataclass
@@ -94,7 +97,9 @@ class Zygotes:
             listener.bind(self.listening)
             listener.listen()
             fds = theirs.fileno(), listener.fileno()
-            self.process = _python(_BOOT.format("zygote") + f"main({fds[0]}, {fds[1]}, {self.hidden!r})", pass_fds=fds)
+            self.process = _python(
+                _BOOT.format("forkserver") + f"main({fds[0]}, {fds[1]}, {self.hidden!r})", pass_fds=fds
+            )
 
     @property
     def listening(self) -> str:

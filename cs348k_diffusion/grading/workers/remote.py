@@ -17,12 +17,12 @@ import torch
 from torch import Tensor
 
 from cs348k_diffusion.exercises.errors import NotYet, StudentError
-from cs348k_diffusion.grading.subject import protocol
 from cs348k_diffusion.grading.checks.plugin import OutOfTime
+from cs348k_diffusion.grading.subject import protocol
 from cs348k_diffusion.grading.subject.server import pull_back
 from cs348k_diffusion.grading.subject.subject import Callbacks, handles
-from cs348k_diffusion.grading.workers.worker import Job
 from cs348k_diffusion.grading.workers.pool import Worker, Workers
+from cs348k_diffusion.grading.workers.worker import Job
 
 WALL = 10  # wall-clock seconds allowed for each CPU second
 IDLE = 3  # seconds that a worker may sleep at a stretch

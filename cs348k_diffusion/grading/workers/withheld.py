@@ -19,8 +19,8 @@ from pathlib import Path
 from typing import Any
 
 PACKAGE = __name__.partition(".")[0]
-ROOT = Path(__file__).parents[1]
-CLOSED = ("exercises", "grading")
+ROOT = Path(__file__).parents[2]
+CLOSED = ("exercises", "grading", "authoring")
 ABSENT = ("solutions", "tests")
 Unit = tuple[str, str]  # ("forward", "noise_once")
 

@@ -26,11 +26,10 @@ import torch
 from torch import Tensor
 
 from cs348k_diffusion.exercises.errors import NotYet, StudentError
-from cs348k_diffusion.grading.workers import sandbox
-from cs348k_diffusion.grading.workers import withheld
 from cs348k_diffusion.grading.subject import protocol
 from cs348k_diffusion.grading.subject.server import Servant, guarded, seed_everything
 from cs348k_diffusion.grading.subject.subject import packed
+from cs348k_diffusion.grading.workers import sandbox, withheld
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,1 @@
+"""What the commands that draw do: a picture from a prompt, a tree grown into a picture."""

@@ -1,0 +1,33 @@
+"""How far are samples from data, and how sure is that?  A metric looks at one thing and has a floor above zero."""
+
+from cs348k_diffusion.metrics.distances import (
+    class_entropy,
+    cubic_kernel,
+    frechet,
+    frechet_bias,
+    frechet_corrected,
+    frechet_extrapolated,
+    frechet_of_gaussians,
+    gaussian_kernel,
+    mmd,
+    nearest_distance,
+    precision_recall,
+    real_floor,
+    sliced_wasserstein,
+)
+
+__all__ = [
+    "class_entropy",
+    "cubic_kernel",
+    "frechet",
+    "frechet_bias",
+    "frechet_corrected",
+    "frechet_extrapolated",
+    "frechet_of_gaussians",
+    "gaussian_kernel",
+    "mmd",
+    "nearest_distance",
+    "precision_recall",
+    "real_floor",
+    "sliced_wasserstein",
+]
