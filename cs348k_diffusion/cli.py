@@ -314,7 +314,7 @@ def gradescope(
     """Make the zip that Gradescope's autograder wants."""
     import shlex
 
-    from cs348k_diffusion.grading.batch.gradescope import write_autograder
+    from cs348k_diffusion.authoring.autograder import write_autograder
 
     graded = write_autograder(out, only=only, held_back=held_back, pip_args=shlex.split(pip_args))
     typer.echo(f"{out}: grades {', '.join(graded)}")

@@ -5,6 +5,7 @@ import torch
 
 from cs348k_diffusion import recipes
 from cs348k_diffusion.denoiser import eps_from_x0, v_from_x0, x0_from_eps, x0_from_v
+from cs348k_diffusion.evaluate import result
 from cs348k_diffusion.exact import Mixture, gaussian
 from cs348k_diffusion.guidance import (
     bayes_x0,
@@ -210,7 +211,7 @@ def test_the_shipped_classifier_reads_noisy_digits_as_its_card_says():
 
 
 def test_the_stored_sweep_is_of_the_shipped_weights_and_complete():
-    card = recipes.card("guidance_digits")
+    card = result("guidance_digits")
     assert card["weights_sha256"] == {name: recipes.card(name)["sha256"] for name in card["weights_sha256"]}
     seeds = {}
     for run in card["runs"]:
@@ -230,5 +231,5 @@ def test_the_stored_sweep_is_of_the_shipped_weights_and_complete():
 )
 def test_the_stored_sweep_says_what_the_notebook_says(name, more, less):
     """In every seed, from the same noise."""
-    runs = {(r["method"], r["scale"], r["seed"]): r[name] for r in recipes.card("guidance_digits")["runs"]}
+    runs = {(r["method"], r["scale"], r["seed"]): r[name] for r in result("guidance_digits")["runs"]}
     assert all(runs[(*more, seed)] > runs[(*less, seed)] for seed in range(3))

@@ -18,8 +18,8 @@ from cs348k_diffusion.attention import (
     stable_softmax,
     tiled_attention,
 )
+from cs348k_diffusion.evaluate import result
 from cs348k_diffusion.exercises import largest_tensor
-from cs348k_diffusion.recipes import cards
 
 
 def qkv(*batch, n=37, m=29, d=8, e=5, seed=0, dtype=torch.float64, size=1.0):
@@ -112,7 +112,7 @@ def test_memory_of_the_backward_pass_grows_like_n_too():
 
 
 def test_the_stored_measurements_say_what_the_notebook_says():
-    card = cards.card("attention_costs")
+    card = result("attention_costs")
     extra = {(r["method"], r["n"]): r["extra_mib"] for r in card["rows"] if r["pass"] == "forward"}
     large = (2048, 4096, 8192)
     assert all(abs(slope(large, [extra[name, n] for n in large]) - 2) < 0.1 for name in ("naive", "stable"))

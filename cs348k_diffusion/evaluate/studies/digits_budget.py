@@ -1,8 +1,8 @@
 """How good are digits after 480 and 1,000 updates?  Three seeds, each run once through; results on a card.
 
-    python tests/benchmarks/bench_training.py cs348k_diffusion/recipes/weights
+    python -m cs348k_diffusion.evaluate.studies.digits_budget
 
-Recomputes `recipes.card("digits_budget")`, which the tests and the digits notebook read: about 12 core-minutes. The
+Recomputes `evaluate.result("digits_budget")`, which the tests and the digits notebook read: about 12 core-minutes. The
 setting is the notebook's: constant learning rate 1e-3, so that the model after 480 updates is the one that a run of
 480 would have given.
 """
@@ -11,11 +11,14 @@ import copy
 import statistics
 import sys
 import time
+from typing import cast
 
 import torch
 
 from cs348k_diffusion import denoising, fit
 from cs348k_diffusion.data import batches, load_digits
+from cs348k_diffusion.denoiser import NetDenoiser
+from cs348k_diffusion.evaluate import result
 from cs348k_diffusion.recipes import cards, digits
 
 SEEDS, MOMENTS = (0, 1, 2), (480, 1000)
@@ -30,7 +33,7 @@ def run(seed: int) -> list[dict]:
     for progress in fit(model, supply, MOMENTS[-1], denoising(dropout=0.1), generator=generator):
         if progress.step in MOMENTS:
             spent = time.process_time() - began
-            metrics = digits.judge(copy.deepcopy(progress.model), seed)
+            metrics = digits.judge(cast(NetDenoiser, copy.deepcopy(progress.model)), seed)
             rows.append({"seed": seed, "steps": progress.step, "cpu_seconds": round(spent), "metrics": metrics})
             print(f"seed {seed}, {progress.step} updates, {spent:.0f} s: ratio {metrics['fd_ratio']}", flush=True)
             began = time.process_time() - spent
@@ -55,7 +58,7 @@ def main(folder: str) -> None:
     card = {
         "name": "digits_budget",
         "about": "digits after 480 and 1,000 updates: 1,797 samples beside held-out real digits, three seeds",
-        "command": "python tests/benchmarks/bench_training.py FOLDER",
+        "command": "python -m cs348k_diffusion.evaluate.studies.digits_budget",
         "settings": {**digits.RECIPE.settings, "lr": 1e-3, "batch": 128},
         "classifier_sha256": cards.card("digits_classifier")["sha256"],
         "torch": torch.__version__,
@@ -64,8 +67,8 @@ def main(folder: str) -> None:
         "runs": runs,
     }
     cards.write_card(card, folder)
-    print(cards.card("digits_budget", folder)["medians"])
+    print(result("digits_budget", folder)["medians"])
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(sys.argv[1] if len(sys.argv) > 1 else "trained")

@@ -1,8 +1,8 @@
 """Moves only, gradient only, over-parametrised then pruned, both: the contest at 6000 units on the 12 fixed targets.
 
-    python tests/benchmarks/bench_fit.py cs348k_diffusion/recipes/weights
+    python -m cs348k_diffusion.evaluate.studies.tree_policies
 
-Recomputes `recipes.card("tree_policies")`, which the tests and notebook 01 read: two to four core-minutes a seed. A
+Recomputes `evaluate.result("tree_policies")`, which the tests and notebook 01 read: two to four core-minutes a seed. A
 policy whose result is already on the card in that folder, with the same settings, is not run again. The card also says
 how the cost grows with the size of the target, from 2 to 32 parts.
 """
@@ -17,6 +17,7 @@ import numpy as np
 import torch
 from scipy import stats
 
+from cs348k_diffusion.evaluate import result
 from cs348k_diffusion.procedural.fit import fixed_trees, sharp_loss
 from cs348k_diffusion.procedural.policies import POLICIES, enter, settings
 from cs348k_diffusion.procedural.tree import EMPTY, Grammar, Tree, pack, sample_tree, skeleton, to_json
@@ -73,7 +74,7 @@ def known(folder: str) -> list[dict]:
     """Rows of the card in the folder that are still true."""
     if not (Path(folder) / "tree_policies.json").is_file():
         return []
-    rows = cards.card("tree_policies", folder)["runs"]
+    rows = result("tree_policies", folder)["runs"]
     return [row for row in rows if row["settings"] == settings(POLICIES[row["policy"]]) and row["seed"] in SEEDS]
 
 
@@ -162,7 +163,7 @@ def write(rows: list[dict], folder: str, by_size: dict) -> None:
     card = {
         "name": "tree_policies",
         "about": "final loss on 12 fixed trees (images in [-1, 1]) at 6000 units: render 1, render with gradient 3",
-        "command": "python tests/benchmarks/bench_fit.py FOLDER",
+        "command": "python -m cs348k_diffusion.evaluate.studies.tree_policies",
         "settings": {
             "targets": "fixed_trees(12)",
             "size": SIZE,
@@ -193,8 +194,8 @@ def main(folder: str) -> None:
                 rows.append(run(name, seed))
                 write(rows, folder, by_size)
     write(rows, folder, by_size)
-    print(cards.card("tree_policies", folder)["both_versus"])
+    print(result("tree_policies", folder)["both_versus"])
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(sys.argv[1] if len(sys.argv) > 1 else "trained")

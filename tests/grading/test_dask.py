@@ -10,7 +10,7 @@ import pytest
 
 from cs348k_diffusion.grading.batch import dask
 from cs348k_diffusion.grading.batch import run as batch
-from tests.test_grading_batch import CLASS, PERFECT, marks, notebook, write
+from tests.grading.test_batch import CLASS, PERFECT, marks, notebook, write
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="grading a class is Linux's")
 TOYS = Path(__file__).parent / "toy_exercises"

@@ -16,6 +16,7 @@ from cs348k_diffusion import clip, ddim, last, path, recipes
 from cs348k_diffusion.data import load_digits, two_moons
 from cs348k_diffusion.data.pictures import pictures
 from cs348k_diffusion.denoiser import NetDenoiser
+from cs348k_diffusion.evaluate import result
 from cs348k_diffusion.metrics import sliced_wasserstein
 from cs348k_diffusion.nets import TextUNet
 from cs348k_diffusion.recipes import cards
@@ -151,7 +152,7 @@ def test_a_report_sees_bad_digits(drawn):
 
 def test_the_stored_short_runs_meet_the_course_s_promise():
     """After 480 and 1,000 updates, median of three seeds: the numbers the digits notebook promises."""
-    runs = recipes.card("digits_budget")["runs"]
+    runs = result("digits_budget")["runs"]
     assert sorted({run["seed"] for run in runs}) == [0, 1, 2]
 
     def median(steps, number):
@@ -334,7 +335,7 @@ def test_the_shipped_pictures_do_what_they_are_asked():
 
 def test_the_stored_ways_of_hearing_say_what_the_notebook_says():
     """A reading that errs never, as many seeds in each arm, intervals as scipy has them, and the order of the arms."""
-    card = recipes.card("hearing")
+    card = result("text_conditioning")
     assert set(card["marks"]["true_pictures"].values()) == {1.0}
     for steps, runs in card["runs"].items():
         assert {tuple(run["seed"] for run in arm) for arm in runs.values()} == {tuple(range(len(runs["none"])))}
@@ -362,7 +363,7 @@ def test_the_stored_ways_of_hearing_say_what_the_notebook_says():
 
 def test_the_stored_scales_say_what_the_notebook_says():
     """Of the weights that ship; prompts kept and FD get better from 1 to 2 and worse from 2 to 8, beyond their bars."""
-    card = recipes.card("prompting")
+    card = result("guidance_pictures")
     assert card["weights"] == recipes.card("pictures")["sha256"]
     runs = {run["scale"]: run for run in card["runs"]}
     (kept_1, kept_2, kept_8), (fd_1, fd_2, fd_8) = (

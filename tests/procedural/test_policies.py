@@ -6,14 +6,14 @@ import pytest
 import torch
 from torch.testing import assert_close
 
-from cs348k_diffusion import recipes
+from cs348k_diffusion.evaluate import result
+from cs348k_diffusion.evaluate.studies import tree_policies
 from cs348k_diffusion.exercises import autodiff_and_moves
 from cs348k_diffusion.procedural.fit import fixed_trees, sharp_loss
 from cs348k_diffusion.procedural.policies import POLICIES, contest, enter, settings
 from cs348k_diffusion.procedural.tree import EMPTY, Grammar, from_json, validate
-from tests.benchmarks import bench_fit
 
-CARD = recipes.card("tree_policies")
+CARD = result("tree_policies")
 NAMES = list(POLICIES)
 PAIRS = [name for name in NAMES if name != "both"]
 
@@ -79,7 +79,7 @@ def test_settings_see_every_change():
 
 def test_a_fit_of_many_sizes_is_solved_as_the_stored_one_was(unchecked):
     """The first 150 of 2000 units of both, on trees of 2 to 32 parts."""
-    trees, card = bench_fit.sized_trees(), CARD["sizes"]
+    trees, card = tree_policies.sized_trees(), CARD["sizes"]
     assert [len(tree.parts) for tree in trees] == [size for size in card["parts"] for _ in range(card["trees"])]
     target, steps = enter(POLICIES["both"], trees, 32, card["units"])
     goals = card["solved_at"] * sharp_loss([EMPTY] * len(trees), target)

@@ -11,8 +11,9 @@ import zipfile
 import nbformat
 import pytest
 
+from cs348k_diffusion.authoring.autograder import write_autograder
 from cs348k_diffusion.authoring.release import ReleaseError
-from cs348k_diffusion.grading.batch.gradescope import run, write_autograder
+from cs348k_diffusion.grading.batch.gradescope import run
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="Gradescope's autograders run on Linux")
 # What gradescope-autograders.readthedocs.io/en/latest/specs allows, and the kind of each value.

@@ -1,8 +1,8 @@
 """Guidance on digits at equal evaluations: what each method and scale does to accuracy, diversity and FD, three seeds.
 
-    python tests/benchmarks/bench_guidance.py cs348k_diffusion/recipes/weights
+    python -m cs348k_diffusion.evaluate.studies.guidance_digits
 
-Recomputes `recipes.card("guidance_digits")`, which the tests and notebook 05 read: about 3 core-minutes. In each seed
+Recomputes `evaluate.result("guidance_digits")`, read by notebook 05: about 3 core-minutes. In each seed
 every setting starts from the same noise, so that differences can be taken in pairs. The unit of cost is one evaluation
 of the U-Net for one image. A classifier's own work, there and back, is half of that on a CPU and is not counted: at
 "equal evaluations" classifier guidance costs 1.5 times as much.
@@ -86,7 +86,7 @@ def write(rows: list[dict], seconds: float, folder: str) -> None:
     card = {
         "name": "guidance_digits",
         "about": "360 digits a seed for each way and scale of guiding, measured beside the 360 held-out real digits",
-        "command": "python tests/benchmarks/bench_guidance.py FOLDER",
+        "command": "python -m cs348k_diffusion.evaluate.studies.guidance_digits",
         "settings": {
             "sampler": "DDIM, x0_hat clipped to [-1, 1]",
             "interval": list(INTERVAL),
@@ -116,4 +116,4 @@ def main(folder: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1])
+    main(sys.argv[1] if len(sys.argv) > 1 else "trained")

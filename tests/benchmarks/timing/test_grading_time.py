@@ -11,9 +11,9 @@ from pathlib import Path
 
 import pytest
 
-from tests.test_grading_batch import perfect, write
+from tests.grading.test_batch import perfect, write
 
-TOYS = Path(__file__).parents[1] / "toy_exercises"
+TOYS = Path(__file__).parents[2] / "toy_exercises"
 PLAIN = ["E9.1", "E9.2", "E9.3", "E9.5", "E9.6"]
 SECONDS = {20: 12, 300: 150}
 CHECK = """

@@ -1,6 +1,6 @@
 """The Triton kernel on a GPU: milliseconds beside torch's flash attention, and what share of the card's speed it gets.
 
-    python tests/benchmarks/bench_triton.py FOLDER
+    python tests/benchmarks/timing/triton_kernel.py FOLDER
 
 Writes the card "attention_gpu". One batch of 4 x 16 heads, d = 64, bfloat16, forward. The card's speed is what torch's
 own product of two large matrices reaches on it, just before. Needs an NVIDIA GPU and Triton.
@@ -49,12 +49,12 @@ def measure(n: int, speed: float) -> dict[str, float]:
 def main(folder: str) -> None:
     """Measure every length and write the card."""
     if not torch.cuda.is_available():
-        raise SystemExit("this needs an NVIDIA GPU; tests/test_attention_triton.py runs the kernel in an interpreter")
+        raise SystemExit("this needs an NVIDIA GPU; tests/attention/test_triton.py runs the kernel in an interpreter")
     speed = products()
     card = {
         "name": "attention_gpu",
         "about": "attention's forward pass on a GPU: the package's Triton kernel and torch's flash attention",
-        "command": "python tests/benchmarks/bench_triton.py FOLDER",
+        "command": "python tests/benchmarks/timing/triton_kernel.py FOLDER",
         "device": torch.cuda.get_device_name(),
         "torch": torch.__version__,
         "settings": {"batch_and_heads": list(SHAPE), "d": WIDTH, "dtype": "bfloat16"},

@@ -1,6 +1,6 @@
 """How long does drawing take?  Milliseconds a picture, beside the limits set for a quiet machine with two cores.
 
-    OMP_NUM_THREADS=2 python tests/benchmarks/bench_render.py
+    OMP_NUM_THREADS=2 python tests/benchmarks/timing/render.py
 
 Trees: 64 x 64 pixels, 64 parts, batch 16, forward and backward, 60 ms a picture. Pictures: 32 x 32 pixels, batch 64,
 about 40 parts of all kinds, stacked and drawn within 300 ms for the batch. Counted as the best of several rounds; the

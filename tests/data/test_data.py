@@ -243,7 +243,7 @@ def test_downloads_are_checked_against_the_published_files(monkeypatch, shelf):
 
 def real_fashion():
     """The folder with the real files: named by the environment, or lying beside the repository."""
-    beside = Path(__file__).parents[2] / "shared" / "data" / "fashion-mnist"
+    beside = Path(__file__).parents[3] / "shared" / "data" / "fashion-mnist"
     return Path(os.environ.get("CS348K_FASHION_DIR", beside))
 
 

@@ -1,8 +1,8 @@
 """Every word, their mean, or nothing: what must a network hear of a caption?  Several seeds; results on a card.
 
-    python tests/benchmarks/bench_hearing.py cs348k_diffusion/recipes/weights
+    python -m cs348k_diffusion.evaluate.studies.text_conditioning
 
-Writes the card "hearing": three ways of hearing (see `TextUNet`), the same parameters and updates. Small, and read
+Three ways of conditioning (see `TextUNet`) with the same parameters and updates. Small, and read
 without a reader that errs: two groups and their relation come from the drawn world, but a thing is a square of its
 colour, in the half of an 8x8 picture where the relation puts it. Kinds are said but not drawn, nothing else is said;
 each sentence that judges also stands among the lessons. 600 updates are what "every word" needed in a first trial.
@@ -23,6 +23,7 @@ from cs348k_diffusion.data import batches
 from cs348k_diffusion.data.pictures import WORDS, Group, Scene, caption, scene
 from cs348k_diffusion.data.pictures.paint import THINGS
 from cs348k_diffusion.denoiser import NetDenoiser, clip
+from cs348k_diffusion.evaluate import result
 from cs348k_diffusion.guidance import guide
 from cs348k_diffusion.nets import TextUNet, Tokenizer
 from cs348k_diffusion.nets.text_unet import Hears
@@ -187,7 +188,7 @@ def marks(prompts: list[Scene]) -> dict[str, dict[str, float]]:
 def before(folder: str) -> dict[str, Arms]:
     """The runs of an earlier call with the same settings; none where there is no such card."""
     try:
-        card = cards.card("hearing", folder)
+        card = result("text_conditioning", folder)
     except KeyError:
         card = {}
     none_yet = {str(steps): {hears: [] for hears in HEARS} for steps in SEEDS}
@@ -209,9 +210,9 @@ def write(runs: dict[str, Arms], prompts: list[Scene], folder: str) -> None:
     """The card; intervals where there are two seeds or more."""
     several = {steps: of for steps, of in runs.items() if len(of["none"]) > 1}
     card = {
-        "name": "hearing",
+        "name": "text_conditioning",
         "about": "what a network must hear of a caption: every word, their mean, or nothing; 95 % intervals over seeds",
-        "command": "python tests/benchmarks/bench_hearing.py FOLDER",
+        "command": "python -m cs348k_diffusion.evaluate.studies.text_conditioning",
         "data": f"two groups of coloured squares, 8x8, captioned; {JUDGED} judged, in sentences seen in training",
         "settings": SETTINGS,
         "parameters": sum(p.numel() for p in network("cross").parameters()),

@@ -1,8 +1,8 @@
 """Time and memory of attention against N: naive, stable, tiled, and torch's own kernel; results on a card.
 
-    python tests/benchmarks/bench_attention.py cs348k_diffusion/recipes/weights
+    python tests/benchmarks/timing/attention.py
 
-Recomputes `recipes.card("attention_costs")`, which the attention notebook reads: about 6 core-minutes. One head,
+Recomputes `evaluate.result("attention_costs")`, which the attention notebook reads: about 6 core-minutes. One head,
 d = 64, float32, one thread. Every row is measured in processes of its own: time is the least CPU time of a call, memory
 how far the process's high-water mark (VmHWM, Linux) rises above what it held with Q, K and V. Rounds take turns, so
 that a busy minute of the machine does not fall on one method alone. `both` is forward and backward.
@@ -101,7 +101,7 @@ def main(folder: str) -> None:
     card = {
         "name": "attention_costs",
         "about": "CPU milliseconds and extra memory of one head of attention against N, each in a process of its own",
-        "command": "python tests/benchmarks/bench_attention.py FOLDER",
+        "command": "python tests/benchmarks/timing/attention.py",
         "settings": {"d": D, "dtype": "float32", "tile": TILE, "rounds": ROUNDS},
         "machine": f"{platform.machine().replace('_', '-')} CPU, one thread",
         "torch": torch.__version__.split("+")[0],
@@ -114,4 +114,4 @@ def main(folder: str) -> None:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    main(sys.argv[1])
+    main(sys.argv[1] if len(sys.argv) > 1 else "trained")

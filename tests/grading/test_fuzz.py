@@ -1,6 +1,6 @@
 """Reading notebooks that nobody would write: whatever the bytes, a submission or one sentence comes out.
 
-300 cases of each kind, or as many as CS348K_FUZZ says: `CS348K_FUZZ=10000 python -m pytest tests/test_grading_fuzz.py`.
+300 cases of each kind, or as many as CS348K_FUZZ says: `CS348K_FUZZ=10000 python -m pytest tests/grading/test_fuzz.py`.
 """
 
 import json

@@ -1,8 +1,8 @@
 """How much should a prompt count?  Prompts kept, diversity and FD of pictures against the guidance scale, on a card.
 
-    python tests/benchmarks/bench_prompting.py cs348k_diffusion/recipes/weights
+    python -m cs348k_diffusion.evaluate.studies.guidance_pictures
 
-Recomputes `recipes.card("prompting")`, which the tests and notebook 07 read: about 5 core-minutes. Every scale starts
+Recomputes `evaluate.result("guidance_pictures")`, read by notebook 07: about 5 core-minutes. Every scale starts
 from the same noise and spends 40 evaluations a picture: 20 steps of two under guidance, 40 of one at scales 0 and 1,
 which need only one of the two guesses.
 """
@@ -85,9 +85,9 @@ def main(folder: str) -> None:
     others = eyes.features(pictures(5 * JUDGED, 32, WORLD, start=JUDGED).images).split(JUDGED)
     scenes = [complete(parse(prompt), WORLD, k) for k, prompt in enumerate(often)]
     card = {
-        "name": "prompting",
+        "name": "guidance_pictures",
         "about": "prompts kept in full, FD and diversity of prompted pictures against the guidance scale",
-        "command": "python tests/benchmarks/bench_prompting.py FOLDER",
+        "command": "python -m cs348k_diffusion.evaluate.studies.guidance_pictures",
         "data": f"{JUDGED} prompts of world {WORLD}; diversity: {ASKED} of them, {DRAWS} pictures each",
         "weights": recipes.card("pictures")["sha256"],
         "settings": {"evaluations": EVALUATIONS, "sampler": "DDIM, x0_hat clipped to [-1, 1]"},
