@@ -19,7 +19,7 @@ from cs348k_diffusion.grading.submissions.source import handed_in
 from cs348k_diffusion.grading.workers.pool import Zygotes
 from cs348k_diffusion.grading.workers.worker import Job, defined
 
-TOYS = Path(__file__).parent / "toy_exercises"
+TOYS = Path(__file__).parents[1] / "toy_exercises"
 HEADER = "import torch\nfrom torch import nn\nfrom cs348k_diffusion import check, hint, NotYet\n%matplotlib inline"
 DOUBLE = "def double(x):\n    return FACTOR * x\n\ncheck(double)"
 LAYER = """

@@ -15,7 +15,7 @@ from cs348k_diffusion.grading.checks import check as checking
 from cs348k_diffusion.grading.checks.card import as_html
 from cs348k_diffusion.grading.subject.subject import local
 
-TOYS = Path(__file__).parent / "toy_exercises"
+TOYS = Path(__file__).parents[1] / "toy_exercises"
 
 
 @pytest.fixture(autouse=True)

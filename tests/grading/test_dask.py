@@ -13,7 +13,7 @@ from cs348k_diffusion.grading.batch import run as batch
 from tests.grading.test_batch import CLASS, PERFECT, marks, notebook, write
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="grading a class is Linux's")
-TOYS = Path(__file__).parent / "toy_exercises"
+TOYS = Path(__file__).parents[1] / "toy_exercises"
 STUDENTS = {"perfect": 3, "squared": 1, "exits": 0, "syntax error": 0, "empty": 0, "twice": 3}
 
 

@@ -16,7 +16,7 @@ from cs348k_diffusion.grading.gradebook.rules import ABSENT, STRANGER, Desk, Lat
 from cs348k_diffusion.grading.submissions.lms import collect
 from cs348k_diffusion.grading.submissions.source import handed_in
 
-TOYS = Path(__file__).parent / "toy_exercises"
+TOYS = Path(__file__).parents[1] / "toy_exercises"
 linux = pytest.mark.skipif(sys.platform != "linux", reason="grading a class is Linux's")
 
 
