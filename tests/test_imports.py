@@ -40,6 +40,8 @@ ALLOWED = {
     "sampling": "denoiser noise running schedule",
     "training": "denoiser forward noise running",
     "guidance": "denoiser schedule",
+    "cascade": "denoiser noise running sampling schedule",
+    "distill": "denoiser forward guidance noise running sampling training",
     "nets": "attention",
     "metrics": "",
     "procedural": "langevin running",
