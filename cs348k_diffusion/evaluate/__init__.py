@@ -1,13 +1,30 @@
-"""Evaluating a technical idea: studies, what they found, and the verdict.
+"""Evaluating a technical idea: a claim that can turn out false, a study of it, the verdict, and a report.
 
-`studies/` holds what takes too long to run live, a module each that writes one card; `results/` the cards, with the
-command that recomputes them. `result("tree_policies")` reads one.
+`Claim` says what is compared, on which seeds and at what cost; `resolve(claim)` runs that (`run_study`) and reads the
+verdict from intervals (`judge`). `studies/` holds the course's claims and what takes too long to run live; `results/`
+what they found, with the command that recomputes it. `result("tree_policies")` reads one.
 """
 
 from pathlib import Path
 
+from cs348k_diffusion.evaluate.claim import Claim, Finding, Verdict, corrected, effects, judge, profile
+from cs348k_diffusion.evaluate.study import Results, resolve, run_study, tune
 from cs348k_diffusion.recipes.cards import Card, card
 
+__all__ = [
+    "Claim",
+    "Finding",
+    "Results",
+    "Verdict",
+    "corrected",
+    "effects",
+    "judge",
+    "profile",
+    "resolve",
+    "result",
+    "run_study",
+    "tune",
+]
 RESULTS = Path(__file__).parent / "results"
 
 

@@ -12,6 +12,7 @@ from cs348k_diffusion.data import batches, load_digits
 from cs348k_diffusion.data.digits import HELD_OUT
 from cs348k_diffusion.denoiser import NetDenoiser, clip
 from cs348k_diffusion.metrics import class_entropy, frechet, nearest_distance, precision_recall
+from cs348k_diffusion.metrics.intervals import rounded, wilson
 from cs348k_diffusion.nets import Classifier, UNet
 from cs348k_diffusion.recipes import cards, digits_classifier
 from cs348k_diffusion.recipes.recipe import Recipe
@@ -92,7 +93,7 @@ def digit_report(images: Float[Tensor, "n 1 8 8"], labels: Int[Tensor, " n"]) ->
     return DigitReport(
         n=len(labels),
         accuracy=hits / len(labels),
-        accuracy_95=wilson(hits, len(labels)),
+        accuracy_95=wilson(hits, len(labels)).ends,
         fd=sum(fds) / len(fds),
         precision=precision,
         recall=recall,
@@ -114,25 +115,9 @@ def judge(model: NetDenoiser, seed: int = 0) -> dict[str, Any]:
     return rounded({"fd_ratio": samples.fd / held_out.fd, **reports})
 
 
-def rounded(value: Any, places: int = 4) -> Any:
-    """The same with every number in it rounded: a card claims no digits that it does not have."""
-    if isinstance(value, dict):
-        return {key: rounded(inner, places) for key, inner in value.items()}
-    if isinstance(value, list | tuple):
-        return [rounded(inner, places) for inner in value]
-    return round(value, places) if isinstance(value, float) else value
-
-
 def classifier() -> Classifier:
     """The frozen classifier that ships with the package; `.features(x)` and logits."""
     return cards.restore(Classifier(), digits_classifier.RECIPE.name).requires_grad_(False)
-
-
-def wilson(hits: int, n: int) -> tuple[float, float]:
-    """The 95 % interval of a share from `hits` in n (Wilson 1927, JASA 22): inside [0, 1] even for 0 or n hits."""
-    z, share = 1.96, hits / n
-    middle, half = share + z**2 / (2 * n), z * (share * (1 - share) / n + z**2 / (4 * n**2)) ** 0.5
-    return (middle - half) / (1 + z**2 / n), (middle + half) / (1 + z**2 / n)
 
 
 RECIPE = Recipe(

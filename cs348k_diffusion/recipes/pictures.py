@@ -19,8 +19,8 @@ from cs348k_diffusion.data.pictures import LONGEST, WORDS, Pictures, parse, pict
 from cs348k_diffusion.denoiser import NetDenoiser, clip
 from cs348k_diffusion.guidance import guide
 from cs348k_diffusion.metrics import frechet
+from cs348k_diffusion.metrics.intervals import Interval, newcombe, rounded, wilson
 from cs348k_diffusion.nets import TextUNet, Tokenizer
-from cs348k_diffusion.recipes.digits import rounded, wilson
 from cs348k_diffusion.recipes.picture_reader import adherence, frozen, read_attributes
 from cs348k_diffusion.recipes.recipe import Recipe
 from cs348k_diffusion.running import Run, last
@@ -113,7 +113,7 @@ def share(values: Float[Tensor, " n"]) -> dict[str, Any]:
     if not len(asked):
         return {"share": float("nan"), "interval_95": [0.0, 1.0], "n": 0}
     hits = int(asked.sum())
-    return {"share": hits / len(asked), "interval_95": list(wilson(hits, len(asked))), "n": len(asked)}
+    return {"share": hits / len(asked), "interval_95": list(wilson(hits, len(asked)).ends), "n": len(asked)}
 
 
 def choose_scale(model: NetDenoiser, scales: Sequence[float] = SCALES) -> dict[str, float]:
@@ -123,12 +123,10 @@ def choose_scale(model: NetDenoiser, scales: Sequence[float] = SCALES) -> dict[s
 
 
 def difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
-    """before - after, two shares, with the 95 % interval of their difference. Source: Newcombe 1998, method 10."""
-    p, q = before["share"], after["share"]
-    (p_low, p_high), (q_low, q_high) = before["interval_95"], after["interval_95"]
-    low = p - q - ((p - p_low) ** 2 + (q_high - q) ** 2) ** 0.5
-    high = p - q + ((p_high - p) ** 2 + (q - q_low) ** 2) ** 0.5
-    return {"drop": p - q, "interval_95": [low, high]}
+    """before - after, two shares, with the 95 % interval of their difference (Newcombe)."""
+    one, other = (Interval(each["share"], *each["interval_95"]) for each in (before, after))
+    drop = newcombe(one, other)
+    return {"drop": drop.value, "interval_95": list(drop.ends)}
 
 
 def judge(model: NetDenoiser) -> dict[str, Any]:

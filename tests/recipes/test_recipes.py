@@ -20,9 +20,8 @@ from cs348k_diffusion.evaluate import result
 from cs348k_diffusion.metrics import sliced_wasserstein
 from cs348k_diffusion.nets import TextUNet
 from cs348k_diffusion.recipes import cards
-from cs348k_diffusion.recipes.digits import wilson
 from cs348k_diffusion.recipes.digits_classifier import nudged
-from cs348k_diffusion.recipes.pictures import TOKENIZER, brief, difference, kept, noisy_times, share, supply
+from cs348k_diffusion.recipes.pictures import TOKENIZER, brief, kept, noisy_times, share, supply
 from cs348k_diffusion.schedule import cosine
 from cs348k_diffusion.training import denoising
 from tests.untrained import awake
@@ -162,16 +161,6 @@ def test_the_stored_short_runs_meet_the_course_s_promise():
     assert median(480, lambda m: m["fd_ratio"]) <= 2.5
     assert median(1000, lambda m: m["fd_ratio"]) <= 1.3
     assert median(1000, lambda m: m["samples"]["nearest"]) > 0.75 * runs[0]["metrics"]["held_out_real"]["nearest"]
-
-
-def test_wilson_interval_covers_the_true_share():
-    """Counted exactly over the binomial distribution: 93 to 97 % coverage at n = 200, p = 0.9."""
-    n, p = 200, 0.9
-    k = torch.arange(n + 1, dtype=torch.float64)
-    log_pmf = torch.distributions.Binomial(n, torch.tensor(p, dtype=torch.float64)).log_prob(k)
-    inside = torch.tensor([wilson(int(hits), n)[0] <= p <= wilson(int(hits), n)[1] for hits in k])
-    assert 0.93 < float(log_pmf.exp()[inside].sum()) < 0.97
-    assert wilson(0, 10)[0] == pytest.approx(0, abs=1e-12)
 
 
 def test_nudged_images_are_shifted_copies():
@@ -380,17 +369,3 @@ def test_the_stored_scales_say_what_the_notebook_says():
 def test_shares_count_what_was_asked():
     assert share(torch.tensor([1.0, 0.0, float("nan"), 1.0]))["share"] == pytest.approx(2 / 3)
     assert share(torch.tensor([float("nan")]))["n"] == 0
-
-
-def test_a_difference_of_shares_covers_the_true_one():
-    """Newcombe's interval, counted exactly over two binomials: 93 to 98 % coverage at n = 60 and 40."""
-    n, m, p, q = 60, 40, 0.85, 0.6
-    k, l = torch.arange(n + 1.0, dtype=torch.float64), torch.arange(m + 1.0, dtype=torch.float64)
-    pmf = [
-        torch.distributions.Binomial(c, torch.tensor(r).double()).log_prob(x).exp()
-        for c, r, x in ((n, p, k), (m, q, l))
-    ]
-    one = [{"share": hits / n, "interval_95": wilson(hits, n)} for hits in range(n + 1)]
-    two = [{"share": hits / m, "interval_95": wilson(hits, m)} for hits in range(m + 1)]
-    inside = [[(d := difference(a, b)["interval_95"])[0] <= p - q <= d[1] for b in two] for a in one]
-    assert 0.93 < float((pmf[0][:, None] * pmf[1] * torch.tensor(inside)).sum()) < 0.98

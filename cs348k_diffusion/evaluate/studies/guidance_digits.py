@@ -18,8 +18,8 @@ from torch.nn import functional as F
 
 from cs348k_diffusion import clip, ddim, keyed_generator, last, path, recipes
 from cs348k_diffusion.guidance import classified, guide, steer, within
+from cs348k_diffusion.metrics.intervals import rounded
 from cs348k_diffusion.recipes import cards
-from cs348k_diffusion.recipes.digits import rounded
 
 SEEDS, INTERVAL = 3, (0.3, 0.8)
 LABELS = torch.arange(10).repeat(36)

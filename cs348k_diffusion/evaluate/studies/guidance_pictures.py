@@ -9,7 +9,6 @@ which need only one of the two guesses.
 
 import sys
 import time
-from collections.abc import Callable
 
 import torch
 from torch import Tensor
@@ -18,8 +17,8 @@ from cs348k_diffusion import clip, ddim, keyed_generator, last, path, recipes
 from cs348k_diffusion.data.pictures import complete, draw_scenes, parse, pictures
 from cs348k_diffusion.guidance import guide
 from cs348k_diffusion.metrics import frechet
+from cs348k_diffusion.metrics.intervals import Interval, jackknife, rounded, student_t
 from cs348k_diffusion.recipes import cards
-from cs348k_diffusion.recipes.digits import rounded
 from cs348k_diffusion.recipes.picture_reader import frozen
 from cs348k_diffusion.recipes.pictures import TOKENIZER, kept, share
 
@@ -44,21 +43,9 @@ def spread(images: Tensor) -> Tensor:
     return torch.stack([torch.pdist(group).mean() for group in groups])
 
 
-def mean(values: Tensor) -> dict:
-    """The mean over prompts, with its normal 95 % interval."""
-    middle, half = float(values.mean()), 1.96 * float(values.std()) / len(values) ** 0.5
-    return {"value": middle, "interval_95": [middle - half, middle + half]}
-
-
-def jackknife(statistic: Callable[[Tensor], float], n: int) -> dict:
-    """statistic(rows) of all n rows, with a 95 % interval from leaving out each of GROUPS groups in turn.
-
-    Source: Efron & Tibshirani 1993, An Introduction to the Bootstrap, section 11.5 (standard error of the jackknife).
-    """
-    whole, rows = statistic(torch.arange(n)), torch.arange(n)
-    left = torch.tensor([statistic(rows[rows % GROUPS != k]) for k in range(GROUPS)])
-    half = 1.96 * float((GROUPS - 1) * left.var(correction=0)) ** 0.5
-    return {"value": whole, "interval_95": [whole - half, whole + half]}
+def described(found: Interval) -> dict:
+    """An interval as the card holds it."""
+    return {"value": found.value, "interval_95": list(found.ends)}
 
 
 @torch.no_grad()
@@ -77,8 +64,8 @@ def main(folder: str) -> None:
             {
                 "scale": scale,
                 "kept": share(kept(true.captions, images[:JUDGED])["all"]),
-                "fd": jackknife(lambda rows, here=here: frechet(here[rows], there[rows]), JUDGED),
-                "diversity": mean(spread(images[JUDGED:])),
+                "fd": described(jackknife(lambda rows, here=here: frechet(here[rows], there[rows]), JUDGED, GROUPS)),
+                "diversity": described(student_t(spread(images[JUDGED:]))),
             }
         )
         print(rounded(runs[-1]), flush=True)
@@ -94,7 +81,7 @@ def main(folder: str) -> None:
         "cpu_minutes": (time.process_time() - began) / 60,
         "torch": torch.__version__,
         "floor": sorted(frechet(there, other) for other in others),
-        "true_diversity": mean(spread(draw_scenes(scenes, 32, WORLD))),
+        "true_diversity": described(student_t(spread(draw_scenes(scenes, 32, WORLD)))),
         "runs": runs,
     }
     cards.write_card(rounded(card), folder)

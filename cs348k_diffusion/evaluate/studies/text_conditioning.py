@@ -16,7 +16,6 @@ import time
 from functools import cache
 
 import torch
-from scipy.stats import t as student
 from torch import Tensor
 
 from cs348k_diffusion.data import batches
@@ -25,11 +24,11 @@ from cs348k_diffusion.data.pictures.paint import THINGS
 from cs348k_diffusion.denoiser import NetDenoiser, clip
 from cs348k_diffusion.evaluate import result
 from cs348k_diffusion.guidance import guide
+from cs348k_diffusion.metrics.intervals import rounded, student_t
 from cs348k_diffusion.nets import TextUNet, Tokenizer
 from cs348k_diffusion.nets.text_unet import Hears
 from cs348k_diffusion.noise import keyed_generator
 from cs348k_diffusion.recipes import cards
-from cs348k_diffusion.recipes.digits import rounded
 from cs348k_diffusion.running import last
 from cs348k_diffusion.sampling import ddim, path
 from cs348k_diffusion.schedule import cosine
@@ -155,9 +154,8 @@ def run(hears: Hears, steps: int, seed: int, prompts: list[Scene]) -> dict[str, 
 
 def over_seeds(values: list[float]) -> dict[str, float | list[float]]:
     """The mean of one value a seed, and its 95 % interval (Student's t)."""
-    numbers, n = torch.tensor(values, dtype=torch.float64), len(values)
-    mean, half = float(numbers.mean()), float(student.ppf(0.975, n - 1) * numbers.std() / n**0.5)
-    return {"mean": mean, "interval_95": [mean - half, mean + half]}
+    found = student_t(values)
+    return {"mean": found.value, "interval_95": list(found.ends)}
 
 
 def arms(runs: Arms) -> dict[str, dict]:

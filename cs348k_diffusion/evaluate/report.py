@@ -1,0 +1,195 @@
+"""What was found about a claim, on one page: question, verdict, figure, numbers, design, limits and how to repeat it.
+
+The page is one HTML file that needs nothing else, wide or on a phone; `markdown` says the same in text, and
+`table_of_claims` makes one table of many claims. Everything written on a page is escaped by the template.
+"""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Iterable, Mapping, Sequence
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+from cs348k_diffusion.evaluate.claim import Claim, Finding, Verdict, label
+
+WIDTH, MARGIN, ROW = 440, 26, 80  # of the figure, in its own units
+
+
+def number(value: float) -> str:
+    """Three digits, as few characters as they need."""
+    return f"{value:.3g}"
+
+
+def sentence(claim: Claim, verdict: Verdict) -> str:
+    """The verdict in a sentence, with its interval and what could have been seen."""
+    one = verdict.weakest
+    low, high = number(one.interval.low), number(one.interval.high)
+    what = f"{claim.metric} is {_gap(claim)} than with {one.against}" if claim.alternatives else f"{claim.metric} is"
+    return (
+        f"Over {len(one.values)} seeds {what} {'by ' if claim.alternatives else ''}{number(one.interval.value)}, "
+        f"95 % interval {low} to {high}; the claim needs {_need(claim)}. An effect of {number(one.detectable)} "
+        "would have been seen in four of five such studies."
+    )
+
+
+def _gap(claim: Claim) -> str:
+    return "higher" if claim.better == "more" else "lower"
+
+
+def _need(claim: Claim) -> str:
+    if claim.alternatives:
+        return f"more than {number(claim.threshold)}"
+    return f"{claim.better} than {number(claim.threshold)}"
+
+
+def described(claim: Claim, costs: Mapping[str, float]) -> list[tuple[str, str]]:
+    """The design as pairs of a heading and a text."""
+    others = "; ".join(label(levels) for levels in claim.alternatives)
+    spent = "; ".join(f"{name}: {cost:,.0f}" for name, cost in costs.items())
+    rows = [
+        ("Proposed", label(claim.proposed)),
+        ("Alternatives", others or f"none: the metric must be {_need(claim)}"),
+        ("Factors", "; ".join(f"{name}: {', '.join(map(str, levels))}" for name, levels in claim.factors.items())),
+        ("Measured", f"{claim.metric}, {claim.better} is better"),
+        ("Seeds", f"{claim.seeds}, the same for every setting; differences are taken seed by seed"),
+        ("Cost of a run", f"{spent} {claim.unit}" + (f" (budget {claim.budget:,.0f})" if claim.budget < 1e300 else "")),
+        ("Source", claim.source),
+    ]
+    return [(name, text) for name, text in rows if text]
+
+
+def limits(claim: Claim, verdict: Verdict) -> str:
+    """What the study leaves open."""
+    one = verdict.weakest
+    return (
+        f"Nothing about other data, models or budgets than those above, and nothing about effects much smaller than "
+        f"{number(one.detectable)}: {len(one.values)} seeds do not resolve them. A verdict from one interval is "
+        "wrong in one of twenty studies; where many claims are judged together, correct for their number (Holm)."
+    )
+
+
+def made() -> str:
+    """Where numbers come from: versions and processor, without the machine's name."""
+    import torch
+
+    return f"Python {platform.python_version()}, torch {torch.__version__}, {platform.system()} on {platform.machine()}"
+
+
+def figure_of(claim: Claim, findings: Sequence[Finding]) -> dict[str, Any]:
+    """Places in the drawing: for each comparison its seeds as dots, its interval as a bar, its threshold as a line."""
+    every = [value for one in findings for value in (*one.values, *one.interval, one.threshold)]
+    low, high = min(every), max(every)
+    span = (high - low) or abs(high) or 1.0
+    left, scale = low - 0.04 * span, (WIDTH - 2 * MARGIN) / (1.08 * span)
+
+    def x(value: float) -> float:
+        return round(MARGIN + (value - left) * scale, 1)
+
+    kind = f"differences in {claim.metric}, in the idea's favour" if claim.alternatives else claim.metric
+    return {
+        "height": ROW * len(findings) + 50,
+        "ticks": [{"x": x(value), "text": number(value)} for value in _ticks(low, high)],
+        "rows": [_row(one, 40 + ROW * k, x) for k, one in enumerate(findings)],
+        "caption": f"Dots: seeds ({kind}). Bar: mean and 95 % interval. Dashed: what the claim must pass.",
+        "alt": "; ".join(f"{one.against}: {one.interval}, {one.word}" for one in findings),
+    }
+
+
+def _row(one: Finding, y: float, x: Any) -> dict[str, Any]:
+    dots = [{"x": x(value), "y": y + 5 * (k % 3) - 7} for k, value in enumerate(one.values[:200])]
+    ends = {"low": x(one.interval.low), "high": x(one.interval.high), "value": x(one.interval.value)}
+    return {"name": one.against, "y": y, "threshold": x(one.threshold), "dots": dots, **ends}
+
+
+def _ticks(low: float, high: float, most: int = 5) -> list[float]:
+    """Round numbers between low and high, at most `most`."""
+    from math import ceil, floor, log10
+
+    if high <= low:
+        return [low]
+    size = 10.0 ** floor(log10((high - low) / most))
+    step = next(size * k for k in (1, 2, 5, 10) if (high - low) / (size * k) <= most)
+    return [round(k * step, 12) for k in range(ceil(low / step), floor(high / step) + 1)]
+
+
+def page(claim: Claim, verdict: Verdict, costs: Mapping[str, float], command: str, origin: str | None = None) -> str:
+    """The whole report as one HTML file. `origin` says where the numbers were computed (by default: here)."""
+    return _template().render(
+        claim=claim,
+        verdict=verdict,
+        sentence=sentence(claim, verdict),
+        figure=figure_of(claim, verdict.findings),
+        heading="gained over" if claim.alternatives else "must be",
+        design=described(claim, costs),
+        limits=limits(claim, verdict),
+        command=command,
+        made=origin or made(),
+        number=number,
+    )
+
+
+@cache
+def _template() -> Any:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+    loader = FileSystemLoader(Path(__file__).parent)
+    return Environment(loader=loader, autoescape=True, undefined=StrictUndefined).get_template("report.html")
+
+
+def markdown(
+    claim: Claim, verdict: Verdict, costs: Mapping[str, float], command: str, origin: str | None = None
+) -> str:
+    """The same report as Markdown."""
+    rows = [
+        f"| {cell(one.against)} | {number(one.interval.value)} | {number(one.interval.low)} to "
+        f"{number(one.interval.high)} | {number(one.detectable)} | {one.word} |"
+        for one in verdict.findings
+    ]
+    other = (
+        f"**Otherwise than the literature**, which says: {claim.expected}." if verdict.word != claim.expected else ""
+    )
+    parts = [
+        f"# {claim.id}: {claim.idea}",
+        f"**{verdict.word}**. {sentence(claim, verdict)}",
+        " ".join(filter(None, [other, claim.remark])),
+        "\n".join(["| against | mean | 95 % interval | could be seen | verdict |", "|---|---|---|---|---|", *rows]),
+        "\n".join(f"- {name}: {text}" for name, text in described(claim, costs)),
+        limits(claim, verdict),
+        f"`{command}` ({origin or made()})",
+    ]
+    return "\n\n".join(filter(None, parts)) + "\n"
+
+
+def table_of_claims(found: Iterable[tuple[Claim, Verdict]]) -> str:
+    """One Markdown table: claim, source, verdict, interval and where; a verdict unlike the literature's is bold."""
+    rows = [
+        "| | claim | source | our verdict | effect, 95 % interval | needs | where |",
+        "|---|---|---|---|---|---|---|",
+    ]
+    for claim, verdict in found:
+        one = verdict.weakest
+        word = verdict.word if verdict.word == claim.expected else f"**{verdict.word}**"
+        interval = f"{number(one.interval.value)} [{number(one.interval.low)}, {number(one.interval.high)}]"
+        need = (
+            f"> {number(claim.threshold)}" if claim.alternatives or claim.better == "more" else f"< {claim.threshold:g}"
+        )
+        cells = (claim.id, claim.idea, claim.source, word, interval, need, claim.notebook)
+        rows.append(f"| {' | '.join(map(cell, cells))} |")
+    return "\n".join(rows) + "\n"
+
+
+def cell(text: str) -> str:
+    """A text that can stand in a cell of a Markdown table."""
+    return text.replace("|", "\\|").replace("\n", " ")
+
+
+def write(folder: str | Path, claim: Claim, verdict: Verdict, costs: Mapping[str, float], command: str) -> Path:
+    """Write ID.html and ID.md into a folder that is made if need be; returns the path of the page."""
+    folder = Path(folder)
+    folder.mkdir(parents=True, exist_ok=True)
+    (folder / f"{claim.id}.md").write_text(markdown(claim, verdict, costs, command), encoding="utf-8")
+    path = folder / f"{claim.id}.html"
+    path.write_text(page(claim, verdict, costs, command), encoding="utf-8")
+    return path

@@ -1,0 +1,129 @@
+"""A report says what the verdict says, shows it to scale, and is safe and whole in one file."""
+
+import re
+from dataclasses import replace
+from html.parser import HTMLParser
+
+import numpy as np
+import pytest
+
+from cs348k_diffusion.evaluate import report
+from cs348k_diffusion.evaluate.claim import Claim, judge, label
+
+CLAIM = Claim(
+    "X1",
+    "b reaches a lower loss than a",
+    "loss",
+    "less",
+    {"arm": "b"},
+    "tests.evaluate.test_study:noisy",
+    ({"arm": "a"}, {"arm": "c"}),
+    seeds=6,
+    budget=10.0,
+    source="Nobody 2020",
+    notebook="11",
+)
+LOSSES = {"a": [3.0, 5.0, 4.0, 2.0, 6.0, 4.0], "b": [1.0, 2.5, 1.5, 0.5, 3.5, 1.0], "c": [1.1, 2.4, 1.4, 0.6, 3.4, 1.1]}
+VERDICT = judge(CLAIM, lambda levels: LOSSES[levels["arm"]])
+COSTS = {label(levels): 10.0 for levels in CLAIM.settings()}
+
+
+class Tags(HTMLParser):
+    """Every tag with its attributes, and the text."""
+
+    def __init__(self, text):
+        super().__init__()
+        self.tags, self.text = [], []
+        self.feed(text)
+
+    def handle_starttag(self, tag, attrs):
+        self.tags.append((tag, dict(attrs)))
+
+    def handle_data(self, data):
+        self.text.append(data)
+
+    def every(self, tag):
+        return [attributes for name, attributes in self.tags if name == tag]
+
+
+def written(claim=CLAIM, verdict=VERDICT):
+    return report.page(claim, verdict, COSTS, f"cs348k claims {claim.id} --full")
+
+
+@pytest.mark.parametrize(
+    "text", [" ".join(Tags(written()).text), report.markdown(CLAIM, VERDICT, COSTS, "cs348k claims X1 --full")]
+)
+def test_the_numbers_of_the_verdict_are_on_the_page(text):
+    said = re.sub(r"\s+", " ", text)
+    assert VERDICT.word == "not resolved"
+    for one in VERDICT.findings:
+        for value in (*one.interval, one.detectable):
+            assert report.number(value) in said
+    for part in (CLAIM.idea, "Nobody 2020", "cs348k claims X1 --full", "arm a: 10", "6, the same for every setting"):
+        assert part in said
+    assert "torch" in said
+
+
+def test_the_drawing_is_to_scale():
+    """Places on the x axis are one straight line of the values they show."""
+    drawn = report.figure_of(CLAIM, VERDICT.findings)
+    at, values = [], []
+    for row, one in zip(drawn["rows"], VERDICT.findings, strict=True):
+        at += [row["low"], row["high"], row["value"], row["threshold"], *(dot["x"] for dot in row["dots"])]
+        values += [one.interval.low, one.interval.high, one.interval.value, one.threshold, *one.values]
+    slope, start = np.polyfit(values, at, 1)
+    np.testing.assert_allclose(np.array(values) * slope + start, at, atol=0.11)  # rounded to 0.1
+    assert slope > 0
+    assert min(at) >= 0 and max(at) <= report.WIDTH
+    ticks = [float(tick["text"]) for tick in drawn["ticks"]]
+    np.testing.assert_allclose(np.array(ticks) * slope + start, [tick["x"] for tick in drawn["ticks"]], atol=0.11)
+
+
+def test_every_seed_is_drawn():
+    circles = Tags(written()).every("circle")
+    assert len(circles) == sum(len(one.values) + 1 for one in VERDICT.findings)
+
+
+def test_the_page_needs_nothing_else():
+    page = Tags(written())
+    assert not page.every("script") and not page.every("link") and not page.every("img")
+    assert not re.search(r"(?:src|href)=|url\(|https?:", written())
+    assert page.every("svg")[0]["role"] == "img"
+    assert "not resolved" in page.every("svg")[0]["aria-label"]
+    assert page.every("meta")[1]["name"] == "viewport"
+
+
+def test_text_is_escaped():
+    idea = "<script>alert(1)</script> & a < b"
+    page = Tags(written(replace(CLAIM, idea=idea)))
+    assert not page.every("script")
+    assert idea in "".join(page.text)
+
+
+def test_a_verdict_unlike_the_literatures_is_marked():
+    agreed = replace(CLAIM, expected="not resolved")
+    for text in (written(), report.markdown(CLAIM, VERDICT, COSTS, "")):
+        assert "Otherwise than the literature" in text
+    for text in (written(agreed), report.markdown(agreed, VERDICT, COSTS, "")):
+        assert "Otherwise than the literature" not in text
+    marked, plain = (report.table_of_claims([(one, VERDICT)]) for one in (CLAIM, agreed))
+    assert "| **not resolved** |" in marked and "| not resolved |" in plain
+
+
+def test_a_table_keeps_its_columns():
+    lines = report.table_of_claims([(replace(CLAIM, idea="|x| is\nsmall"), VERDICT)]).splitlines()
+    assert len(lines) == 3
+    assert {len(re.findall(r"(?<!\\)\|", line)) for line in lines} == {8}
+
+
+@pytest.mark.parametrize(("low", "high"), [(-0.3, 6.4), (0.001, 0.0042), (-3e-5, 1e-5), (100, 9000), (2.0, 2.0)])
+def test_ticks_are_few_and_inside(low, high):
+    ticks = report._ticks(low, high)
+    assert 1 <= len(ticks) <= 6
+    assert all(low - 1e-9 <= tick <= high + 1e-9 for tick in ticks)
+
+
+def test_both_files_are_written(tmp_path):
+    path = report.write(tmp_path / "out", CLAIM, VERDICT, COSTS, "cs348k claims X1 --full")
+    assert path.read_text(encoding="utf-8") == written()
+    assert (tmp_path / "out" / "X1.md").read_text(encoding="utf-8").startswith("# X1: b reaches")
