@@ -116,13 +116,13 @@ def _tell(title: str, graded) -> None:
     typer.secho(f"\n{title}", bold=True)
     results = group(graded.records, registry())
     for exercise, records in results:
-        earned, points = (sum(record[part] for record in records) for part in ("earned", "points"))
+        earned, points = (sum(getattr(record, part) for record in records) for part in ("earned", "points"))
         colour = "green" if earned == points else "yellow" if earned else None
         typer.secho(f"  {earned:>4g}/{points:<4g} {exercise.id:<6} {exercise.title}", fg=colour)
         for record in records:
-            if record["status"] not in ("passed", "not yet"):
+            if record.status not in ("passed", "not yet"):
                 says, likely, _ = split(record)
-                typer.echo(f"{'':14}{property_of(record['test'])}: {says}")
+                typer.echo(f"{'':14}{property_of(record.test)}: {says}")
                 typer.echo(f"{'':14}Likely mistake: {likely}" if likely else "", nl=bool(likely))
     for note in graded.notes:
         typer.secho(f"  {note}", fg="yellow")
@@ -237,15 +237,15 @@ def grade(
     """Grade a folder of notebooks: a gradebook, and a feedback page for every student."""
     from cs348k_diffusion.grading import grade as grade_folder
     from cs348k_diffusion.grading.gradebook.roster import moment, read_roster
-    from cs348k_diffusion.grading.gradebook.rules import ABSENT, STRANGER, Desk, Late
+    from cs348k_diffusion.grading.gradebook.rules import NOT_ON_ROSTER, NOT_SUBMITTED, Late, Rules
 
     time = moment(due, "--due")
-    desk = Desk(read_roster(roster) if roster else None, Late(time, late_days, late_penalty) if time else None)
-    graded = grade_folder(folder, out, only=only, held_back=held_back, jobs=jobs, again=again, desk=desk, dask=dask)
-    for what, which in (("handed in nothing", ABSENT), ("handed in and are not on the roster", STRANGER)):
+    rules = Rules(read_roster(roster) if roster else None, Late(time, late_days, late_penalty) if time else None)
+    graded = grade_folder(folder, out, only=only, held_back=held_back, jobs=jobs, again=again, rules=rules, dask=dask)
+    for what, which in (("handed in nothing", NOT_SUBMITTED), ("handed in and are not on the roster", NOT_ON_ROSTER)):
         names = [student for student, row in graded.items() if which in [*row.notes, *row.remarks]]
         typer.echo(f"{len(names)} {what}: {', '.join(names)}" if names else "", nl=bool(names))
-    if waiting := sum(record["status"] == "waiting" for row in graded.values() for record in row.records):
+    if waiting := sum(record.status == "waiting" for row in graded.values() for record in row.records):
         typer.echo(f"{waiting} answers wait to be read in {out / 'answers'}; their points go into {out / 'texts.csv'}")
     _tell_changes(out)
     typer.echo(f"{len(graded)} students: {out / 'gradebook.csv'}, and a page each in {out / 'feedback'}")

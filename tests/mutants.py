@@ -17,7 +17,7 @@ from collections.abc import Iterator
 
 from cs348k_diffusion.exercises.catalogue import Exercise, registry
 from cs348k_diffusion.exercises.errors import NotYet
-from cs348k_diffusion.grading.checks.plugin import OutOfTime
+from cs348k_diffusion.grading.records import OutOfTime
 from cs348k_diffusion.grading.subject.subject import Subject, local
 from tests.answers import answers, definition, records_of, runs
 
@@ -301,9 +301,9 @@ def survivors(exercise: Exercise, nodes: dict[str, ast.AST]) -> list[str]:
     passed = dict.fromkeys(nodes, True)
 
     def note(record):
-        if record["status"] != "passed":
-            passed[record["student"]] = False
-            by_name[record["student"]].rejected = True
+        if record.status != "passed":
+            passed[record.student] = False
+            by_name[record.student].rejected = True
 
     records_of([exercise], sources, note)
     return [name for name, alive in passed.items() if alive]

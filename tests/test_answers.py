@@ -80,18 +80,18 @@ def problems(word: str, records: list, few: bool = False) -> list[str]:
     for student, given in handed_in(word, few).items():
         for exercise in of_notebook(word):
             if exercise.id in given:
-                mine = [r for r in records if (r["student"], r["exercise"]) == (student, exercise.id)]
+                mine = [r for r in records if (r.student, r.exercise) == (student, exercise.id)]
                 found += [f"{exercise.id} {student}: {line}" for line in problems_of(exercise, student, mine)]
     return found
 
 
 def problems_of(exercise: Exercise, student: str, records: list) -> list[str]:
-    missing = {check.test for check in checks_of(exercise)} - {record["test"] for record in records}
-    failed = [record for record in records if record["status"] != "passed"]
-    said = "\n".join(f"{r['test']}: {r['status']}: {r['message']}" for r in failed)
+    missing = {check.test for check in checks_of(exercise)} - {record.test for record in records}
+    failed = [record for record in records if record.status != "passed"]
+    said = "\n".join(f"{r.test}: {r.status}: {r.message}" for r in failed)
     if missing:
         return [f"no record of {missing}"]
-    if any(record["status"] in ("error", "not yet") for record in records):
+    if any(record.status in ("error", "not yet") for record in records):
         return [said]
     if not student.startswith("wrong"):
         return [said] if failed else []
@@ -145,7 +145,7 @@ def test_a_wrong_answer_is_drawn_beside_the_target(id, name):
     exercise = registry()[id]
     (wrong,) = [answer for said, answer in answers(exercise.word).WRONG[id].items() if said.startswith(name)]
     records = records_of([exercise], [Given("wrong", {id: wrong})])
-    (drawn,) = [drawn for record in records if (drawn := record.get("picture"))]
+    (drawn,) = [drawn for record in records if (drawn := record.picture)]
     yours, target = (re.sub("yours|target", "", figure) for figure in re.findall("<figure.*?</figure>", drawn))
     assert yours != target
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from cs348k_diffusion.grading.workers.pool import Zygotes
+from cs348k_diffusion.grading.workers.pool import ForkServer
 from tests.hostile.corpus import CORPUS, PARTS, write
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="grading a class is Linux's")
@@ -25,10 +25,10 @@ WATCHED = [Path("/tmp/forged-by-a-submission"), Path("/dev/shm/forged-by-a-submi
 @pytest.fixture(scope="module")
 def held():
     """The walls that this machine allows."""
-    nursery = Zygotes()
-    nursery.end(nursery.start(1))
-    yield list(nursery.held)
-    nursery.close()
+    workers = ForkServer()
+    workers.end(workers.start(1))
+    yield list(workers.held)
+    workers.close()
 
 
 def seen(*folders):

@@ -17,8 +17,8 @@ def test_the_packages_own_answers_pass():
     exercises = [exercise for exercise in of_notebook("score_and_langevin") if exercise.ours]
     source = Given("the package", {exercise.id: ours(exercise) for exercise in exercises})
     records = records_of(exercises, [source])
-    assert len({record["exercise"] for record in records}) == 5
-    assert [record for record in records if record["status"] != "passed"] == []
+    assert len({record.exercise for record in records}) == 5
+    assert [record for record in records if record.status != "passed"] == []
 
 
 def test_round_mixtures_agree_with_general_ones():

@@ -15,7 +15,8 @@ from typing import Any, NamedTuple
 
 from cs348k_diffusion.exercises.catalogue import FOLDER, Exercise
 from cs348k_diffusion.exercises.errors import NotYet
-from cs348k_diffusion.grading.checks.plugin import Grader, Record, run_checks
+from cs348k_diffusion.grading.checks.plugin import Grader, run_checks
+from cs348k_diffusion.grading.records import Record
 from cs348k_diffusion.grading.subject.subject import Subject, local
 from cs348k_diffusion.grading.submissions import notebook as submission
 

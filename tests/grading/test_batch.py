@@ -11,12 +11,12 @@ import nbformat
 import pytest
 
 from cs348k_diffusion.grading.batch import run as batch
-from cs348k_diffusion.grading.checks.plugin import missing
 from cs348k_diffusion.grading.gradebook.reports import file_names, gradescope
+from cs348k_diffusion.grading.records import missing
 from cs348k_diffusion.grading.submissions import notebook as submission
 from cs348k_diffusion.grading.submissions.notebook import Submission, Unreadable
 from cs348k_diffusion.grading.submissions.source import handed_in
-from cs348k_diffusion.grading.workers.pool import Zygotes
+from cs348k_diffusion.grading.workers.pool import ForkServer
 from cs348k_diffusion.grading.workers.worker import Job, defined
 
 TOYS = Path(__file__).parents[1] / "toy_exercises"
@@ -195,11 +195,11 @@ def test_students_are_found_by_file_and_by_folder(tmp_path):
 
 
 def marks(graded):
-    return {id: sum(r["earned"] for r in graded.records if r["exercise"] == id) for id in POINTS}
+    return {id: sum(r.earned for r in graded.records if r.exercise == id) for id in POINTS}
 
 
 def said(graded, id):
-    return {record["status"]: record["message"] for record in graded.records if record["exercise"] == id}
+    return {record.status: record.message for record in graded.records if record.exercise == id}
 
 
 def test_one_notebook_at_the_command_line(tmp_path):
@@ -253,13 +253,13 @@ def test_marks_are_those_of_an_honest_marker(class_of_students, student):
 def test_messages_help(class_of_students):
     _, graded = class_of_students
     assert "mistake is: squared" in said(graded["squared"], "E9.1")["failed"]
-    drawn = {record["test"]: "<figure" in record.get("picture", "") for record in graded["squared"].records}
+    drawn = {record.test: "<figure" in record.picture for record in graded["squared"].records}
     assert {test for test, is_drawn in drawn.items() if is_drawn} == {"test_is_twice"}
     assert "ended its process" in said(graded["exits"], "E9.1")["failed"]
     assert "3 s of computing time" in said(graded["loops"], "E9.2")["timeout"]
     assert "accepts 3 of 3 wrong answers" in said(graded["accepts everything"], "E9.4")["failed"]
     assert "only a failing assert counts" not in said(graded["rejects by error"], "E9.4")["failed"]
-    assert "E9.5 asks you to write this" in graded["calls ours"].records[-3]["message"]
+    assert "E9.5 asks you to write this" in graded["calls ours"].records[-3].message
     assert graded["syntax error"].notes == [
         "Cell 2 is not valid Python (line 1: '(' was never closed) and was skipped."
     ]
@@ -286,10 +286,10 @@ def test_reports_are_written(class_of_students):
 @linux
 def test_siblings_are_out_of_sight(class_of_students):
     _, graded = class_of_students
-    nursery = Zygotes()
-    nursery.end(nursery.start(1))
-    held = nursery.held
-    nursery.close()
+    workers = ForkServer()
+    workers.end(workers.start(1))
+    held = workers.held
+    workers.close()
     if "hidden files" not in held:
         pytest.skip("this machine allows no mount namespaces")
     assert marks(graded["spy"]) == POINTS
@@ -330,8 +330,8 @@ def test_held_back_checks_count_and_keep_their_secret(tmp_path):
     write(tmp_path / "mine" / "more.py", text.encode())
     options = {"checks": TOYS, "only": ["E9.1"], "held_back": tmp_path / "mine"}
     graded = batch.grade(tmp_path / "in", tmp_path / "out", **options)["ada"]
-    held = [record for record in graded.records if record["held_back"]]
-    assert [(record["test"], record["points"], record["earned"]) for record in held] == [("test_negative", 4, 0)]
+    held = [record for record in graded.records if record.held_back]
+    assert [(record.test, record.points, record.earned) for record in held] == [("test_negative", 4, 0)]
     told = gradescope(graded.records, {})["tests"]
     assert [test["visibility"] for test in told].count("after_published") == 1
     assert "secret" not in json.dumps(told)
@@ -358,14 +358,14 @@ def test_a_slip_in_one_exercise_costs_only_that_one(tmp_path):
     assert {name: each.earned for name, each in graded.items()} == {
         "stub": 2, "wrong": 2, "gone": 2, "own": 2, "guilty": 1
     }  # fmt: skip
-    told = {name: " ".join(record["message"] for record in each.records) for name, each in graded.items()}
+    told = {name: " ".join(record.message for record in each.records) for name, each in graded.items()}
     assert {name for name in told if "the package's double in place of yours" in told[name]} == {*told} - {"own"}
     assert "costs nothing here" in (tmp_path / "out" / "feedback" / "stub.html").read_text()
 
 
 def test_a_test_that_left_no_record_is_a_failure():
     (record,) = missing([], [("E9.1", "test_is_twice", 2)], "ada")
-    assert (record["status"], record["earned"], record["points"]) == ("error", 0, 2)
+    assert (record.status, record.earned, record.points) == ("error", 0, 2)
 
 
 def test_file_names_are_safe_and_distinct():

@@ -163,7 +163,7 @@ def test_unsolved_is_one_line_and_never_stops(capsys):
 def test_an_answer_that_raises_is_told_in_words():
     outcome = run(named("double", lambda x: x.no_such_thing))
     assert outcome.points == (0, 3)
-    assert all("your code raised AttributeError" in record["message"] for record in outcome.records)
+    assert all("your code raised AttributeError" in record.message for record in outcome.records)
 
 
 @pytest.mark.parametrize("error", [SystemExit, RecursionError, GeneratorExit])
@@ -171,7 +171,7 @@ def test_no_exception_of_an_answer_stops_the_notebook(error):
     def double(x):
         raise error
 
-    assert run(double).records[0]["status"] in ("failed", "error")
+    assert run(double).records[0].status in ("failed", "error")
 
 
 def test_an_interrupt_passes_through():

@@ -1,6 +1,7 @@
 """The feedback page: the student's own results in words, nothing that was held back, nothing that runs."""
 
 import re
+from dataclasses import replace
 from html.parser import HTMLParser
 
 import pytest
@@ -9,6 +10,7 @@ import torch
 from cs348k_diffusion.exercises import Exercise, expect
 from cs348k_diffusion.grading.checks.pictures import small
 from cs348k_diffusion.grading.gradebook.feedback import sentence, write_feedback
+from cs348k_diffusion.grading.records import Record
 
 EXERCISES = {
     "E9.1": Exercise("E9.1", "double", "Twice", hints=("Add <it> to itself.", "x + x"), word="toy"),
@@ -19,17 +21,8 @@ ATTACK = '</pre><script>alert(1)</script><img src=x onerror=alert(2)> & "quotes"
 
 
 def record(exercise, test, status, message="", points=2, held_back=False, student="Ann"):
-    return {
-        "student": student,
-        "exercise": exercise,
-        "test": test,
-        "points": points,
-        "earned": points if status == "passed" else 0,
-        "status": status,
-        "message": message,
-        "seconds": 0.1,
-        "held_back": held_back,
-    }
+    earned = points if status == "passed" else 0
+    return Record(student, exercise, test, points, earned, status, message, 0.1, held_back)
 
 
 class Page(HTMLParser):
@@ -130,7 +123,7 @@ def test_other_students_do_not_occur(page):
 def test_what_a_student_wrote_is_shown_and_never_runs(page):
     made = page(
         record("E9.1", "test_a", "failed", f"{ATTACK}\n{ATTACK}\nThis is what you get when the mistake is: {ATTACK}"),
-        record(ATTACK, ATTACK, ATTACK, ATTACK, student="Ann"),
+        record(ATTACK, ATTACK, "failed", ATTACK, student="Ann"),
         notes=[ATTACK],
         comments={"E9.1": ATTACK},
     )
@@ -170,7 +163,7 @@ def test_exercises_stand_in_the_order_of_the_course(page):
 
 
 def test_points_that_a_person_gave_in_part_are_no_failure(page):
-    made = page(record("E9.1", "test_read_by_your_instructor", "failed") | {"earned": 1.5})
+    made = page(replace(record("E9.1", "test_read_by_your_instructor", "failed"), earned=1.5))
     assert "◐ Read by your instructor 1.5 of 2" in made.text and "Next:" not in made.text
 
 
@@ -188,8 +181,8 @@ def test_hints_comments_and_notes_are_told(page):
 
 def test_the_answer_is_drawn_beside_its_target_where_a_check_failed(page):
     drawn = small([(torch.zeros(3, 8, 8), torch.ones(3, 8, 8), "a <cat>")])
-    failed = record("E9.1", "test_a", "failed", "no") | {"picture": drawn}
-    made = page(failed, record("E9.2", "test_b", "failed", "no", held_back=True) | {"picture": drawn})
+    failed = replace(record("E9.1", "test_a", "failed", "no"), picture=drawn)
+    made = page(failed, replace(record("E9.2", "test_b", "failed", "no", held_back=True), picture=drawn))
     images = [attrs for tag, attrs in made.tags if tag == "img"]
     assert [image["alt"] for image in images] == ["yours", "target"]  # none of the held-back check
     assert all(image["src"].startswith("data:image/png;base64,") for image in images)

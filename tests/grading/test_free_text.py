@@ -166,7 +166,7 @@ def test_answers_are_written_out_and_their_marks_read_back(tmp_path, checks):
         graded, book = grade()
         assert (book["ada"]["E9.2"], book["ada"]["notes"]) == ("2.5", "E9.2 was changed after it was marked.")
     assert "Another answer." in (out / "answers" / "E9.2.md").read_text()
-    assert {record["status"] for record in graded["cy"].records} == {"not yet"}
+    assert {record.status for record in graded["cy"].records} == {"not yet"}
 
 
 @pytest.mark.parametrize(

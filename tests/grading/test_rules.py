@@ -1,4 +1,4 @@
-"""The instructor's desk: the roster, regrading and what it changed, overrides, late days, hand-in, Gradescope."""
+"""The instructor's rules: the roster, regrading and what it changed, overrides, late days, hand-in, Gradescope."""
 
 import csv
 import json
@@ -12,7 +12,8 @@ import pytest
 from cs348k_diffusion.grading.batch import run as batch
 from cs348k_diffusion.grading.gradebook.overrides import read_overrides
 from cs348k_diffusion.grading.gradebook.roster import key, moment, read_roster
-from cs348k_diffusion.grading.gradebook.rules import ABSENT, STRANGER, Desk, Late
+from cs348k_diffusion.grading.gradebook.rules import NOT_ON_ROSTER, NOT_SUBMITTED, Late, Rules
+from cs348k_diffusion.grading.records import Record
 from cs348k_diffusion.grading.submissions.lms import collect
 from cs348k_diffusion.grading.submissions.source import handed_in
 
@@ -42,11 +43,9 @@ def grade(tmp_path, monkeypatch):
                 raise KeyboardInterrupt
             graded.append(student)
             records = [
-                {"student": student, "exercise": c.exercise, "test": c.test, "points": c.points, "status": "failed",
-                 "earned": c.points if c.exercise in text.split() else 0, "message": "no", "seconds": 0.0,
-                 "held_back": False}
-                for c in plan.expected
-            ]  # fmt: skip
+                Record(student, id, test, points, points if id in text.split() else 0, message="no")
+                for id, test, points in plan.expected
+            ]
             yield batch.Graded(student, records)
 
     def run(hand_ins, only=("E9.1", "E9.2"), **options):
@@ -70,7 +69,7 @@ def test_who_did_not_hand_in_shows_and_a_stranger_is_noted(tmp_path, grade):
     roster = read_roster(
         write(tmp_path / "roster.csv", "\ufeffStudent;Name\r\nADA;Ada Lovelace\r\n\r\nbob;Bob, B.\r\n")
     )
-    shown = grade({"ada": "E9.1", "eve": ""}, desk=Desk(roster))
+    shown = grade({"ada": "E9.1", "eve": ""}, rules=Rules(roster))
     rows = gradebook(tmp_path)
     assert set(rows) == set(shown) == {"ada", "bob", "eve"}
     assert [rows["bob"][column] for column in ("name", "E9.1", "total", "of", "notes")] == [
@@ -78,12 +77,12 @@ def test_who_did_not_hand_in_shows_and_a_stranger_is_noted(tmp_path, grade):
         "0",
         "0",
         "5",
-        ABSENT,
+        NOT_SUBMITTED,
     ]
     assert (rows["ada"]["name"], rows["ada"]["total"], rows["ada"]["notes"]) == ("Ada Lovelace", "3", "")
-    assert rows["eve"]["notes"] == STRANGER
-    assert ABSENT in (tmp_path / "out" / "feedback" / "bob.html").read_text()
-    assert STRANGER not in (tmp_path / "out" / "feedback" / "eve.html").read_text()  # the instructor's concern
+    assert rows["eve"]["notes"] == NOT_ON_ROSTER
+    assert NOT_SUBMITTED in (tmp_path / "out" / "feedback" / "bob.html").read_text()
+    assert NOT_ON_ROSTER not in (tmp_path / "out" / "feedback" / "eve.html").read_text()  # the instructor's concern
 
 
 @pytest.mark.parametrize(
@@ -122,7 +121,7 @@ def test_regrading_one_exercise_keeps_the_others_and_tells_what_changed(tmp_path
     assert [(rows[name]["E9.1"], rows[name]["E9.2"], rows[name]["of"]) for name in ("ada", "bob")] == [
         ("3", "2", "5")
     ] * 2
-    assert [record["exercise"] for record in shown["ada"].records] == ["E9.1", "E9.1", "E9.2"]
+    assert [record.exercise for record in shown["ada"].records] == ["E9.1", "E9.1", "E9.2"]
     change = {"student": "ada", "exercise": "E9.2", "before": "0", "after": "2"}
     assert table(tmp_path / "out" / "changes.csv") == [change]
     grade({}, only=["E9.3"])
@@ -138,7 +137,7 @@ def test_an_interrupted_regrading_loses_nothing_and_goes_on(tmp_path, grade, aga
     with (tmp_path / "out" / "results.jsonl").open("a") as journal:
         journal.write('{"student": "bob", "rec')
     kept = batch.read_journal(tmp_path / "out" / "results.jsonl")
-    assert sum(record["earned"] for record in kept["bob"].records) == 3
+    assert sum(record.earned for record in kept["bob"].records) == 3
     grade({"bob": "E9.1 E9.2"})
     assert grade.graded == ["bob"]
     said = [tuple(row.values()) for row in table(tmp_path / "out" / "changes.csv")]
@@ -205,7 +204,7 @@ def test_late_days_cost_what_the_rule_says(tmp_path, grade):
     roster = read_roster(write(tmp_path / "roster.csv", text))
     rule = Late(moment("2026-11-30T23:59", ""), free=1, penalty=0.1)
     everything = dict.fromkeys(["ada", "bob", "cy", "dee"], "E9.1 E9.2")
-    grade(everything, desk=Desk(roster, rule))
+    grade(everything, rules=Rules(roster, rule))
     late = {
         name: [row[part] for part in ("days late", "points lost", "final")] for name, row in gradebook(tmp_path).items()
     }
@@ -224,9 +223,9 @@ def test_late_days_cost_what_the_rule_says(tmp_path, grade):
 def test_a_rule_that_cannot_be_kept_is_told_before_grading(tmp_path):
     due = moment("2026-11-30T23:59", "")
     with pytest.raises(ValueError, match="column 'submitted'"):
-        Desk(read_roster(write(tmp_path / "roster.csv", "student\nada\n")), Late(due))
+        Rules(read_roster(write(tmp_path / "roster.csv", "student\nada\n")), Late(due))
     with pytest.raises(ValueError, match="time zone"):
-        Desk(read_roster(write(tmp_path / "roster.csv", "student,submitted\nada,2026-11-30T23:59+01:00\n")), Late(due))
+        Rules(read_roster(write(tmp_path / "roster.csv", "student,submitted\nada,2026-11-30T23:59+01:00\n")), Late(due))
     with pytest.raises(ValueError, match="between 0 and 1"):
         Late(due, penalty=10)
 

@@ -9,12 +9,12 @@ import pytest
 import torch
 
 from cs348k_diffusion.exercises import Counted, NotYet, StudentError, expect
-from cs348k_diffusion.grading.checks.plugin import OutOfTime, WorkersGone
+from cs348k_diffusion.grading.records import OutOfTime, WorkersGone
 from cs348k_diffusion.grading.subject import protocol
 from cs348k_diffusion.grading.subject.subject import Instance, Subject, local
 from cs348k_diffusion.grading.submissions.notebook import Submission
 from cs348k_diffusion.grading.workers import withheld
-from cs348k_diffusion.grading.workers.pool import Spawned, workers
+from cs348k_diffusion.grading.workers.pool import Spawned, workers_for
 from cs348k_diffusion.grading.workers.remote import RemoteLink
 from cs348k_diffusion.grading.workers.worker import Job
 from cs348k_diffusion.schedule import cosine
@@ -24,23 +24,23 @@ HEAD = "import torch\nfrom torch import nn\nfrom cs348k_diffusion import NotYet,
 
 
 @pytest.fixture(scope="module")
-def nursery(tmp_path_factory):
+def workers(tmp_path_factory):
     secret = tmp_path_factory.mktemp("secret")
     (secret / "truth.txt").write_text("42")
-    started = workers([secret])
+    started = workers_for([secret])
     started.secret = secret
     yield started
     started.close()
 
 
 @pytest.fixture
-def remote(nursery):
+def remote(workers):
     links = []
 
     def subject(text, name="answer", closed=(), seconds=10):
         cells = Submission([(1, HEAD), (2, text)])
         closed = withheld.reaching(closed) if closed else []
-        links.append(RemoteLink(nursery, Job("E9.1", name, cells.needed(name), closed), seconds))
+        links.append(RemoteLink(workers, Job("E9.1", name, cells.needed(name), closed), seconds))
         links[-1].reseed(0)
         return Subject(links[-1])
 
@@ -306,28 +306,28 @@ def test_forged_messages_are_refused(remote):
             remote(forge.format(message))(1)
 
 
-def test_environment_and_hidden_files_are_out_of_sight(nursery, remote):
+def test_environment_and_hidden_files_are_out_of_sight(workers, remote):
     os.environ["SECRET_OF_THE_JUDGE"] = "1"
     assert remote("import os\ndef answer(): return sorted(os.environ)")() == sorted(
         ["HOME", "MPLBACKEND", "OMP_NUM_THREADS", "PATH", "TMPDIR"]
     )
     del os.environ["SECRET_OF_THE_JUDGE"]
-    if "hidden files" not in nursery.held:
+    if "hidden files" not in workers.held:
         pytest.skip("this machine allows no mount namespaces")
     refused = "except PermissionError: return []"  # to another user, the folder above it is closed already
     listing = remote(f"import os\ndef answer(folder):\n    try: return os.listdir(folder)\n    {refused}")
-    assert listing(str(nursery.secret)) == []
+    assert listing(str(workers.secret)) == []
     assert listing(str(Path(withheld.__file__).parents[2] / "exercises")) == []
 
 
-def test_root_grades_as_another_user(nursery, remote):
+def test_root_grades_as_another_user(workers, remote):
     text = (
         "import os\ndef answer(path):\n    open('mine', 'w').close()\n    return os.getuid(), os.access(path, os.W_OK)"
     )
     answer = remote(text)
-    if "another user" not in nursery.held:
+    if "another user" not in workers.held:
         pytest.skip("not root here, or nobody cannot read the packages")
-    assert answer(str(nursery.secret.parent)) == (65534, False)
+    assert answer(str(workers.secret.parent)) == (65534, False)
 
 
 def test_withheld_names_say_so(remote):
@@ -362,18 +362,18 @@ def test_the_checks_are_placeholders_and_the_answers_absent(remote):
             answer(kind)
 
 
-def test_mine_or_ours_is_ours_in_a_worker(nursery):
+def test_mine_or_ours_is_ours_in_a_worker(workers):
     text = HEAD + "from cs348k_diffusion import mine_or_ours\ndef mine(x): return 0\nused = mine_or_ours(mine)\n"
     cells = Submission([(1, text + "def answer(): return used.__name__")])
-    link = RemoteLink(nursery, Job("E9.1", "answer", cells.needed("answer"), [], {"mine": "forward.noise_once"}), 10)
+    link = RemoteLink(workers, Job("E9.1", "answer", cells.needed("answer"), [], {"mine": "forward.noise_once"}), 10)
     assert Subject(link)() == "noise_once"
     link.close()
 
 
-def test_a_killed_zygote_is_replaced(nursery, remote):
+def test_a_killed_zygote_is_replaced(workers, remote):
     answer = remote("def answer(x): return x")
-    nursery.process.kill()
-    nursery.process.wait()
+    workers.process.kill()
+    workers.process.wait()
     with pytest.raises(WorkersGone):
         answer(1)
     assert remote("def answer(x): return x")(1) == 1

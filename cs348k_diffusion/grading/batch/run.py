@@ -25,7 +25,6 @@ from typing import Any
 
 from cs348k_diffusion.exercises.catalogue import (
     FOLDER,
-    Check,
     Exercise,
     FreeText,
     checks_in,
@@ -33,17 +32,18 @@ from cs348k_diffusion.exercises.catalogue import (
     in_course_order,
     registry,
 )
-from cs348k_diffusion.grading.checks.plugin import Grader, Record, missing, run_checks
+from cs348k_diffusion.grading.checks.plugin import Grader, run_checks
 from cs348k_diffusion.grading.gradebook import free_text
 from cs348k_diffusion.grading.gradebook.changes import Change, changed, write_changes
 from cs348k_diffusion.grading.gradebook.overrides import read_overrides, template
-from cs348k_diffusion.grading.gradebook.rules import Desk, Row, rows
+from cs348k_diffusion.grading.gradebook.rules import Rules, StudentRow, rows
+from cs348k_diffusion.grading.records import Record, missing
 from cs348k_diffusion.grading.submissions import notebook, similarity
 from cs348k_diffusion.grading.submissions.source import Submitted, handed_in
-from cs348k_diffusion.grading.workers.pool import Spawned, Zygotes, workers
+from cs348k_diffusion.grading.workers.pool import ForkServer, Spawned, workers_for
 
 CHUNK, TRIES = 8, 3
-NO_DESK = Desk()  # no roster, nothing late
+NO_RULES = Rules()  # no roster, nothing late
 ELSEWHERE = (
     "grade runs code that you do not trust, and the walls around it are Linux's. Elsewhere run it in a container: "
     'docker run --rm --network none -v "$PWD:/work" -w /work IMAGE cs348k grade submissions --out marks. '
@@ -59,12 +59,13 @@ class Plan:
     files: tuple[Path, ...]
     public: Path = FOLDER
     hidden: tuple[str, ...] = ()
-    address: str = ""  # of the main process's zygote
+    address: str = ""  # of the main process's fork server
 
     @property
-    def expected(self) -> list[Check]:
-        """Every test that must leave a record."""
-        return [check for file in self.files for check in checks_in(file) if check.exercise in self.exercises]
+    def expected(self) -> list[tuple[str, str, float]]:
+        """Every test that must leave a record: exercise, test, points."""
+        checks = [check for file in self.files for check in checks_in(file) if check.exercise in self.exercises]
+        return [(check.exercise, check.test, check.points) for check in checks]
 
     @property
     def texts(self) -> dict[str, FreeText]:
@@ -114,13 +115,13 @@ def grade(
     jobs: int = 2,
     again: bool = False,
     checks: Path = FOLDER,
-    desk: Desk = NO_DESK,
+    rules: Rules = NO_RULES,
     dask: str = "",
-) -> dict[str, Row]:
+) -> dict[str, StudentRow]:
     """Grade every submission of a folder; writes marks and feedback to `out` and returns them by student.
 
     only: exercise ids or notebook words, whose marks replace earlier ones while others stay; held_back: a folder of
-    check modules of your own; again: ignore earlier results; desk: the roster and the rule for late work; dask: the
+    check modules of your own; again: ignore earlier results; rules: the roster and the rule for late work; dask: the
     address of a cluster to grade on. Raises RuntimeError where there are no walls (not Linux), NotADirectoryError,
     LookupError for `only`, ValueError for what is wrong with overrides.csv.
     """
@@ -136,14 +137,13 @@ def grade(
     template(out / "overrides.csv")
     journal = out / "results.jsonl"
     earlier = read_journal(journal)
-    enrolled = [each.student for each in (desk.roster or {}).values()]
+    enrolled = [each.student for each in (rules.roster or {}).values()]
     overrides = read_overrides(out / "overrides.csv", [*students, *earlier, *enrolled], plan.worth)
     marks = free_text.read_marks(out / free_text.FILE, plan.texts)
     fresh = _up_to_date(students, plan, earlier, journal, again, lambda todo: graded(todo, plan, jobs, dask))
-    expected = [(check.exercise, check.test, check.points) for check in plan.expected]
-    expected += [(text.id, free_text.TEST, text.points) for text in plan.texts.values()]
+    expected = plan.expected + [(text.id, free_text.TEST, text.points) for text in plan.texts.values()]
     found, before = _with_prose(fresh, plan, marks), _with_prose(earlier, plan, marks)
-    shown = rows(found, desk, overrides, expected, before)
+    shown = rows(found, rules, overrides, expected, before)
     if plan.texts:
         _hand_out_prose(shown, {student: each.texts for student, each in fresh.items()}, plan, marks, out)
     _report(shown, plan, out)
@@ -170,7 +170,7 @@ def _up_to_date(
         for each in progress(grading(todo), len(todo)):
             each.digest = digests[each.student]
             before = earlier.get(each.student, Graded(each.student))
-            each.records = [r for r in before.records if r["exercise"] not in plan.exercises] + each.records
+            each.records = [r for r in before.records if r.exercise not in plan.exercises] + each.records
             each.remarks = [r for r in before.remarks if r.split()[0] not in plan.exercises] + each.remarks
             file.write(json.dumps(asdict(each)) + "\n")
             file.flush()
@@ -188,7 +188,7 @@ def _with_prose(graded: dict[str, Graded], plan: Plan, marks: free_text.Marks) -
 
 
 def _hand_out_prose(
-    shown: dict[str, Row], given: dict[str, dict[str, str]], plan: Plan, marks: free_text.Marks, out: Path
+    shown: dict[str, StudentRow], given: dict[str, dict[str, str]], plan: Plan, marks: free_text.Marks, out: Path
 ) -> None:
     """Write the answers for reading, and put comments and what is still to read into the rows."""
     free_text.write_out(out, given, plan.texts, marks)
@@ -266,8 +266,9 @@ def changes(path: Path) -> list[Change]:
 def _lines(path: Path) -> Iterator[Graded]:
     for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
         try:
-            yield Graded(**json.loads(line))
-        except (ValueError, TypeError):
+            facts = json.loads(line)
+            yield Graded(**facts | {"records": [Record(**record) for record in facts["records"]]})
+        except (ValueError, TypeError, KeyError):
             continue
 
 
@@ -283,13 +284,13 @@ def graded(students: dict[str, list[Path]], plan: Plan, jobs: int, dask: str = "
         for i in range(0, len(todo), CHUNK):
             yield from grade_here(todo[i : i + CHUNK], plan)
         return
-    zygote = Zygotes(plan.hidden)
-    zygote.launch()  # it loads while the pool's processes do
+    server = ForkServer(plan.hidden)
+    server.prepare()  # it loads while the pool's processes do
     try:
-        joined = replace(plan, address=zygote.listening)
+        joined = replace(plan, address=server.listening)
         yield from _tried_again(todo, size, plan, functools.partial(_in_pool, plan=joined, jobs=jobs))
     finally:
-        zygote.close()
+        server.close()
 
 
 def _tried_again(
@@ -341,14 +342,14 @@ def _chunk(chunk: list[tuple[str, list[Path]]], plan: Plan) -> list[Graded]:
 
 def grade_here(chunk: list[tuple[str, list[Path]]], plan: Plan) -> Iterator[Graded]:
     """Grade some students in this process."""
-    nursery = _nursery(plan.hidden, plan.address)
+    workers = _workers(plan.hidden, plan.address)
     if plan.exercises:
-        nursery.launch()
+        workers.prepare()
     sources, results = [], {student: Graded(student) for student, _ in chunk}
     for student, paths in chunk:
         try:
             read = notebook.read(paths)
-            sources.append(Submitted(student, read, nursery, plan.ours))
+            sources.append(Submitted(student, read, workers, plan.ours))
             results[student].texts = free_text.answers(read.prose, free_texts(plan.public))
             results[student].hints = read.hints
             results[student].remarks = similarity.copies(read, plan.exercises)
@@ -357,29 +358,23 @@ def grade_here(chunk: list[tuple[str, list[Path]]], plan: Plan) -> Iterator[Grad
         except notebook.Unreadable as error:
             results[student] = _ungraded(student, plan, str(error))
     if sources:
-        done = lambda record: results[record["student"]].records.append(record)  # noqa: E731
+        done = lambda record: results[record.student].records.append(record)  # noqa: E731
         run_checks(plan.files, Grader(plan.exercises.values(), sources, done, plan.public))
-    expected = [(check.exercise, check.test, check.points) for check in plan.expected]
     for student, each in results.items():
-        each.records += missing(each.records, expected, student)
+        each.records += missing(each.records, plan.expected, student)
         yield each
 
 
 @functools.lru_cache(maxsize=1)
-def _nursery(hidden: tuple[str, ...], address: str = "") -> Zygotes | Spawned:
-    """One zygote, or one twin of the main process's, for each process of the pool, for as long as it lives."""
-    nursery = workers(hidden, address)
-    atexit.register(nursery.close)
-    return nursery
+def _workers(hidden: tuple[str, ...], address: str = "") -> ForkServer | Spawned:
+    """One fork server, or one clone of the main process's, for each process of the pool, for as long as it lives."""
+    workers = workers_for(hidden, address)
+    atexit.register(workers.close)
+    return workers
 
 
 def _ungraded(student: str, plan: Plan, why: str) -> Graded:
-    records = [
-        Record(student=student, exercise=check.exercise, test=check.test, points=check.points, earned=0,
-               status="failed", message=why, seconds=0.0, held_back=False)
-        for check in plan.expected
-    ]  # fmt: skip
-    return Graded(student, records, [why])
+    return Graded(student, [Record.failed(student, check, why) for check in plan.expected], [why])
 
 
 def progress(items: Iterable[Graded], total: int) -> Iterator[Graded]:
@@ -390,11 +385,11 @@ def progress(items: Iterable[Graded], total: int) -> Iterator[Graded]:
     yield from bar
 
 
-def _report(shown: dict[str, Row], plan: Plan, out: Path) -> None:
+def _report(shown: dict[str, StudentRow], plan: Plan, out: Path) -> None:
     from cs348k_diffusion.grading.gradebook.reports import in_order, write_reports
 
     seen = (
-        {record["exercise"] for each in shown.values() for record in each.records}
+        {record.exercise for each in shown.values() for record in each.records}
         | plan.exercises.keys()
         | plan.texts.keys()
     )

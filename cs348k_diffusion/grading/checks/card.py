@@ -6,7 +6,7 @@ import re
 from html import escape
 from typing import TYPE_CHECKING
 
-from cs348k_diffusion.grading.checks.plugin import Record
+from cs348k_diffusion.grading.records import Record
 
 if TYPE_CHECKING:
     from cs348k_diffusion.grading.checks.check import Outcome
@@ -27,7 +27,7 @@ def number(points: float) -> str:
 
 def split(record: Record) -> tuple[str, str, str]:
     """A message in three: what does not hold, the likely mistake, and the details."""
-    message = re.sub(r"^assert ", "", record["message"])
+    message = re.sub(r"^assert ", "", record.message)
     lines = message.splitlines()
     likely = next((line.removeprefix(LIKELY) for line in lines if line.startswith(LIKELY)), "")
     rest = [line for line in lines[1:] if not line.startswith(LIKELY)]
@@ -38,8 +38,8 @@ def as_text(outcome: Outcome) -> str:
     """The card as plain text."""
     lines = [_title(outcome)]
     for record in outcome.records:
-        lines.append(f"  {_MARK.get(record['status'], '? error')}: {_line(record)}")
-        if record["status"] != "passed":
+        lines.append(f"  {_MARK.get(record.status, '? error')}: {_line(record)}")
+        if record.status != "passed":
             says, likely, details = split(record)
             lines += [f"      {line}" for line in (says, *details.splitlines()) if line]
             lines += [f"      Likely mistake: {likely}"] if likely else []
@@ -66,13 +66,13 @@ def _title(outcome: Outcome) -> str:
 
 
 def _line(record: Record) -> str:
-    plural = "" if record["points"] == 1 else "s"
-    return f"{property_of(record['test'])} ({number(record['points'])} point{plural})"
+    plural = "" if record.points == 1 else "s"
+    return f"{property_of(record.test)} ({number(record.points)} point{plural})"
 
 
 def _item(record: Record) -> str:
-    head = f"<li>{_MARK.get(record['status'], '? error')}: {escape(_line(record))}"
-    if record["status"] == "passed":
+    head = f"<li>{_MARK.get(record.status, '? error')}: {escape(_line(record))}"
+    if record.status == "passed":
         return head + "</li>"
     says, likely, details = split(record)
     guess = f"<div><b>Likely mistake:</b> {escape(likely)}</div>" if likely else ""

@@ -20,7 +20,8 @@ from typing import Any
 from cs348k_diffusion.exercises.catalogue import FOLDER, Exercise, checks_of, find, of_notebook
 from cs348k_diffusion.exercises.errors import NotYet
 from cs348k_diffusion.exercises.expecting import collecting_pictures
-from cs348k_diffusion.grading.checks.plugin import Grader, Record, missing, run_checks
+from cs348k_diffusion.grading.checks.plugin import Grader, run_checks
+from cs348k_diffusion.grading.records import Record, missing
 from cs348k_diffusion.grading.subject.subject import Subject, local
 
 PROGRESS = Path(".progress.json")
@@ -38,17 +39,17 @@ class Outcome:
     @property
     def passed(self) -> bool:
         """Whether every test passed."""
-        return bool(self.records) and all(record["status"] == "passed" for record in self.records)
+        return bool(self.records) and all(record.status == "passed" for record in self.records)
 
     @property
     def not_yet(self) -> bool:
         """Whether nothing has been written yet."""
-        return any(record["status"] == "not yet" for record in self.records)
+        return any(record.status == "not yet" for record in self.records)
 
     @property
     def points(self) -> tuple[float, float]:
         """Points earned, and points there are."""
-        return sum(record["earned"] for record in self.records), sum(record["points"] for record in self.records)
+        return sum(record.earned for record in self.records), sum(record.points for record in self.records)
 
     def __repr__(self) -> str:
         from cs348k_diffusion.grading.checks.card import as_text

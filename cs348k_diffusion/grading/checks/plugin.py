@@ -1,7 +1,7 @@
 """The checks as pytest runs them: each test meets each implementation, and one record says what came of it.
 
 The verdict is formed here, in the trusted process: by the test that compares, never by the code compared. A test that
-was expected and left no record is a failure; `missing` finds those. A stochastic test fails only if two seeds fail.
+was expected and left no record is a failure (`records.missing`). A stochastic test fails only if two seeds fail.
 An answer that fails and calls another exercise's function is tried once more with the package's own in its place.
 """
 
@@ -12,7 +12,7 @@ import io
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, NotRequired, Protocol, TypedDict, runtime_checkable
+from typing import Any, Protocol, runtime_checkable
 
 import pytest
 import torch
@@ -21,36 +21,14 @@ from cs348k_diffusion.exercises.catalogue import Exercise
 from cs348k_diffusion.exercises.errors import NotYet, StudentError
 from cs348k_diffusion.exercises.expecting import collecting_pictures
 from cs348k_diffusion.grading.checks.pictures import small
+from cs348k_diffusion.grading.records import OutOfTime, Record, Status, WorkersGone
 from cs348k_diffusion.grading.subject.subject import Subject
 
 SEEDS = (0, 1)
 # Parts of pytest that no check uses; the first writes files, the next two collect garbage for 0.4 s.
 UNUSED = "cacheprovider unraisableexception threadexception faulthandler logging doctest unittest junitxml pastebin"
-LENT = "Checked with the package's {} in place of yours: a slip there costs nothing here."
+FALLBACK = "Checked with the package's {} in place of yours: an error there does not count here."
 MAX_TIMEOUTS = 2  # after so many, an exercise's other tests are not tried
-
-
-class Record(TypedDict):
-    """What came of one test for one student: a line of results.jsonl."""
-
-    student: str
-    exercise: str
-    test: str
-    points: float
-    earned: float
-    status: str  # passed | failed | not yet | error | timeout
-    message: str
-    seconds: float
-    held_back: bool
-    picture: NotRequired[str]  # HTML of the answer beside its target, where a visible check failed and drew one
-
-
-class OutOfTime(Exception):
-    """The student's code used up its time."""
-
-
-class WorkersGone(Exception):
-    """What starts workers has died, and so has the worker: worth one more try."""
 
 
 @runtime_checkable
@@ -68,15 +46,15 @@ class Source(Protocol):
 
 
 @runtime_checkable
-class Lender(Source, Protocol):
+class FallbackSource(Source, Protocol):
     """A source in which the package's function can stand for one that an answer calls."""
 
-    def open(self, exercise: Exercise, seed: int, lent: Sequence[str] = ()) -> Subject:
-        """The implementation of an exercise, with the package's functions for the names lent. Raises NotYet if none."""
+    def open(self, exercise: Exercise, seed: int, fallbacks: Sequence[str] = ()) -> Subject:
+        """The implementation of an exercise, with the package's functions for the fallbacks. Raises NotYet if none."""
         ...
 
-    def leans_on(self, exercise: Exercise) -> list[str]:
-        """Functions of other exercises that it calls and that can be lent."""
+    def depends_on(self, exercise: Exercise) -> list[str]:
+        """Functions of other exercises that it calls and that the package can answer."""
         ...
 
 
@@ -96,7 +74,7 @@ class Grader:
         self.errors: list[str] = []
         self.drawn: list[tuple[Any, Any, str]] = []  # by the test that ran last
         self.source: Any = None  # of the test that ran last
-        self.lent: tuple[str, ...] = ()  # the package's functions that stood in for the student's there
+        self.fallbacks: tuple[str, ...] = ()  # the package's functions that stood in for the student's there
 
     def pytest_configure(self, config: pytest.Config) -> None:
         config.addinivalue_line("markers", "exercise(id, points, withheld, stochastic): a check of an exercise")
@@ -137,12 +115,12 @@ class Grader:
         if self.timeouts.get((source.student, exercise.id), 0) >= MAX_TIMEOUTS:
             raise OutOfTime("not tried, because earlier tests of this exercise ran out of time")
         seeds = SEEDS if mark.kwargs.get("stochastic") else SEEDS[:1]
-        self.lent = ()
+        self.fallbacks = ()
         try:
             return self._tried(pyfuncitem, source, exercise, seeds)
         except (AssertionError, StudentError, NotYet):
-            self.lent = tuple(source.leans_on(exercise)) if isinstance(source, Lender) else ()
-            if not self.lent:
+            self.fallbacks = tuple(source.depends_on(exercise)) if isinstance(source, FallbackSource) else ()
+            if not self.fallbacks:
                 raise
         return self._tried(pyfuncitem, source, exercise, seeds)  # a slip in one exercise costs only that one
 
@@ -177,7 +155,7 @@ class Grader:
         given = {name: item.funcargs[name] for name in names}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(seed)
-            given[exercise.name] = source.open(exercise, seed, *([self.lent] if self.lent else []))
+            given[exercise.name] = source.open(exercise, seed, *([self.fallbacks] if self.fallbacks else []))
             if "seed" in given:
                 given["seed"] = seed
             with collecting_pictures() as self.drawn:
@@ -200,13 +178,14 @@ class Grader:
         source = self.sources[self._source_number(item)]
         error = call.excinfo.value if call.excinfo else None
         status, message = verdict(error)
-        if self.lent and status != "not yet":
-            message = f"{message}\n{LENT.format(', '.join(self.lent))}".strip()
+        if self.fallbacks and status != "not yet":
+            message = f"{message}\n{FALLBACK.format(', '.join(self.fallbacks))}".strip()
         if status == "timeout":
             self.timeouts[source.student, exercise.id] = self.timeouts.get((source.student, exercise.id), 0) + 1
         points = mark.kwargs.get("points", 1)
         drawn, self.drawn = self.drawn, []
-        record = Record(
+        held_back = self.public is not None and self.public not in item.path.parents
+        return Record(
             student=source.student,
             exercise=exercise.id,
             test=getattr(item, "originalname", item.name),
@@ -215,18 +194,16 @@ class Grader:
             status=status,
             message=message,
             seconds=round(call.duration, 3),
-            held_back=self.public is not None and self.public not in item.path.parents,
+            held_back=held_back,
+            picture=small(drawn) if status == "failed" and not held_back else "",
         )
-        if status == "failed" and not record["held_back"] and (html := small(drawn)):
-            record["picture"] = html
-        return record
 
     def pytest_unconfigure(self) -> None:
         for source in self.sources:
             source.close()
 
 
-def verdict(error: BaseException | None) -> tuple[str, str]:
+def verdict(error: BaseException | None) -> tuple[Status, str]:
     """The status of a test and one message for the student, from what the test raised."""
     if error is None:
         return "passed", ""
@@ -267,15 +244,3 @@ def without_settings() -> Iterator[None]:
     finally:
         os.environ.pop("PYTEST_DISABLE_PLUGIN_AUTOLOAD", None)
         os.environ.update(hidden)
-
-
-def missing(records: Iterable[Record], expected: Iterable[tuple[str, str, float]], student: str) -> list[Record]:
-    """Failing records for the tests that were expected and not reported: an exit status proves nothing."""
-    seen = {(record["exercise"], record["test"]) for record in records if record["student"] == student}
-    said = "this check left no result; tell your instructor"
-    return [
-        Record(student=student, exercise=exercise, test=test, points=points, earned=0, status="error", message=said,
-               seconds=0.0, held_back=False)
-        for exercise, test, points in expected
-        if (exercise, test) not in seen
-    ]  # fmt: skip

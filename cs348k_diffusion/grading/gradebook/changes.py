@@ -10,8 +10,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from cs348k_diffusion.grading.checks.plugin import Record
 from cs348k_diffusion.grading.gradebook.roster import spreadsheet_cell
+from cs348k_diffusion.grading.records import Record
 
 
 class Change(NamedTuple):
@@ -30,7 +30,7 @@ def by_exercise(records: Iterable[Record]) -> dict[str, float]:
     """Points earned, by exercise."""
     earned: dict[str, float] = {}
     for record in records:
-        earned[record["exercise"]] = earned.get(record["exercise"], 0) + record["earned"]
+        earned[record.exercise] = earned.get(record.exercise, 0) + record.earned
     return earned
 
 

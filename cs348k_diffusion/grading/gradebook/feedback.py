@@ -15,9 +15,9 @@ from typing import NamedTuple
 
 from cs348k_diffusion.exercises.catalogue import Exercise, in_course_order, registry
 from cs348k_diffusion.grading.checks.card import property_of
-from cs348k_diffusion.grading.checks.plugin import Record
 from cs348k_diffusion.grading.gradebook import free_text
 from cs348k_diffusion.grading.gradebook.overrides import TEST
+from cs348k_diffusion.grading.records import WAITING, Record
 
 STYLE = Path(__file__).with_name("feedback.css")
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
@@ -33,7 +33,7 @@ MARKS = {
     "error": "!",
     "timeout": "✗",
     "not yet": "○",
-    free_text.WAITING: "…",
+    WAITING: "…",
 }
 NOT_YET = "Not written yet."
 
@@ -47,21 +47,21 @@ class Result(NamedTuple):
     @property
     def earned(self) -> float:
         """Points earned over all checks."""
-        return sum(record["earned"] for record in self.records)
+        return sum(record.earned for record in self.records)
 
     @property
     def points(self) -> float:
         """Points to be had."""
-        return sum(record["points"] for record in self.records)
+        return sum(record.points for record in self.records)
 
     @property
     def grade(self) -> str:
         """full, part, none, blank where nothing was written, or waiting where nobody has read it yet."""
         if self.earned == self.points:
             return "full"
-        if any(record["status"] == free_text.WAITING for record in self.records):
-            return free_text.WAITING
-        if all(record["status"] == "not yet" for record in self.records):
+        if any(record.status == WAITING for record in self.records):
+            return WAITING
+        if all(record.status == "not yet" for record in self.records):
             return "blank"
         return "part" if self.earned else "none"
 
@@ -82,7 +82,7 @@ def write_feedback(
     comments: the instructor's, by exercise; hints_used: how many hints were opened, by exercise, where that is known.
     """
     known = registry() if exercises is None else exercises
-    results = group([record for record in records if record["student"] == student], known)
+    results = group([record for record in records if record.student == student], known)
     page = render(results, student, notes, comments or {}, hints_used or {})
     part = path.with_name(path.name + ".part")
     part.write_text(page, encoding="utf-8", newline="\n")
@@ -93,7 +93,7 @@ def group(records: Iterable[Record], exercises: Mapping[str, Exercise]) -> list[
     """The records by exercise, in the order of the course; an exercise that is not listed keeps its id as its name."""
     found: dict[str, list[Record]] = {}
     for record in records:
-        found.setdefault(record["exercise"], []).append(record)
+        found.setdefault(record.exercise, []).append(record)
     return [Result(exercises.get(id) or Exercise(id, id, ""), found[id]) for id in in_course_order(found)]
 
 
@@ -136,7 +136,7 @@ def header(results: Sequence[Result], student: str) -> str:
 
 def unread(result: Result, notes: Sequence[str]) -> bool:
     """Was no check of the exercise run, for a reason that stands under "About your file"?"""
-    return all(record["message"] in notes for record in result.records)
+    return all(record.message in notes for record in result.records)
 
 
 def share(result: Result) -> float:
@@ -154,7 +154,7 @@ def summary(results: Sequence[Result]) -> str:
     said = [f"{counted(grades.count('full'), 'exercise')} complete"] if "full" in grades else []
     said += [f"{begun} to look at again"] if begun else []
     said += [f"{blank} not written yet"] if blank else []
-    said += [f"{grades.count(free_text.WAITING)} waiting to be read"] if free_text.WAITING in grades else []
+    said += [f"{grades.count(WAITING)} waiting to be read"] if WAITING in grades else []
     return ", ".join(said) + "."
 
 
@@ -188,19 +188,19 @@ def card(result: Result, comment: str, hints_used: int | None) -> str:
 
 def absence(records: Sequence[Record]) -> str:
     """Why there is nothing to check: a stub, or no definition of that name."""
-    missing = ABSENT.search(records[0]["message"])
+    missing = ABSENT.search(records[0].message)
     return f"{safe(sentence(missing[1]))} in what you handed in." if missing else NOT_YET
 
 
 def check_line(record: Record) -> str:
     """One check: mark, its name in words, points, and why it failed."""
-    status = record["status"] if record["status"] in MARKS else "error"
-    status = "partly" if status == "failed" and record["earned"] > 0 else status  # a person can give some of the points
-    name = "Held-back check" if record["held_back"] else sentence(property_of(record["test"]))
-    drawn = f'<div class="pictures">{picture}</div>' if (picture := record.get("picture")) else ""
-    silent = record["held_back"] or (status == "passed" and not record["message"])
+    status = record.status if record.status in MARKS else "error"
+    status = "partly" if status == "failed" and record.earned > 0 else status  # a person can give some of the points
+    name = "Held-back check" if record.held_back else sentence(property_of(record.test))
+    drawn = f'<div class="pictures">{picture}</div>' if (picture := record.picture) else ""
+    silent = record.held_back or (status == "passed" and not record.message)
     why = "" if silent else f"<div>{reason(record)}{drawn}</div>"
-    worth = f"{record['earned']:g} of {record['points']:g}" if record["points"] else f"{record['earned']:+g}"
+    worth = f"{record.earned:g} of {record.points:g}" if record.points else f"{record.earned:+g}"
     mark = f'<span class="mark" role="img" aria-label="{status}">{MARKS[status]}</span>'
     return (
         f'<li class="{status.replace(" ", "-")}">{mark}'
@@ -210,9 +210,9 @@ def check_line(record: Record) -> str:
 
 def reason(record: Record) -> str:
     """Why a check failed: the property, the numbers, the likely mistake."""
-    if record["status"] == "not yet":
+    if record.status == "not yet":
         return f'<p class="soft">{NOT_YET}</p>'
-    message = record["message"].strip()
+    message = record.message.strip()
     mistake = MISTAKE.search(message)
     says, _, numbers = MISTAKE.sub("", message).strip().partition("\n")
     out = f'<p class="says">{safe(sentence(says))}</p>' if says else ""
@@ -222,7 +222,7 @@ def reason(record: Record) -> str:
 
 def advice(result: Result, hints_used: int | None) -> str:
     """The next step, and the first hint folded away, unless everything passed or a person has the last word."""
-    if result.grade == "full" or any(record["test"] in (TEST, free_text.TEST) for record in result.records):
+    if result.grade == "full" or any(record.test in (TEST, free_text.TEST) for record in result.records):
         return ""
     hints = result.exercise.hints
     used = (
@@ -238,9 +238,9 @@ def next_step(result: Result) -> str:
     """What to do about the first thing that is wrong."""
     name = f"<code>{safe(result.exercise.name)}</code>"
     check = f"<code>check({safe(result.exercise.name)})</code>"
-    wrong = [record for record in result.records if record["status"] != "passed"]
-    visible = [record for record in wrong if not record["held_back"]]
-    statuses = {record["status"] for record in wrong}
+    wrong = [record for record in result.records if record.status != "passed"]
+    visible = [record for record in wrong if not record.held_back]
+    statuses = {record.status for record in wrong}
     if result.grade == "blank":
         return f"write {name}; its docstring gives the shapes, and {check} answers at once."
     if not visible:
@@ -249,9 +249,9 @@ def next_step(result: Result) -> str:
         return f"find what takes so long in {name}: a loop that never ends, or work repeated for every element."
     if "error" in statuses:
         return "a check itself went wrong, which is not your fault; show this page to your instructor."
-    if any(RAISED.match(record["message"]) for record in visible):
+    if any(RAISED.match(record.message) for record in visible):
         return f"run {check} in the notebook; the error appears there too, and so does its line."
-    if any(MISTAKE.search(record["message"]) for record in visible):
+    if any(MISTAKE.search(record.message) for record in visible):
         return f"look for the likely mistake named above, then run {check} again."
     return f"compare your formula with the property above, then run {check} again."
 

@@ -14,14 +14,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cs348k_diffusion.exercises.catalogue import FreeText
-from cs348k_diffusion.grading.checks.plugin import Record
 from cs348k_diffusion.grading.gradebook.overrides import points_of
 from cs348k_diffusion.grading.gradebook.roster import key, read_table, spreadsheet_cell
+from cs348k_diffusion.grading.records import WAITING, Record
 
 HEAD = re.compile(r"^\W*answer to (E\d+\.\d+)\W*$", re.IGNORECASE)
 PLACEHOLDER = "*Write your answer here.*"
 TEST = "test_read_by_your_instructor"
-WAITING = "waiting"  # the status of an answer that nobody has read yet
 FILE, COLUMNS = "texts.csv", ("student", "exercise", "points", "comment", "answer")
 LONGEST, CELL = 20_000, 5_000  # characters of an answer that are kept, and that a spreadsheet shows
 
@@ -79,8 +78,7 @@ def _record(student: str, text: FreeText, answer: str, mark: Mark | None) -> Rec
         status, message = WAITING, "Your answer waits to be read."
     else:
         status, message = "not yet", f"{text.id}: not yet"
-    return Record(student=student, exercise=text.id, test=TEST, points=text.points, earned=points or 0, status=status,
-                  message=message, seconds=0.0, held_back=False)  # fmt: skip
+    return Record(student, text.id, TEST, text.points, points or 0, status, message)
 
 
 def remarks(student: str, given: Mapping[str, str], marks: Marks) -> list[str]:

@@ -11,8 +11,8 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from cs348k_diffusion.grading.checks.plugin import Record
 from cs348k_diffusion.grading.gradebook.roster import key, read_table
+from cs348k_diffusion.grading.records import Record
 
 COLUMNS = ("student", "exercise", "points", "comment")
 TEST = "test_set_by_your_instructor"
@@ -71,9 +71,7 @@ def correction(override: Override, student: str, records: Sequence[Record]) -> R
     """The record, worth nothing itself, that brings an exercise to the points the instructor gave."""
     if override.points is None:
         return None
-    checked = sum(record["earned"] for record in records if record["exercise"] == override.exercise)
+    checked = sum(record.earned for record in records if record.exercise == override.exercise)
     status = "passed" if override.points >= checked else "failed"
-    return Record(
-        student=student, exercise=override.exercise, test=TEST, points=0, earned=override.points - checked,
-        status=status, message=f"{checked:g} by the checks", seconds=0.0, held_back=False,
-    )  # fmt: skip
+    message = f"{checked:g} by the checks"
+    return Record(student, override.exercise, TEST, 0, override.points - checked, status, message)

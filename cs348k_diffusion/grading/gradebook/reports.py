@@ -14,17 +14,16 @@ from xml.etree import ElementTree
 
 from cs348k_diffusion.exercises.catalogue import Exercise
 from cs348k_diffusion.grading.checks.card import property_of
-from cs348k_diffusion.grading.checks.plugin import Record
 from cs348k_diffusion.grading.gradebook.changes import by_exercise
 from cs348k_diffusion.grading.gradebook.feedback import write_feedback
-from cs348k_diffusion.grading.gradebook.free_text import WAITING
 from cs348k_diffusion.grading.gradebook.roster import spreadsheet_cell
-from cs348k_diffusion.grading.gradebook.rules import Row
+from cs348k_diffusion.grading.gradebook.rules import StudentRow
+from cs348k_diffusion.grading.records import WAITING, Record
 
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
-def write_reports(shown: Mapping[str, Row], exercises: Mapping[str, Exercise], out: Path) -> None:
+def write_reports(shown: Mapping[str, StudentRow], exercises: Mapping[str, Exercise], out: Path) -> None:
     """Write gradebook.csv, junit.xml, gradescope/<student>.json and feedback/<student>.html under `out`."""
     write_gradebook(shown, exercises, out / "gradebook.csv")
     write_junit(shown, out / "junit.xml")
@@ -52,14 +51,14 @@ def file_names(students: Iterable[str]) -> dict[str, str]:
     return names
 
 
-def write_gradebook(shown: Mapping[str, Row], exercises: Mapping[str, Exercise], path: Path) -> None:
+def write_gradebook(shown: Mapping[str, StudentRow], exercises: Mapping[str, Exercise], path: Path) -> None:
     """One row a student: points for each exercise, their sum, what there was to earn, and notes.
 
     A column of names comes with a roster that has them; what of the sum no student could see being checked, with
     checks held back; days late, points lost and the final mark, with a due time.
     """
     named, dated = any(row.name for row in shown.values()), any(row.days_late is not None for row in shown.values())
-    hiding = any(record["held_back"] for row in shown.values() for record in row.records)
+    hiding = any(record.held_back for row in shown.values() for record in row.records)
     with path.open("w", encoding="utf-8-sig", newline="") as file:
         table = csv.writer(file)
         more = [*(["held back"] if hiding else []), *(["days late", "points lost", "final"] if dated else [])]
@@ -71,19 +70,20 @@ def write_gradebook(shown: Mapping[str, Row], exercises: Mapping[str, Exercise],
             table.writerow([*who, *_points(row, exercises), *more, notes])
 
 
-def _points(row: Row, exercises: Iterable[str]) -> list[str]:
+def _points(row: StudentRow, exercises: Iterable[str]) -> list[str]:
     earned = by_exercise(row.records)
-    of = sum(record["points"] for record in row.records)
+    of = sum(record.points for record in row.records)
     return [f"{points:g}" for points in (*(earned.get(id, 0) for id in exercises), row.earned, of)]
 
 
-def _held_back(row: Row) -> str:
+def _held_back(row: StudentRow) -> str:
     """Earned and possible, as "3 of 4"."""
-    earned, of = (sum(record[what] for record in row.records if record["held_back"]) for what in ("earned", "points"))
+    hidden = [record for record in row.records if record.held_back]
+    earned, of = sum(record.earned for record in hidden), sum(record.points for record in hidden)
     return f"{earned:g} of {of:g}"
 
 
-def _late(row: Row) -> list[str]:
+def _late(row: StudentRow) -> list[str]:
     days = "" if row.days_late is None else str(row.days_late)
     return [days, f"{row.lost:g}", f"{row.earned - row.lost:g}"]
 
@@ -91,7 +91,7 @@ def _late(row: Row) -> list[str]:
 def in_order(records: Iterable[Record], exercises: Iterable[str]) -> list[Record]:
     """The records in the order of the exercises; those of no such exercise come last."""
     order = {exercise: i for i, exercise in enumerate(exercises)}
-    return sorted(records, key=lambda record: order.get(record["exercise"], len(order)))
+    return sorted(records, key=lambda record: order.get(record.exercise, len(order)))
 
 
 def gradescope(records: Sequence[Record], exercises: Mapping[str, Exercise], notes: Sequence[str] = ()) -> dict:
@@ -100,7 +100,7 @@ def gradescope(records: Sequence[Record], exercises: Mapping[str, Exercise], not
     Whatever a student wrote is shown as text, and a held-back check only after the marks are published.
     """
     return {
-        "score": sum(record["earned"] for record in records),
+        "score": sum(record.earned for record in records),
         "output": "\n".join(notes),
         "output_format": "text",
         "test_output_format": "text",
@@ -110,36 +110,36 @@ def gradescope(records: Sequence[Record], exercises: Mapping[str, Exercise], not
 
 
 def _gradescope_test(record: Record, exercises: Mapping[str, Exercise]) -> dict:
-    exercise = exercises.get(record["exercise"])
+    exercise = exercises.get(record.exercise)
     title = f" {exercise.title}" if exercise else ""
-    what = "held-back check" if record["held_back"] else property_of(record["test"])
+    what = "held-back check" if record.held_back else property_of(record.test)
     return {
-        "name": f"{record['exercise']}{title}: {what}",
-        "number": record["exercise"].removeprefix("E"),
-        "score": record["earned"],
-        "max_score": record["points"],
-        **({} if record["status"] == WAITING else {"status": "passed" if record["status"] == "passed" else "failed"}),
-        "output": "" if record["held_back"] else record["message"],
-        "visibility": "after_published" if record["held_back"] else "visible",
+        "name": f"{record.exercise}{title}: {what}",
+        "number": record.exercise.removeprefix("E"),
+        "score": record.earned,
+        "max_score": record.points,
+        **({} if record.status == WAITING else {"status": "passed" if record.status == "passed" else "failed"}),
+        "output": "" if record.held_back else record.message,
+        "visibility": "after_published" if record.held_back else "visible",
     }
 
 
-def write_junit(shown: Mapping[str, Row], path: Path) -> None:
+def write_junit(shown: Mapping[str, StudentRow], path: Path) -> None:
     """JUnit XML over all students, also those graded before an interruption."""
     root = ElementTree.Element("testsuites", name="cs348k_diffusion")
     for student, row in sorted(shown.items()):
         records = row.records
-        bad = [record for record in records if record["status"] not in ("passed", WAITING)]
+        bad = [record for record in records if record.status not in ("passed", WAITING)]
         counts = {"tests": str(len(records)), "failures": str(len(bad)), "errors": "0"}
         suite = ElementTree.SubElement(root, "testsuite", {"name": _xml(student)} | counts)
         for record in records:
-            facts = {"classname": record["exercise"], "name": record["test"], "time": str(record["seconds"])}
+            facts = {"classname": record.exercise, "name": record.test, "time": str(record.seconds)}
             case = ElementTree.SubElement(suite, "testcase", facts)
-            if record["status"] == WAITING:
-                ElementTree.SubElement(case, "skipped", message=record["message"])
-            elif record["status"] != "passed":
-                failure = ElementTree.SubElement(case, "failure", message=record["status"])
-                failure.text = _xml(record["message"])
+            if record.status == WAITING:
+                ElementTree.SubElement(case, "skipped", message=record.message)
+            elif record.status != "passed":
+                failure = ElementTree.SubElement(case, "failure", message=record.status)
+                failure.text = _xml(record.message)
     ElementTree.ElementTree(root).write(path, encoding="utf-8", xml_declaration=True)
 
 

@@ -11,13 +11,13 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol, runtime_checkable
 
-from cs348k_diffusion.grading.checks.plugin import Record
 from cs348k_diffusion.grading.gradebook.overrides import Override, correction
 from cs348k_diffusion.grading.gradebook.roster import Enrolled, key
+from cs348k_diffusion.grading.records import Record
 
-ABSENT = "Nothing was handed in."
+NOT_SUBMITTED = "Nothing was handed in."
 EARLIER = "No file was found this time; these are earlier marks."
-STRANGER = "Not on the roster."
+NOT_ON_ROSTER = "Not on the roster."
 
 
 @runtime_checkable
@@ -51,7 +51,7 @@ class Late:
 
 
 @dataclass(frozen=True)
-class Desk:
+class Rules:
     """What the instructor brings to a grading; the roster by `key`, None without one."""
 
     roster: Mapping[str, Enrolled] | None = None
@@ -67,7 +67,7 @@ class Desk:
 
 
 @dataclass
-class Row:
+class StudentRow:
     """One student as the reports show them; remarks are for the instructor, notes for the student too."""
 
     student: str
@@ -83,83 +83,82 @@ class Row:
     @property
     def earned(self) -> float:
         """Points before anything is taken off."""
-        return sum(record["earned"] for record in self.records)
+        return sum(record.earned for record in self.records)
 
 
 def rows(
     checked: Mapping[str, Checked],
-    desk: Desk,
+    rules: Rules,
     overrides: Sequence[Override],
     expected: Iterable[tuple[str, str, float]],
     earlier: Mapping[str, Checked],
-) -> dict[str, Row]:
+) -> dict[str, StudentRow]:
     """Everyone who handed in or is on the roster, in that order, with overrides and late days applied.
 
     expected: exercise, test and points of what was graded now; earlier: the journal, for those who handed in before.
     """
     found = {
-        student: Row(student, list(each.records), list(each.notes), remarks=list(each.remarks), hints=each.hints)
+        student: StudentRow(student, list(each.records), list(each.notes), remarks=list(each.remarks), hints=each.hints)
         for student, each in checked.items()
     }
     wanted = dict.fromkeys(expected)
     for each in found.values():
-        wanted |= dict.fromkeys((record["exercise"], record["test"], record["points"]) for record in each.records)
-    for row in _absent(found, desk, wanted, earlier):
+        wanted |= dict.fromkeys((record.exercise, record.test, record.points) for record in each.records)
+    for row in _absent(found, rules, wanted, earlier):
         found[row.student] = row
     for row in found.values():
-        _enrol(row, desk)
+        _enrol(row, rules)
         _override(row, overrides)
-        _take_off(row, desk)
+        _take_off(row, rules)
     return found
 
 
 def _absent(
-    found: Mapping[str, Row], desk: Desk, wanted: Iterable[tuple[str, str, float]], earlier: Mapping[str, Checked]
-) -> list[Row]:
+    found: Mapping[str, StudentRow],
+    rules: Rules,
+    wanted: Iterable[tuple[str, str, float]],
+    earlier: Mapping[str, Checked],
+) -> list[StudentRow]:
     here, before = {key(student) for student in found}, {key(student): each for student, each in earlier.items()}
     out = []
-    for each in [each for known, each in (desk.roster or {}).items() if known not in here]:
+    for each in [each for known, each in (rules.roster or {}).items() if known not in here]:
         old = before.get(key(each.student))
         student = old.student if old else each.student
         records = list(old.records) if old else []
-        have = {(record["exercise"], record["test"]) for record in records}
-        records += [
-            Record(student=student, exercise=exercise, test=test, points=points, earned=0, status="failed",
-                   message=ABSENT, seconds=0.0, held_back=False)
-            for exercise, test, points in wanted if (exercise, test) not in have
-        ]  # fmt: skip
-        out.append(Row(student, records, [EARLIER if old else ABSENT]))
+        have = {(record.exercise, record.test) for record in records}
+        records += [Record.failed(student, check, NOT_SUBMITTED) for check in wanted if check[:2] not in have]
+        out.append(StudentRow(student, records, [EARLIER if old else NOT_SUBMITTED]))
     return out
 
 
-def _enrol(row: Row, desk: Desk) -> None:
-    if desk.roster is not None:
-        each = desk.roster.get(key(row.student))
+def _enrol(row: StudentRow, rules: Rules) -> None:
+    if rules.roster is not None:
+        each = rules.roster.get(key(row.student))
         row.name = each.name if each else ""
-        row.remarks += [] if each else [STRANGER]
+        row.remarks += [] if each else [NOT_ON_ROSTER]
 
 
-def _override(row: Row, overrides: Sequence[Override]) -> None:
+def _override(row: StudentRow, overrides: Sequence[Override]) -> None:
     for override in overrides:
         if key(override.student) != key(row.student):
             continue
         if record := correction(override, row.student, row.records):
             row.records.append(record)
-            row.remarks.append(f"{override.exercise} set to {override.points:g}: {record['message']}.")
+            row.remarks.append(f"{override.exercise} set to {override.points:g}: {record.message}.")
         if override.comment:
             row.comments[override.exercise] = override.comment
             row.remarks.append(f"{override.exercise}: {override.comment}")
 
 
-def _take_off(row: Row, desk: Desk) -> None:
-    if desk.late is None or ABSENT in row.notes:
+def _take_off(row: StudentRow, rules: Rules) -> None:
+    if rules.late is None or NOT_SUBMITTED in row.notes:
         return
-    each = (desk.roster or {}).get(key(row.student))
+    each = (rules.roster or {}).get(key(row.student))
     if each is None or each.submitted is None:
         row.remarks.append("When this was handed in is not known; nothing was taken off.")
         return
-    row.days_late = desk.late.days(each.submitted)
-    over = max(0, row.days_late - desk.late.free)
-    row.lost = row.earned * min(1.0, over * desk.late.penalty)
+    row.days_late = rules.late.days(each.submitted)
+    over = max(0, row.days_late - rules.late.free)
+    row.lost = row.earned * min(1.0, over * rules.late.penalty)
     if row.lost:
         row.notes.append(f"Handed in {row.days_late} days late, {over} of them at a cost: {row.lost:g} points off.")

@@ -31,7 +31,7 @@ _WHOLES = (torch.uint8, torch.int8, torch.int16, torch.int32, torch.int64, torch
 DTYPES = {str(dtype).removeprefix("torch."): dtype for dtype in _FLOATS + _WHOLES}
 
 
-class WireError(Exception):
+class ProtocolError(Exception):
     """A message that no honest worker sends, or one beyond the limits."""
 
 
@@ -43,14 +43,14 @@ class Packet:
         self.size = 0
 
     def pack(self, value: Any, keep: Callable[[Any], dict], depth: int = 0) -> Any:
-        """The JSON form of a value; `keep(object)` gives the handle of what cannot cross. Raises WireError."""
+        """The JSON form of a value; `keep(object)` gives the handle of what cannot cross. Raises ProtocolError."""
         if depth > MAX_DEPTH:
-            raise WireError(f"values nested more than {MAX_DEPTH} deep cannot be compared")
+            raise ProtocolError(f"values nested more than {MAX_DEPTH} deep cannot be compared")
         if value is None or type(value) is bool:
             return value
         if isinstance(value, int):
             if not -(1 << 63) <= value < 1 << 63:
-                raise WireError("an integer of more than 64 bits")
+                raise ProtocolError("an integer of more than 64 bits")
             return int(value)
         if isinstance(value, float):
             return float(value)
@@ -71,7 +71,7 @@ class Packet:
             if name not in DTYPES or value.layout != torch.strided or value.device.type == "meta":
                 return None
             if value.numel() * value.element_size() + self.size > MAX_RAW:
-                raise WireError(f"more than {MAX_RAW >> 20} MB of tensors in one answer")
+                raise ProtocolError(f"more than {MAX_RAW >> 20} MB of tensors in one answer")
             data, shape = tensor_bytes(value), list(value.shape)
         self.raw.append(data)
         self.size += len(data)
@@ -104,14 +104,14 @@ class Reader:
         self.raw, self.handle, self.at = memoryview(raw), handle, 0
 
     def unpack(self, form: Any) -> Any:
-        """The value of a JSON form. Raises WireError for anything that `Packet.pack` does not write."""
+        """The value of a JSON form. Raises ProtocolError for anything that `Packet.pack` does not write."""
         if form is None or isinstance(form, bool | int | float | str):
             return form
         if not isinstance(form, dict) or len(form) != 1:
-            raise WireError("malformed answer")
+            raise ProtocolError("malformed answer")
         ((kind, body),) = form.items()
         if not isinstance(body, list):
-            raise WireError("malformed answer")
+            raise ProtocolError("malformed answer")
         if kind in ("tuple", "list"):
             items = [self.unpack(item) for item in body]
             return tuple(items) if kind == "tuple" else items
@@ -121,18 +121,18 @@ class Reader:
             return self._tensor(*body)
         if kind == "handle" and len(body) == 3 and [type(part) for part in body] == [int, str, bool]:
             return self.handle(body[0], body[1][:200], body[2])
-        raise WireError("malformed answer")
+        raise ProtocolError("malformed answer")
 
     def _tensor(self, name: Any, shape: Any) -> Tensor:
         if name not in DTYPES or not isinstance(shape, list) or len(shape) > MAX_NDIM:
-            raise WireError("malformed tensor")
+            raise ProtocolError("malformed tensor")
         if not all(type(n) is int and 0 <= n <= MAX_RAW for n in shape):
-            raise WireError("malformed tensor shape")
+            raise ProtocolError("malformed tensor shape")
         size = DTYPES[name].itemsize
         for n in shape:
             size *= n
         if size > len(self.raw) - self.at:
-            raise WireError("a tensor without its bytes")
+            raise ProtocolError("a tensor without its bytes")
         data = self.raw[self.at : self.at + size]
         self.at += size
         return tensor_from(name, shape, data)
@@ -198,10 +198,10 @@ def send(sock: socket.socket, head: bytes, raw: bytes = b"") -> None:
 
 
 def receive(sock: socket.socket, deadline: float | None = None, trusted: bool = False) -> tuple[bytes, bytearray]:
-    """The next message. Raises TimeoutError at the deadline, EOFError when nobody is there, WireError if too big."""
+    """The next message. Raises TimeoutError at the deadline, EOFError when it was closed, ProtocolError if too big."""
     head, raw = _HEAD.unpack(_exactly(sock, _HEAD.size, deadline))
     if not trusted and (head > MAX_JSON or raw > MAX_RAW):
-        raise WireError("an answer too large to read")
+        raise ProtocolError("an answer too large to read")
     return bytes(_exactly(sock, head, deadline)), _exactly(sock, raw, deadline)
 
 

@@ -22,7 +22,7 @@ from cs348k_diffusion.exercises.expecting import largest_tensor
 MAX_ITEMS = 100_000  # a handle more than this and the worker says so
 
 
-class Servant:
+class ObjectServer:
     """Holds the student's function as object 0, and every object it hands out."""
 
     def __init__(self, target: Any):
@@ -44,7 +44,7 @@ class Servant:
         return target(*args, **named)
 
     def do_construct(self, target: Any, args: tuple, named: dict, extra: Any) -> Any:
-        return Whole(target(*args, **named))
+        return KeepRemote(target(*args, **named))
 
     def do_get(self, target: Any, args: tuple, named: dict, extra: str) -> Any:
         return getattr(target, extra)
@@ -92,7 +92,7 @@ def pull_back(outs: Sequence[Any], cotangents: Sequence[Any]) -> bool:
     return bool(pairs)
 
 
-class Whole:
+class KeepRemote:
     """Marks a result that is to stay here even if it could cross."""
 
     def __init__(self, value: Any):

@@ -17,7 +17,7 @@ from torch import nn
 
 from cs348k_diffusion.exercises.expecting import Counted
 from cs348k_diffusion.grading.subject import protocol
-from cs348k_diffusion.grading.subject.server import Servant, Whole, guarded, seed_everything
+from cs348k_diffusion.grading.subject.server import KeepRemote, ObjectServer, guarded, seed_everything
 
 
 @runtime_checkable
@@ -120,7 +120,7 @@ class LocalLink:
         self.fresh()
 
     def fresh(self) -> None:
-        self.servant, self.callbacks = Servant(self.target), Callbacks()
+        self.server, self.callbacks = ObjectServer(self.target), Callbacks()
         seed_everything(self.seed)
 
     def peak_bytes(self) -> None:
@@ -131,13 +131,13 @@ class LocalLink:
 
         def other(pid: tuple) -> Any:
             if pid[0] == "handle":
-                return self.servant.objects[pid[1]]
-            return functools.partial(callbacks.call, pid[1]) if pid[2] is None else Borrowed(callbacks, *pid[1:3])
+                return self.server.objects[pid[1]]
+            return functools.partial(callbacks.call, pid[1]) if pid[2] is None else RemoteCallback(callbacks, *pid[1:3])
 
         data = protocol.dumps((args, named, extra), callbacks.number)
         args, named, extra = protocol.loads(data, other)
         with callbacks.blaming_checks():
-            return guarded(lambda: carried(self, self.servant.serve(verb, number, args, named, extra)))
+            return guarded(lambda: round_trip(self, self.server.serve(verb, number, args, named, extra)))
 
 
 class Callbacks:
@@ -177,7 +177,7 @@ class Callbacks:
                 raise failed
 
 
-class Borrowed:
+class RemoteCallback:
     """A callback that carries a schedule, as a Denoiser does."""
 
     def __init__(self, callbacks: Callbacks, number: int, schedule: Any):
@@ -187,16 +187,16 @@ class Borrowed:
         return self._callbacks.call(self._number, *args, **named)
 
 
-def carried(link: LocalLink, result: Any) -> Any:
+def round_trip(link: LocalLink, result: Any) -> Any:
     """A result after the same packing and unpacking that the wire does."""
     packet = protocol.Packet()
-    form = packed(packet, link.servant, result)
+    form = pack_result(packet, link.server, result)
     return protocol.Reader(b"".join(packet.raw), handles(link)).unpack(form)
 
 
-def packed(packet: protocol.Packet, servant: Servant, result: Any) -> Any:
+def pack_result(packet: protocol.Packet, server: ObjectServer, result: Any) -> Any:
     """The wire form of a verb's result."""
-    return servant.keep(result.value) if isinstance(result, Whole) else packet.pack(result, servant.keep)
+    return server.keep(result.value) if isinstance(result, KeepRemote) else packet.pack(result, server.keep)
 
 
 def handles(link: Link) -> Callable[[int, str, bool], Instance]:

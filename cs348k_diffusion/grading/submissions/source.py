@@ -37,17 +37,20 @@ class Submitted:
         self.student, self.submission, self.workers, self.ours = student, submission, workers, ours
         self.link: RemoteLink | None = None
 
-    def open(self, exercise: Exercise, seed: int, lent: Sequence[str] = ()) -> Subject:
+    def open(self, exercise: Exercise, seed: int, fallbacks: Sequence[str] = ()) -> Subject:
         """The exercise's implementation in its worker. Raises Missing when the notebook has none."""
-        if self.link is None or (self.link.job.exercise, list(self.link.job.lent)) != (exercise.id, list(lent)):
+        if self.link is None or (self.link.job.exercise, list(self.link.job.fallbacks)) != (
+            exercise.id,
+            list(fallbacks),
+        ):
             self.close()
             if not self.submission.has(exercise.name):
                 raise Missing(exercise)
-            self.link = RemoteLink(self.workers, self._job(exercise, lent), exercise.seconds)
+            self.link = RemoteLink(self.workers, self._job(exercise, fallbacks), exercise.seconds)
         self.link.reseed(seed)
         return Subject(self.link)
 
-    def leans_on(self, exercise: Exercise) -> list[str]:
+    def depends_on(self, exercise: Exercise) -> list[str]:
         """Names of other exercises that this answer calls and that the package may answer in its place."""
         if not self.submission.has(exercise.name):
             return []
@@ -55,14 +58,14 @@ class Submitted:
         others = {name for name, home in self.ours.items() if name != exercise.name and home not in closed}
         return sorted(others & self.submission.read_by(exercise.name))
 
-    def _job(self, exercise: Exercise, lent: Sequence[str] = ()) -> Job:
+    def _job(self, exercise: Exercise, fallbacks: Sequence[str] = ()) -> Job:
         return Job(
             exercise=exercise.id,
             name=exercise.name,
             cells=self.submission.needed(exercise.name),
             closed=list(_closed(exercise.withheld)),
             ours=self.ours,
-            lent={name: self.ours[name] for name in lent},
+            fallbacks={name: self.ours[name] for name in fallbacks},
             flags=self.submission.flags(),
         )
 

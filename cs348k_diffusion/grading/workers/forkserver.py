@@ -1,8 +1,8 @@
 """A process that has torch and the package loaded, and forks a worker whenever it is asked to.
 
-Forking takes a hundredth of a second where importing torch takes one. The zygote runs nothing of a student's; it talks
-to the judge over a socket in short JSON messages, each start with the socket of the worker-to-be. Other processes of
-the judge connect to its listening socket and get a twin of it.
+Forking takes a hundredth of a second where importing torch takes one. The fork server runs nothing of a student's; it
+talks to the judge over a socket in short JSON messages, each start with the socket of the worker-to-be. Other processes
+of the judge connect to its listening socket and get a clone of it.
 """
 
 from __future__ import annotations
@@ -35,36 +35,36 @@ def main(control_fd: int, listener_fd: int, hidden: list[str]) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     control, listener = socket.socket(fileno=control_fd), socket.socket(fileno=listener_fd)
     _preload()
-    walls = sandbox.Walls([*hidden, *_source_files()])
+    layers = sandbox.Sandbox([*hidden, *_source_files()])
     _warm_up()
-    _greet(control, walls)
+    _greet(control, layers)
     while True:
         ready, _, _ = select.select([control, listener], [], [])
         if listener in ready:
-            twin, _ = listener.accept()
-            walls.before_twin()
+            clone, _ = listener.accept()
+            layers.before_clone()
             if os.fork() == 0:
                 control.close()
                 listener.close()
-                _greet(twin, walls)
-                _serve(twin, walls)
-            twin.close()
+                _greet(clone, layers)
+                _serve(clone, layers)
+            clone.close()
         if control in ready:
             listener.close()
-            _serve(control, walls)
+            _serve(control, layers)
 
 
-def _greet(control: socket.socket, walls: sandbox.Walls) -> None:
-    control.send(json.dumps({"held": walls.held}).encode())
+def _greet(control: socket.socket, layers: sandbox.Sandbox) -> None:
+    control.send(json.dumps({"held": layers.held}).encode())
 
 
-def _serve(control: socket.socket, walls: sandbox.Walls) -> None:
+def _serve(control: socket.socket, layers: sandbox.Sandbox) -> None:
     while True:
         message, fds, _, _ = socket.recv_fds(control, 65536, 1)
         if not message:
             os._exit(0)
         asked = json.loads(message)
-        answer = _start(walls, control, fds[0], **asked["start"]) if "start" in asked else _end(asked["end"])
+        answer = _start(layers, control, fds[0], **asked["start"]) if "start" in asked else _end(asked["end"])
         control.send(json.dumps(answer).encode())
 
 
@@ -100,8 +100,8 @@ def _is_clone(root: Path) -> bool:
     return (root.parent / "pyproject.toml").exists()
 
 
-def _start(walls: sandbox.Walls, control: socket.socket, fd: int, folder: str, seconds: int, memory: int) -> dict:
-    walls.before_fork()
+def _start(layers: sandbox.Sandbox, control: socket.socket, fd: int, folder: str, seconds: int, memory: int) -> dict:
+    layers.before_fork()
     pid = os.fork()
     if pid:
         os.close(fd)
@@ -109,10 +109,10 @@ def _start(walls: sandbox.Walls, control: socket.socket, fd: int, folder: str, s
     try:
         os.setsid()
         control.close()
-        if walls.own_pids >= 0:
-            os.close(walls.own_pids)
-        sandbox.own_disk(folder, walls)
-        if "another user" in walls.held:
+        if layers.own_pids >= 0:
+            os.close(layers.own_pids)
+        sandbox.own_disk(folder, layers)
+        if "another user" in layers.held:
             sandbox.become_nobody(".")
         worker.enter(socket.socket(fileno=fd), folder, seconds, memory)
     finally:

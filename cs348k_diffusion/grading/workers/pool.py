@@ -1,6 +1,6 @@
-"""Starting and ending workers: forked from a zygote behind Linux's walls, or a new Python anywhere else.
+"""Starting and ending workers: forked from a fork server behind Linux's sandbox, or a new Python anywhere else.
 
-A worker that takes the zygote down with it costs a retry: a new zygote is started when the next worker is wanted.
+A worker that takes the fork server down with it costs a retry: a new one is started when the next worker is wanted.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
-from cs348k_diffusion.grading.checks.plugin import WorkersGone
+from cs348k_diffusion.grading.records import WorkersGone
 
 MEMORY = 4 << 30  # address space of a worker: importing torch takes 0.7 GB of it
 SEQPACKET = (socket.AF_UNIX, socket.SOCK_SEQPACKET) if hasattr(socket, "AF_UNIX") else (-1, -1)
@@ -40,11 +40,11 @@ class Worker:
 
 @runtime_checkable
 class Workers(Protocol):
-    """What starts and ends workers on this platform; `held` names the walls that stand."""
+    """What starts and ends workers on this platform; `held` names the layers of the sandbox that hold."""
 
     held: Sequence[str]
 
-    def launch(self) -> None:
+    def prepare(self) -> None:
         """Load what takes time, in the background."""
 
     def start(self, seconds: int) -> Worker:
@@ -52,17 +52,17 @@ class Workers(Protocol):
         ...
 
     def end(self, worker: Worker) -> tuple[int, float]:
-        """Kill it; its wait status and CPU seconds. Raises WorkersGone when the zygote is gone."""
+        """Kill it; its wait status and CPU seconds. Raises WorkersGone when the fork server is gone."""
         ...
 
     def close(self) -> None:
         """End everything."""
 
 
-class Zygotes:
-    """Linux: workers forked from a zygote behind namespaces. `held` says which walls this machine allows.
+class ForkServer:
+    """Linux: workers forked from a fork server behind namespaces; `held` names the layers that this machine allows.
 
-    With an address, they come from a twin of the zygote that listens there, while it lives.
+    With an address, they come from a clone of the fork server that listens there, while it lives.
     """
 
     def __init__(self, hidden: Iterable[str | Path] = (), address: str = ""):
@@ -71,12 +71,12 @@ class Zygotes:
         self.control: socket.socket | None = None
         self.held: Sequence[str] = ()
 
-    def launch(self) -> None:
-        """Start loading, without waiting for it; does nothing when there is a zygote."""
+    def prepare(self) -> None:
+        """Start loading, without waiting for it; does nothing when there is a fork server."""
         if self.process is not None and self.process.poll() is not None:
             self.close()
         if self.control is None and not self._joined():
-            self._start_zygote()
+            self._start_server()
 
     def _joined(self) -> bool:
         if not self.address:
@@ -89,10 +89,10 @@ class Zygotes:
             self.control = None
         return self.control is not None
 
-    def _start_zygote(self) -> None:
+    def _start_server(self) -> None:
         self.control, theirs = socket.socketpair(*SEQPACKET)
         self.control.settimeout(120)
-        self.folder = tempfile.mkdtemp(prefix="cs348k-zygote-")
+        self.folder = tempfile.mkdtemp(prefix="cs348k-server-")
         with socket.socket(*SEQPACKET) as listener, theirs:
             listener.bind(self.listening)
             listener.listen()
@@ -107,9 +107,9 @@ class Zygotes:
         return os.path.join(self.folder, "socket")
 
     def _ready(self) -> socket.socket:
-        self.launch()
+        self.prepare()
         assert self.control is not None
-        self.held = self.held or ["zygote", *self._answer(self.control)["held"]]
+        self.held = self.held or ["fork server", *self._answer(self.control)["held"]]
         return self.control
 
     def start(self, seconds: int) -> Worker:
@@ -165,7 +165,7 @@ class Spawned:
 
     held: Sequence[str] = ()
 
-    def launch(self) -> None:
+    def prepare(self) -> None:
         """Each worker is started on its own."""
 
     def start(self, seconds: int) -> Worker:
@@ -202,9 +202,9 @@ def _python(boot: str, *args: str, pass_fds: Iterable[int] = ()) -> subprocess.P
     return subprocess.Popen(command, env=env, pass_fds=tuple(pass_fds), **quiet)
 
 
-def workers(hidden: Iterable[str | Path] = (), address: str = "") -> Zygotes | Spawned:
+def workers_for(hidden: Iterable[str | Path] = (), address: str = "") -> ForkServer | Spawned:
     """The best that this platform offers; `hidden` files and folders are out of the workers' sight where possible.
 
-    address: where a zygote of the judge's listens already.
+    address: where a fork server of the judge's listens already.
     """
-    return Zygotes(hidden, address) if sys.platform == "linux" else Spawned()
+    return ForkServer(hidden, address) if sys.platform == "linux" else Spawned()

@@ -17,7 +17,7 @@ import torch
 from torch import Tensor
 
 from cs348k_diffusion.exercises.errors import NotYet, StudentError
-from cs348k_diffusion.grading.checks.plugin import OutOfTime
+from cs348k_diffusion.grading.records import OutOfTime
 from cs348k_diffusion.grading.subject import protocol
 from cs348k_diffusion.grading.subject.server import pull_back
 from cs348k_diffusion.grading.subject.subject import Callbacks, handles
@@ -67,7 +67,7 @@ class RemoteLink:
             raise OutOfTime(f"no answer within {self.seconds * WALL} s") from None
         except (EOFError, ConnectionError):
             raise self._cause_of_death() from None
-        except (protocol.WireError, ValueError, RecursionError) as error:
+        except (protocol.ProtocolError, ValueError, RecursionError) as error:
             self.close()
             raise StudentError("", f"gave an answer that cannot be read: {error}") from None
 
@@ -84,7 +84,7 @@ class RemoteLink:
             head, raw = protocol.receive(sock, later)
             message = json.loads(head)
             if not isinstance(message, dict) or len(message) != 1:
-                raise protocol.WireError("malformed message")
+                raise protocol.ProtocolError("malformed message")
             ((kind, body),) = message.items()
             reader = protocol.Reader(raw, handles(self))
             if kind == "value":
@@ -122,16 +122,16 @@ class RemoteLink:
             return NotYet(self.job.exercise)
         if kind == "raised" and isinstance(body, list) and len(body) == 3:
             return StudentError(*(str(part)[:2000] for part in body))
-        return protocol.WireError("malformed message")
+        return protocol.ProtocolError("malformed message")
 
     def _served(self, kind: str, reader: protocol.Reader, body: Any) -> bytes:
         callbacks = self.callbacks
         number, form = body if isinstance(body, list) and len(body) == 2 else (None, None)
         asked = reader.unpack(form)
         if type(number) is not int or not 0 <= number < len(callbacks.functions):
-            raise protocol.WireError("a call of a function that was not handed over")
+            raise protocol.ProtocolError("a call of a function that was not handed over")
         if not (isinstance(asked, tuple) and len(asked) == 2 and isinstance(asked[1], dict)):
-            raise protocol.WireError("malformed call")
+            raise protocol.ProtocolError("malformed call")
         try:
             answer = True, _evaluate(callbacks, kind, number, *asked)
         except Exception as error:

@@ -1,4 +1,4 @@
-"""Walls around a worker: what the platform allows of them, each tried on its own.
+"""Sandbox around a worker: what the platform allows of them, each tried on its own.
 
 Linux as root or with user namespaces: own process, mount, IPC and network namespaces, a read-only disk, an own small
 file system, masked folders. Linux as root, in a container too: another user. Any Linux: no new processes, sockets or
@@ -35,8 +35,8 @@ def _call(name: str, *args: object) -> None:
         raise OSError(ctypes.get_errno(), f"{name}: {os.strerror(ctypes.get_errno())}")
 
 
-class Walls:
-    """The namespaces of a zygote: set up once, inherited by every worker it forks."""
+class Sandbox:
+    """The namespaces of a fork server: set up once, inherited by every worker it forks."""
 
     def __init__(self, hidden: Iterable[str | Path] = ()):
         self.held: list[str] = []
@@ -75,7 +75,7 @@ class Walls:
         _call("unshare", NEWPID)  # tried once here, so that a worker can rely on it
         self.own_pids = own
 
-    def before_twin(self) -> None:
+    def before_clone(self) -> None:
         """Let the next child live in the same process namespace as this one."""
         if self.own_pids >= 0:
             _call("setns", self.own_pids, NEWPID)
@@ -127,9 +127,9 @@ def _hide(path: Path) -> None:
         _call("mount", b"/dev/null", os.fsencode(path), None, BIND, None)
 
 
-def own_disk(folder: str, walls: Walls | None) -> None:
+def own_disk(folder: str, layers: Sandbox | None) -> None:
     """Make `folder` the worker's working directory: a file system of 64 MB that goes away with it, where possible."""
-    if walls and "private mounts" in walls.held:
+    if layers and "private mounts" in layers.held:
         with contextlib.suppress(OSError):
             _call("unshare", NEWNS)
             _call("mount", b"none", folder.encode(), b"tmpfs", NOSUID | NODEV, b"size=64m,mode=700")

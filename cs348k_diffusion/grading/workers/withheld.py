@@ -97,7 +97,7 @@ def withhold(units: Iterable[Unit], exercise: str, ours: dict[str, str], not_yet
 
 @functools.cache
 def loaded_modules() -> dict[str, types.ModuleType]:
-    """The package's modules; a zygote looks them up once for all its workers."""
+    """The package's modules; a fork server looks them up once for all its workers."""
     return {name: module for name, module in list(sys.modules.items()) if name.partition(".")[0] == PACKAGE}
 
 

@@ -27,8 +27,8 @@ from torch import Tensor
 
 from cs348k_diffusion.exercises.errors import NotYet, StudentError
 from cs348k_diffusion.grading.subject import protocol
-from cs348k_diffusion.grading.subject.server import Servant, guarded, seed_everything
-from cs348k_diffusion.grading.subject.subject import packed
+from cs348k_diffusion.grading.subject.server import ObjectServer, guarded, seed_everything
+from cs348k_diffusion.grading.subject.subject import pack_result
 from cs348k_diffusion.grading.workers import sandbox, withheld
 
 
@@ -41,7 +41,7 @@ class Job:
     cells: list[tuple[int, str, list[int]]]  # number of the cell, its text, the statements to run
     closed: list[tuple[str, str]] = field(default_factory=list)
     ours: dict[str, str] = field(default_factory=dict)  # exercise name -> the package's answer, for `mine_or_ours`
-    lent: dict[str, str] = field(default_factory=dict)  # those that take the place of the notebook's own
+    fallbacks: dict[str, str] = field(default_factory=dict)  # those that take the place of the notebook's own
     flags: int = 0  # the notebook's own `from __future__` imports
 
 
@@ -72,7 +72,7 @@ class Serving:
         head, _ = protocol.receive(sock, trusted=True)
         self.job: Job = protocol.loads(head, lambda pid: None)
         withheld.withhold(self.job.closed, self.job.exercise, self.job.ours, NotYet)
-        self.servant: Servant | None = None
+        self.server: ObjectServer | None = None
 
     def run(self) -> None:
         """Answer requests for ever."""
@@ -91,15 +91,15 @@ class Serving:
 
     def _serve(self, packet: protocol.Packet, request: bytes) -> Any:
         verb, number, args, named, extra = protocol.loads(request, self._other)
-        if self.servant is None:
-            self.servant = Servant(defined(self.job))
+        if self.server is None:
+            self.server = ObjectServer(defined(self.job))
         if verb == "seed":
             return seed_everything(extra)
-        return packed(packet, self.servant, self.servant.serve(verb, number, args, named, extra))
+        return pack_result(packet, self.server, self.server.serve(verb, number, args, named, extra))
 
     def _other(self, pid: tuple) -> Any:
         if pid[0] == "handle":
-            return self.servant.objects[pid[1]] if self.servant else None
+            return self.server.objects[pid[1]] if self.server else None
         return Remote(self, *pid[1:])
 
     def ask(self, kind: str, number: int, args: Any, named: Any = None) -> Any:
@@ -162,8 +162,8 @@ def defined(job: Job) -> Any:
     """
     module = types.ModuleType("__main__")
     sys.modules["__main__"] = module
-    lent = {name: withheld.answer(home) for name, home in job.lent.items()}
-    vars(module).update(lent)
+    fallbacks = {name: withheld.answer(home) for name, home in job.fallbacks.items()}
+    vars(module).update(fallbacks)
     problems: list[str] = []
     waiting = list(_statements(job))
     while waiting:
@@ -173,7 +173,7 @@ def defined(job: Job) -> Any:
         waiting = again
     for number, statement in waiting:
         problems.append(f"cell {number}, line {statement.lineno}: NameError: {_missing_name(statement, module)}")
-    vars(module).update(lent)
+    vars(module).update(fallbacks)
     if job.name in vars(module):
         return vars(module)[job.name]
     if problems:
@@ -209,7 +209,7 @@ def _missed(numbered: tuple[int, ast.stmt], space: dict, flags: int, problems: l
 
 
 def main() -> None:
-    """Entry where there is no zygote: connect to the judge's port with the token it gave, then work."""
+    """Entry where there is no fork server: connect to the judge's port with the token it gave, then work."""
     given = json.loads(sys.argv[1])
     sock = socket.create_connection(("127.0.0.1", given["port"]))
     sock.sendall(given["token"].encode())

@@ -38,7 +38,7 @@ from cs348k_diffusion.grading import grade
 from cs348k_diffusion.grading.workers.remote import peak_of
 if __name__ == "__main__":
     marks = grade(Path("in"), Path("out"), checks=Path({toys!r}), only={only!r})
-    assert all(record["status"] == "passed" for each in marks.values() for record in each.records)
+    assert all(record.status == "passed" for each in marks.values() for record in each.records)
     print(peak_of("self"))
 """
 

@@ -1,0 +1,46 @@
+"""What came of one test for one student, and what can go wrong on the way: the vocabulary of the whole grader."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from typing import Literal
+
+Status = Literal["passed", "failed", "not yet", "error", "timeout", "waiting"]
+WAITING: Status = "waiting"  # a free-text answer that has not been read yet
+
+
+@dataclass
+class Record:
+    """One test of one student: a line of the marks, with the message that the student reads."""
+
+    student: str
+    exercise: str
+    test: str
+    points: float
+    earned: float = 0.0
+    status: Status = "failed"
+    message: str = ""
+    seconds: float = 0.0
+    held_back: bool = False
+    picture: str = ""  # HTML of the answer beside its target, where a visible check failed and drew one
+
+    @classmethod
+    def failed(cls, student: str, check: tuple[str, str, float], why: str, status: Status = "failed") -> Record:
+        """A record without points for a check (exercise, test, points) that was not run, and the reason."""
+        return cls(student, *check, status=status, message=why)
+
+
+class OutOfTime(Exception):
+    """The student's code used up its time."""
+
+
+class WorkersGone(Exception):
+    """The process that starts workers has died, and the worker with it: worth one more try."""
+
+
+def missing(records: Iterable[Record], expected: Iterable[tuple[str, str, float]], student: str) -> list[Record]:
+    """Failing records for the tests that were expected and not reported: an exit status proves nothing."""
+    seen = {(record.exercise, record.test) for record in records if record.student == student}
+    why = "this check left no result; tell your instructor"
+    return [Record.failed(student, check, why, "error") for check in expected if check[:2] not in seen]
