@@ -137,9 +137,13 @@ def sample(
     n: Annotated[
         int | None, typer.Option("--n", min=1, max=1024, help="How many images.", show_default="16; 4 for a prompt")
     ] = None,
-    steps: Annotated[int, typer.Option(min=1, max=1000, help="How many steps from noise to image.")] = 20,
+    model: Annotated[str, typer.Option(help="The shipped model that draws prompts.")] = "pictures",
+    steps: Annotated[
+        int | None,
+        typer.Option(min=1, max=1000, help="How many steps to an image.", show_default="the model's"),
+    ] = None,
     scale: Annotated[
-        float | None, typer.Option(help="How much the prompt or label counts.", show_default="3; 1 for a label")
+        float | None, typer.Option(help="How much the prompt or label counts.", show_default="the model's")
     ] = None,
     label: Annotated[int | None, typer.Option(help="One class for all images.", show_default="each in turn")] = None,
     gif: Annotated[bool, typer.Option("--gif", help="Write the way from noise to image as a GIF.")] = False,
@@ -147,6 +151,7 @@ def sample(
     seed: Annotated[int, typer.Option(help="Another seed, other images.")] = 0,
 ) -> None:
     """Draw what a prompt says, or samples of a shipped model, into a PNG, or their way there into a GIF."""
+    from cs348k_diffusion import recipes
     from cs348k_diffusion.commands import sample
 
     prompt, name = " " in what, "picture" if " " in what else what
@@ -154,12 +159,12 @@ def sample(
     gif = gif or out.suffix.lower() == ".gif"
     if prompt and label is not None:
         raise ValueError("a prompt says what to draw: leave out --label")
-    if prompt:
-        states = sample.prompted(what, n or 4, steps, 3.0 if scale is None else scale, seed)
-    else:
-        states = sample.trajectory(what, n or 16, steps, label, seed, 1.0 if scale is None else scale)
+    draw, n = recipes.load_pipeline(model if prompt else what), n or (4 if prompt else 16)
+    request = what if prompt else label
+    requests = draw.condition.default(n) if request is None else [request] * n
+    states = list(draw(requests, scale, seed, steps))
     sample.save_gif(states, out) if gif else sample.save_grid(states[-1].x, out)
-    typer.echo(f"{out}: {len(states[-1].x)} samples of {what}, {steps} steps, seed {seed}")
+    typer.echo(f"{out}: {len(states[-1].x)} samples of {what}, {len(states)} steps, seed {seed}")
 
 
 @app.command(rich_help_panel=MAKE)

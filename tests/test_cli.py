@@ -145,7 +145,7 @@ def test_a_seed_says_which_samples(run, untrained, tmp_path):
 def test_a_label_that_does_not_exist_is_named(run, untrained):
     status, _, err = run("sample", "digits", "--label", 10)
     assert status == 2
-    assert "its labels are 0 to 9" in err
+    assert "the labels are 0 to 9" in err
 
 
 def test_a_grid_shows_each_image_in_its_place():

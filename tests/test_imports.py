@@ -46,12 +46,13 @@ ALLOWED = {
     "metrics": "",
     "procedural": "langevin running",
     "data": "procedural",
-    "recipes": "data denoiser forward guidance metrics nets noise parallel running sampling schedule training",
+    "pipeline": "cascade denoiser guidance running sampling",
+    "recipes": "data denoiser forward metrics nets noise parallel pipeline running sampling schedule training",
     "evaluate": "data denoiser guidance metrics nets noise procedural recipes running sampling schedule training",
     "exercises": "exact guidance procedural sampling schedule",
     "grading": "__version__ exercises",
-    "authoring": "__version__ denoiser exercises grading data recipes commands",
-    "commands": "data denoiser guidance lab procedural recipes running sampling",
+    "authoring": "__version__ exercises grading data recipes commands",
+    "commands": "lab procedural running sampling",
     "cli": "__version__ authoring commands course data exercises grading recipes",
 }
 

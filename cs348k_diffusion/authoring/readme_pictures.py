@@ -7,14 +7,12 @@ Nothing is chosen: every picture is the first one drawn for its prompt. Prints t
 
 import sys
 from pathlib import Path
-from typing import cast
 
 import torch
 
 from cs348k_diffusion import recipes
 from cs348k_diffusion.commands.sample import grid
 from cs348k_diffusion.data.pictures import pictures
-from cs348k_diffusion.denoiser import NetDenoiser
 
 WORLD, COLUMNS, ROWS = 9, 15, 8
 
@@ -23,8 +21,7 @@ def main(out: Path) -> None:
     """Draw, and write one PNG."""
     prompts = pictures(COLUMNS * ROWS, 32, WORLD).captions
     scale = recipes.card("pictures")["metrics"]["scale"]
-    model = cast(NetDenoiser, recipes.load("pictures"))
-    drawn = recipes.paint(model, prompts, scale)
+    drawn = recipes.load_pipeline("pictures").images(prompts, scale)
     grid(drawn, COLUMNS).save(out, optimize=True)
     for k in range(0, len(prompts), COLUMNS):
         print(f"row {k // COLUMNS + 1}: {'; '.join(prompts[k : k + COLUMNS])}")

@@ -58,7 +58,7 @@ EXERCISES = (
             "x0_hat = uncond + scale (cond - uncond) goes into step(schedule, x, x0_hat, t, s), for each pair of "
             "neighbouring times (t, s).",
         ),
-        withheld=("guidance.guide", "sampling.ddim", "sampling.sample", "recipes.pictures.painting"),
+        withheld=("guidance.guide", "sampling.ddim", "sampling.sample", "pipeline.Pipeline"),
     ),
     Exercise(
         "E7.5",

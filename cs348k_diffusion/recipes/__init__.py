@@ -1,7 +1,7 @@
 """What was trained, how, and how good it is: recipes, weights that ship with the package, and their cards.
 
-`load("digits")` hands out a trained model, `card("digits")` says how it was made and what it scores beside real data,
-`train("digits", "weights/")` makes it again.
+`load("digits")` hands out a trained model, `load_pipeline("digits")` what draws with it, `card("digits")` says how it
+was made and what it scores beside real data, `train("digits", "weights/")` makes it again.
 """
 
 from __future__ import annotations
@@ -14,6 +14,7 @@ from torch import nn
 
 from cs348k_diffusion.nets import AttributeReader, Classifier
 from cs348k_diffusion.parallel import share_gradients, team
+from cs348k_diffusion.pipeline import Pipeline
 from cs348k_diffusion.recipes import (
     cards,
     digits,
@@ -26,7 +27,6 @@ from cs348k_diffusion.recipes import (
 from cs348k_diffusion.recipes.cards import card
 from cs348k_diffusion.recipes.digits import digit_report
 from cs348k_diffusion.recipes.picture_reader import adherence, balanced_accuracy, read_attributes
-from cs348k_diffusion.recipes.pictures import paint, painting
 from cs348k_diffusion.recipes.recipe import Recipe
 from cs348k_diffusion.running import Run, last
 from cs348k_diffusion.training import Progress
@@ -40,8 +40,7 @@ __all__ = [
     "digit_report",
     "features",
     "load",
-    "paint",
-    "painting",
+    "load_pipeline",
     "read_attributes",
     "train",
     "training",
@@ -67,6 +66,18 @@ def load(name: str) -> nn.Module:
     if not recipe.shipped:
         raise KeyError(f"{name!r} comes without weights, it trains in seconds: train({name!r})")
     return cards.restore(_built(recipe, seed=0), name)
+
+
+def load_pipeline(name: str) -> Pipeline:
+    """What draws with the trained model of that name: `load_pipeline("pictures")(["a red cat by day"], seed=1)`.
+
+    Raises KeyError as `load` does, ValueError, with the names of those that do, for a model that draws no images.
+    """
+    recipe, model = _find(name), load(name)
+    if recipe.pipeline is None:
+        drawing = [other.name for other in RECIPES.values() if other.pipeline]
+        raise ValueError(f"{name} draws no images; those that do: {', '.join(drawing)}")
+    return recipe.pipeline(model)
 
 
 def features(name: str = "digits") -> Classifier | AttributeReader:

@@ -10,14 +10,14 @@ from torch import Tensor
 
 from cs348k_diffusion.data import batches, load_digits
 from cs348k_diffusion.data.digits import HELD_OUT
-from cs348k_diffusion.denoiser import NetDenoiser, clip
+from cs348k_diffusion.denoiser import NetDenoiser
 from cs348k_diffusion.metrics import class_entropy, frechet, nearest_distance, precision_recall
 from cs348k_diffusion.metrics.intervals import rounded, wilson
 from cs348k_diffusion.nets import Classifier, UNet
+from cs348k_diffusion.pipeline import Labels, Pipeline
 from cs348k_diffusion.recipes import cards, digits_classifier
 from cs348k_diffusion.recipes.recipe import Recipe
-from cs348k_diffusion.running import Run, last
-from cs348k_diffusion.sampling import ddim, path
+from cs348k_diffusion.running import Run
 from cs348k_diffusion.schedule import cosine
 from cs348k_diffusion.training import Progress, denoising, fit, warm_cosine
 
@@ -36,15 +36,14 @@ def training(model: NetDenoiser, steps: int, batch: int, generator: torch.Genera
     return fit(model, supply, steps, denoising(dropout=0.1), lr=warm_cosine(PEAK), ema=0.995, generator=generator)
 
 
-def draw(model: NetDenoiser, y: Tensor, seed: int = 0, calls: int = 25) -> Tensor:
-    """One digit for each label of y by DDIM in `calls` evaluations, on the CPU: (len(y), 1, 8, 8) in [-1, 1]."""
-    device = next(model.parameters()).device
-    noise = model.schedule.prior((len(y), 1, 8, 8), torch.Generator().manual_seed(seed)).to(device)
-    parts = [
-        last(ddim(clip(model.given(y=label), -1, 1), start, path(calls))).x
-        for start, label in zip(noise.split(600), y.to(device).split(600), strict=True)
-    ]
-    return torch.cat(parts).cpu()
+def drawing(model: NetDenoiser) -> Pipeline:
+    """How the model draws digits of the classes that are asked for: DDIM, without guidance."""
+    return Pipeline(model, (1, 8, 8), Labels(10))
+
+
+def draw(model: NetDenoiser, y: Tensor, seed: int = 0, calls: int = 25) -> Float[Tensor, "n 1 8 8"]:
+    """One digit for each label of y by DDIM in `calls` evaluations, on the CPU, in [-1, 1]."""
+    return drawing(model).images(y.tolist(), seed=seed, steps=calls, at_once=len(y))
 
 
 class DigitReport(NamedTuple):
@@ -138,6 +137,6 @@ RECIPE = Recipe(
         "ema": 0.995,
         "samples": "DDIM, 25 evaluations, x0_hat clipped to [-1, 1], no guidance",
     },
-    shape=(1, 8, 8),
+    pipeline=drawing,
     shipped=True,
 )

@@ -16,15 +16,14 @@ from torch import Tensor
 
 from cs348k_diffusion.data import batches
 from cs348k_diffusion.data.pictures import LONGEST, WORDS, Pictures, parse, pictures
-from cs348k_diffusion.denoiser import NetDenoiser, clip
-from cs348k_diffusion.guidance import guide
+from cs348k_diffusion.denoiser import NetDenoiser
 from cs348k_diffusion.metrics import frechet
 from cs348k_diffusion.metrics.intervals import Interval, newcombe, rounded, wilson
 from cs348k_diffusion.nets import TextUNet, Tokenizer
+from cs348k_diffusion.pipeline import Pipeline, Prompts
 from cs348k_diffusion.recipes.picture_reader import adherence, frozen, read_attributes
 from cs348k_diffusion.recipes.recipe import Recipe
-from cs348k_diffusion.running import Run, last
-from cs348k_diffusion.sampling import ddim, path
+from cs348k_diffusion.running import Run
 from cs348k_diffusion.schedule import cosine
 from cs348k_diffusion.training import Batch, Loss, Progress, denoising, fit, uniform_times, warm_cosine
 
@@ -75,25 +74,9 @@ def brief(loss: Loss, device: torch.device) -> Loss:
     return brief
 
 
-def painting(model: NetDenoiser, prompts: Sequence[str], scale: float = SCALE, seed: int = 0, calls: int = CALLS):
-    """One picture for each prompt, on its way from noise: `calls` DDIM steps under guidance, a Run of State.
-
-    scale: 0 ignores the prompts, 1 follows them, more insists. Two evaluations a step, x0_hat clipped to [-1, 1].
-    Raises ValueError for a prompt that the tokenizer does not know.
-    """
-    device = next(model.parameters()).device
-    tokens = TOKENIZER(prompts).to(device)
-    noise = model.schedule.prior((len(tokens), 3, SIZE, SIZE), torch.Generator().manual_seed(seed)).to(device)
-    return ddim(clip(guide(model.given(caption=tokens), model.given(), scale), -1, 1), noise, path(calls))
-
-
-def paint(
-    model: NetDenoiser, prompts: Sequence[str], scale: float = SCALE, seed: int = 0, calls: int = CALLS
-) -> Float[Tensor, "prompts 3 32 32"]:
-    """The pictures at the end of `painting`, on the CPU, in [-1, 1]; fifty at a time."""
-    parts = [prompts[k : k + 50] for k in range(0, len(prompts), 50)]
-    drawn = [last(painting(model, part, scale, seed + k, calls)).x for k, part in enumerate(parts)]
-    return torch.cat(drawn).cpu()
+def drawing(model: NetDenoiser) -> Pipeline:
+    """How the model draws: DDIM under guidance, x0_hat clipped to [-1, 1], two evaluations a step."""
+    return Pipeline(model, (3, SIZE, SIZE), Prompts(TOKENIZER, parse), SCALE, CALLS)
 
 
 # ---- how well --------------------------------------------------------------------------------------------------------
@@ -119,7 +102,7 @@ def share(values: Float[Tensor, " n"]) -> dict[str, Any]:
 def choose_scale(model: NetDenoiser, scales: Sequence[float] = SCALES) -> dict[str, float]:
     """For each scale the share of prompts that are kept in full: on prompts that judge nothing else."""
     prompts = pictures(CHOOSING, SIZE, CHOOSING_WORLD).captions
-    return {f"{scale:g}": float(kept(prompts, paint(model, prompts, scale))["all"].mean()) for scale in scales}
+    return {f"{scale:g}": float(kept(prompts, drawing(model).images(prompts, scale))["all"].mean()) for scale in scales}
 
 
 def difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
@@ -134,7 +117,7 @@ def judge(model: NetDenoiser) -> dict[str, Any]:
     by_scale = choose_scale(model)
     scale = float(max(by_scale, key=lambda name: by_scale[name]))
     true, unseen = pictures(JUDGED, SIZE, JUDGING_WORLD), pictures(UNSEEN, SIZE, JUDGING_WORLD, held_out=True)
-    drawn, odd = (paint(model, each.captions, scale) for each in (true, unseen))
+    drawn, odd = (drawing(model).images(each.captions, scale) for each in (true, unseen))
     asked = {
         "generated": kept(true.captions, drawn),
         "true_pictures": kept(true.captions, true.images),
@@ -179,6 +162,6 @@ RECIPE = Recipe(
         "ema": EMA,
         "samples": f"DDIM, {CALLS} steps, guidance, x0_hat clipped to [-1, 1]",
     },
-    shape=(3, SIZE, SIZE),
+    pipeline=drawing,
     shipped=True,
 )

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
+from cs348k_diffusion.pipeline import Pipeline
 from cs348k_diffusion.running import Run
 from cs348k_diffusion.training import Progress
 
@@ -21,8 +22,8 @@ class Recipe:
 
     build() is the untrained model; training(model, steps, batch, generator) a Run of Progress, on the device that the
     model lives on; judge(model) the numbers for its card, each beside that of real data. `settings` is what a reader
-    of the card wants to know besides. shape: of one image, for those that draw images. shipped: whether the weights
-    come with the package.
+    of the card wants to know besides. pipeline(model): how the model draws, for those that draw images. shipped: the
+    weights come with the package.
     """
 
     name: str
@@ -34,5 +35,5 @@ class Recipe:
     training: Training
     judge: Callable[[Any], dict[str, Any]]
     settings: dict[str, Any] = field(default_factory=dict)
-    shape: tuple[int, ...] = ()
+    pipeline: Callable[[Any], Pipeline] | None = None
     shipped: bool = False

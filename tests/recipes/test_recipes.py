@@ -242,33 +242,33 @@ def test_two_processes_train_one_model():
 
 @pytest.fixture(scope="module")
 def painter():
-    return recipes.load("pictures")
+    return recipes.load_pipeline("pictures")
 
 
 def test_a_painting_repeats_itself_and_hears_its_prompt_and_seed(painter):
     prompts = ["a red house by day", "two green trees at night"]
-    one = recipes.paint(painter, prompts, seed=3, calls=3)
+    one = painter.images(prompts, seed=3, steps=3)
     assert one.shape == (2, 3, 32, 32)
     assert one.abs().max() <= 1.0001
-    assert_close(recipes.paint(painter, prompts, seed=3, calls=3), one)
-    assert (recipes.paint(painter, prompts, seed=4, calls=3) - one).abs().max() > 0.1
-    assert (recipes.paint(painter, prompts[::-1], seed=3, calls=3) - one).abs().max() > 0.1
+    assert_close(painter.images(prompts, seed=3, steps=3), one)
+    assert (painter.images(prompts, seed=4, steps=3) - one).abs().max() > 0.1
+    assert (painter.images(prompts[::-1], seed=3, steps=3) - one).abs().max() > 0.1
 
 
 def test_scale_0_ignores_the_prompt_and_scale_1_is_the_plain_conditional(painter):
     prompts = ["three white cats at night"]
-    ignored = [recipes.paint(painter, [p], scale=0.0, calls=3) for p in (prompts[0], "a red tree by day")]
+    ignored = [painter.images([p], scale=0.0, steps=3) for p in (prompts[0], "a red tree by day")]
     assert_close(*ignored)
-    noise = painter.schedule.prior((1, 3, 32, 32), torch.Generator().manual_seed(0))
-    plain = last(ddim(clip(painter.given(caption=TOKENIZER(prompts))), noise, path(3))).x
-    assert_close(recipes.paint(painter, prompts, scale=1.0, calls=3), plain, rtol=1e-4, atol=1e-4)
+    noise = painter.model.schedule.prior((1, 3, 32, 32), torch.Generator().manual_seed(0))
+    plain = last(ddim(clip(painter.model.given(caption=TOKENIZER(prompts))), noise, path(3))).x
+    assert_close(painter.images(prompts, scale=1.0, steps=3), plain, rtol=1e-4, atol=1e-4)
 
 
 def test_prompted_pictures_keep_what_the_card_says(painter):
     """40 prompts of a world that the card has not seen: each share within 4 binomial deviations of the card's."""
     metrics = recipes.card("pictures")["metrics"]
     prompts = pictures(40, 32, seed=8).captions
-    found = kept(prompts, recipes.paint(painter, prompts, metrics["scale"], seed=1))
+    found = kept(prompts, painter.images(prompts, metrics["scale"], seed=1))
     for part in ("sky", "object", "colour", "all"):
         p, n = metrics["adherence"]["generated"][part]["share"], int((~found[part].isnan()).sum())
         slack = 4 * (max(p * (1 - p), 0.02) / n) ** 0.5 + 1 / n
