@@ -11,7 +11,7 @@ from __future__ import annotations
 import copy
 import math
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from jaxtyping import Float
@@ -26,6 +26,7 @@ Cond = Mapping[str, Tensor]
 Batch = Tensor | tuple[Tensor, Cond]
 Loss = Callable[[NetDenoiser, Batch, torch.Generator | None], Tensor]
 Target = Callable[[Tensor, Tensor, Tensor, Cond], Tensor]
+MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # what AdamW remembers of each parameter
 
 
 class Progress(NamedTuple):
@@ -53,7 +54,7 @@ def fit(
     ema: float = 0.995,
     clip_norm: float = 1.0,
     generator: torch.Generator | None = None,
-) -> Run[Progress]:
+) -> Fitting:
     """Train `model` in place with AdamW and yield a Progress after every update.
 
     lr: a number, or a function of the fraction done in [0, 1] (`warm_cosine(1e-3)`); ema: the longest memory of the
@@ -61,32 +62,100 @@ def fit(
     Raises FloatingPointError when the loss is not finite (before the weights are touched), ValueError for steps < 1
     and for batches that run out.
     """
-    if steps < 1:
-        raise ValueError(f"training needs at least one step, got {steps}")
-    return Run(_updates(model, iter(batches), steps, loss, lr, ema, clip_norm, generator), f"training, {steps} steps")
+    return Fitting(model, batches, steps, loss, lr=lr, ema=ema, clip_norm=clip_norm, generator=generator)
 
 
-def _updates(
-    model: nn.Module,
-    batches: Iterator[Batch],
-    steps: int,
-    loss: Callable[..., Tensor],
-    lr: float | Callable[[float], float],
-    ema: float,
-    clip_norm: float,
-    generator: torch.Generator | None,
-) -> Iterator[Progress]:
-    rate: Callable[[float], float] = lr if callable(lr) else lambda fraction: lr
-    optimizer = torch.optim.AdamW(model.parameters(), lr=rate(0.0))
-    average = copy.deepcopy(model).eval().requires_grad_(False)
-    for k in range(1, steps + 1):
-        optimizer.param_groups[0]["lr"] = rate((k - 1) / steps)
-        if (batch := next(batches, None)) is None:
-            raise ValueError(f"the batches ran out at update {k} of {steps}: hand `fit` an endless iterator")
-        value = update(model.train(), batch, loss, optimizer, clip_norm, generator)
-        average_into(average, model, min(ema, (1 + k) / (10 + k)))
-        yield Progress(k, value, average)
-    model.eval()
+class Fitting(Run[Progress]):
+    """A training on its way: a Run of Progress that can be stopped after any update, kept, and taken up again.
+
+    See `fit` for what it is made of. `state()` is all that the next update depends on.
+    """
+
+    def __init__(
+        self,
+        model: nn.Module,
+        batches: Iterable[Batch],
+        steps: int,
+        loss: Callable[..., Tensor],
+        *,
+        lr: float | Callable[[float], float],
+        ema: float,
+        clip_norm: float,
+        generator: torch.Generator | None,
+    ):
+        if steps < 1:
+            raise ValueError(f"training needs at least one step, got {steps}")
+        super().__init__(self._updates(), f"training, {steps} steps")
+        self.model, self.steps, self.done = model, steps, 0
+        self._batches, self._loss, self._clip_norm, self._generator = iter(batches), loss, clip_norm, generator
+        self._rate: Callable[[float], float] = lr if callable(lr) else lambda fraction: lr
+        self._memory = ema
+
+    def _begin(self) -> None:
+        self._optimizer = torch.optim.AdamW(self.model.parameters(), lr=self._rate(0.0))
+        self._average = copy.deepcopy(self.model).eval().requires_grad_(False)
+
+    def _updates(self) -> Iterator[Progress]:
+        if not self.done:
+            self._begin()
+        while self.done < self.steps:
+            self._optimizer.param_groups[0]["lr"] = self._rate(self.done / self.steps)
+            if (batch := next(self._batches, None)) is None:
+                raise ValueError(f"the batches ran out at update {self.done + 1} of {self.steps}: hand `fit` endless ones")
+            value = update(self.model.train(), batch, self._loss, self._optimizer, self._clip_norm, self._generator)
+            self.done += 1
+            average_into(self._average, self.model, min(self._memory, (1 + self.done) / (10 + self.done)))
+            yield Progress(self.done, value, self._average)
+        self.model.eval()
+
+    def state(self) -> dict[str, Tensor]:
+        """Everything that the updates to come depend on, as copies: weights, average, moments, generators, place.
+
+        Raises ValueError before the first update, and TypeError for batches that do not know where they are.
+        """
+        if not self.done:
+            raise ValueError("nothing was trained yet: there is no state before the first update")
+        moments = {
+            f"{which}.{name}": self._optimizer.state[parameter][which]
+            for name, parameter in self.model.named_parameters()
+            for which in MOMENTS
+            if parameter in self._optimizer.state
+        }
+        drawn = {} if self._generator is None else {"generator": self._generator.get_state()}
+        parts = {
+            "model": self.model.state_dict(),
+            "average": self._average.state_dict(),
+            "optimizer": moments,
+            "batches": self._place().state(),
+            "": {"done": torch.tensor(self.done), **drawn},
+        }
+        return {f"{part}/{name}": value.detach().clone(memory_format=torch.contiguous_format) for part, named in parts.items() for name, value in named.items()}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Go on after the update that `state` was taken at. Raises ValueError once training has begun."""
+        if self.done:
+            raise ValueError("this training has begun: restore a new one")
+        self._begin()
+        parts: dict[str, dict[str, Tensor]] = {"optimizer": {}}
+        for key, value in state.items():
+            part, _, name = key.partition("/")
+            parts.setdefault(part, {})[name] = value
+        self.model.load_state_dict(parts["model"])
+        self._average.load_state_dict(parts["average"])
+        for key, value in parts["optimizer"].items():
+            which, _, name = key.partition(".")
+            parameter = self.model.get_parameter(name)
+            kept = value.clone() if which == "step" else torch.empty_like(parameter).copy_(value)
+            self._optimizer.state[parameter][which] = kept
+        self._place().restore(parts["batches"])
+        if self._generator is not None:
+            self._generator.set_state(parts[""]["generator"])
+        self.done = int(parts[""]["done"])
+
+    def _place(self) -> Any:
+        if not (hasattr(self._batches, "state") and hasattr(self._batches, "restore")):
+            raise TypeError("these batches do not know where they are: `data.batches` makes ones that do")
+        return self._batches
 
 
 @torch.enable_grad()

@@ -3,6 +3,7 @@
 They meet a schedule in `NetDenoiser(net, schedule)`. Every condition may be left out, and then means nothing given.
 """
 
+from cs348k_diffusion.nets.autoencoder import Decoder, Encoder, PlainBlock
 from cs348k_diffusion.nets.caption import CaptionEncoder, Layer, Tokenizer, Words, unknown, visible
 from cs348k_diffusion.nets.classifier import Classifier
 from cs348k_diffusion.nets.embed import Film, LabelEmbedding, TimeAndLabel, sinusoids, zeroed
@@ -16,9 +17,12 @@ __all__ = [
     "AttributeReader",
     "CaptionEncoder",
     "Classifier",
+    "Decoder",
+    "Encoder",
     "Film",
     "LabelEmbedding",
     "Layer",
+    "PlainBlock",
     "PointNet",
     "ResidualBlock",
     "TextBlock",

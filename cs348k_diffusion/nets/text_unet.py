@@ -2,7 +2,7 @@
 
 Pixels ask and words answer: queries come from the picture, keys and values from the caption, so that each place can
 take what it needs from each word ("Conditioned generation" on the slides). Two by two pixels are folded into channels
-at the door, which makes everything inside four times cheaper. Source: Rombach et al. 2022, section 3.3,
+at the door, which makes everything inside four times cheaper; codes, few already, need no folding. Source: Rombach et al. 2022, section 3.3,
 arXiv:2112.10752.
 """
 
@@ -23,7 +23,7 @@ from cs348k_diffusion.nets.caption import CaptionEncoder, Layer
 from cs348k_diffusion.nets.unet import ResidualBlock, UNet
 
 Hears = Literal["cross", "pooled", "none"]
-FOLD, THIN = 2, 8  # pixels each way that become channels; channels at full size, where they are dear
+DOOR = 32  # channels that reach the body, once fold x fold pixels have become channels; fewer at full size, where dear
 HEADS = 4
 
 
@@ -74,18 +74,21 @@ class TextUNet(nn.Module):
         length: int = 24,
         words_width: int = 96,
         hears: Hears = "cross",
+        fold: int = 2,
     ):
         super().__init__()
         if hears not in ("cross", "pooled", "none"):
             raise ValueError(f'hears must be "cross", "pooled" or "none", got {hears!r}')
-        self.hears, emb = hears, 4 * width
+        if fold not in (1, 2, 4):
+            raise ValueError(f"fold is 1, 2 or 4 pixels each way, got {fold}")
+        self.hears, self.fold, emb = hears, fold, 4 * width
         blocks = [partial(TextBlock, words_width=words_width, look=look) for look in looks]
         self.captions = CaptionEncoder(vocabulary, length, words_width)
         self.pool = nn.Linear(words_width, emb)
         # a convolution at full size on either side: without them the folding shows as a faint chequerboard
-        self.enter = nn.Conv2d(channels, THIN, 3, padding=1)
-        self.body = UNet(THIN * FOLD**2, width, mults, block=blocks)
-        self.leave = nn.Conv2d(THIN, channels, 3, padding=1)
+        self.enter = nn.Conv2d(channels, DOOR // fold**2, 3, padding=1)
+        self.body = UNet(DOOR, width, mults, block=blocks)
+        self.leave = nn.Conv2d(DOOR // fold**2, channels, 3, padding=1)
 
     @property
     def null(self) -> dict[str, Tensor]:
@@ -98,9 +101,9 @@ class TextUNet(nn.Module):
         t: Float[Tensor, " batch"],
         caption: Int[Tensor, "captions m"] | None = None,
     ) -> Float[Tensor, "batch channels height width"]:
-        """One value for each pixel; height and width must be multiples of 2^len(mults)."""
-        folded = F.pixel_unshuffle(self.enter(x), FOLD)
-        return self.leave(F.pixel_shuffle(self.body.through(folded, self.tell(t, caption)), FOLD))
+        """One value for each pixel; height and width must be multiples of fold 2^(len(mults) - 1)."""
+        folded = F.pixel_unshuffle(self.enter(x), self.fold)
+        return self.leave(F.pixel_shuffle(self.body.through(folded, self.tell(t, caption)), self.fold))
 
     def tell(self, t: Float[Tensor, " batch"], caption: Int[Tensor, "captions m"] | None = None) -> Told:
         """What the blocks hear of the time and of the caption."""

@@ -1,9 +1,10 @@
 """A small grammar that says what is in a picture, and reads it back.
 
 GROUP [left of | right of | above GROUP] [in SEASON] [by day | at dusk | at night] [under the sun | moon], where GROUP
-is [a | two | three] [small | tall | big] COLOUR [SPECIES] [tree | cat | house], as in "two orange cats left of a tall
+is [a | two | three] [small | tall | big] [COLOUR] [SPECIES] [tree | cat | house], as in "two orange cats left of a tall
 red tree at night". A caption never lies, but it may say less than there is to see: sizes, species, season, sky and
-light are left out at random; counts, colours, kinds and relations never are.
+light are left out at random. A picture's own caption names every colour; other wordings of it leave colours out too,
+down to "a cat". Counts, kinds and relations are always said.
 """
 
 from __future__ import annotations
@@ -26,8 +27,10 @@ WORDS = (
     *("by day at dusk night under the sun moon".split()),
 )
 """The whole vocabulary."""
+WORDING, STREAMS = 2, 8  # the stream of the own caption's dice, and how far on that of the next wording is
 LONGEST = 24  # words of a caption that a model reads; none of the grammar has so many
 MENTION = {"size": 75, "species": 60, "season": 40, "sky": 75, "light": 50}  # per cent of the captions that could
+BRIEF = {"size": 60, "colour": 60, "species": 50, "season": 30, "sky": 50, "light": 40}  # the same, for other wordings
 GROUP = re.compile(
     rf"(?P<count>{'|'.join(COUNTS)}) (?:(?P<size>small|tall|big) )?(?:(?P<colour>{'|'.join(COLOURS)}) )?"
     rf"(?:(?P<species>{'|'.join(SPECIES)}) )?(?P<kind>{'|'.join(KINDS)})(?P<plural>s?)(?: |$)"
@@ -45,24 +48,32 @@ TAIL = re.compile(
 )
 
 
-def caption(scene: Scene, seed: int | None = None, index: int = 0) -> str:
-    """The scene in words: all of it, or with a seed what is left after (seed, index) has left out some."""
-    dice = None if seed is None else Dice(seed, index, stream=2)
+def caption(scene: Scene, seed: int | None = None, index: int = 0, wording: int = 0) -> str:
+    """The scene in words: all of it, or with a seed what is left after (seed, index, wording) has left out some.
+
+    wording: 0 is the picture's own caption, which names all colours; 1, 2, ... are others, which need not. Raises
+    ValueError for a negative one.
+    """
+    if wording < 0:
+        raise ValueError(f"wording is a whole number from 0, got {wording}")
+    dice = None if seed is None else Dice(seed, index, stream=WORDING + STREAMS * wording)
+    often = BRIEF if wording else MENTION
 
     def said(what: str) -> bool:
-        return dice is None or dice.chance(MENTION[what])
+        return dice is None or what not in often or dice.chance(often[what])
 
-    words = [f" {scene.relation} ".join(_phrase(g, said("size"), said("species")) for g in scene.groups)]
+    groups = [_phrase(g, said("size"), said("species"), said("colour")) for g in scene.groups]
+    words = [f" {scene.relation} ".join(groups)]
     words += [f"in {scene.season}"] if said("season") and scene.season else []
     words += [phrase for phrase, sky in SKY.items() if sky == scene.sky] if said("sky") else []
     words += [f"under the {scene.light}"] if said("light") and scene.light else []
     return " ".join(words)
 
 
-def _phrase(group: Group, size: bool, species: bool) -> str:
+def _phrase(group: Group, size: bool, species: bool, colour: bool) -> str:
     kind = group.kind + ("s" if group.count > 1 else "")
-    rest = [group.size if size else "", group.colour or "", (group.species or "") if species else "", kind]
-    words = " ".join(word for word in rest if word)
+    parts = ((group.size, size), (group.colour, colour), (group.species, species), (kind, True))
+    words = " ".join(word for word, said in parts if word and said)
     count = {1: "an" if words[0] in "aeiou" else "a", 2: "two", 3: "three"}[group.count]
     return f"{count} {words}"
 
