@@ -189,12 +189,14 @@ def train(
     steps: Annotated[int | None, typer.Option(min=1, help="How many steps.", show_default="the recipe's")] = None,
     seed: Annotated[int, typer.Option(help="Another seed, another model.")] = 0,
     device: Annotated[str, typer.Option(help="cpu, cuda or mps; under torchrun one GPU for each process.")] = "cpu",
+    restart: Annotated[bool, typer.Option("--restart", help="Begin anew, whatever was trained before.")] = False,
 ) -> None:
-    """Train a model from its recipe, and write its weights with a card."""
+    """Train a model from its recipe, and write its weights with a card; interrupted, it goes on where it stopped."""
     from cs348k_diffusion import recipes
+    from cs348k_diffusion.commands.training import told
 
     typer.echo(f"Training {name} on {device}; its weights and card go to {out}/")
-    recipes.train(name, out, seed, steps, device)
+    recipes.train(name, out, seed, steps, device, restart, told(name, out, typer.echo))
     typer.echo(json.dumps(recipes.card(name, out)["metrics"], indent=2))
 
 

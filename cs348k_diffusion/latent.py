@@ -138,7 +138,7 @@ class NetCodec(nn.Module):
 
     @torch.no_grad()
     def standardise(self, x: Iterable[Tensor]) -> None:
-        """Set mean and std so that the codes of all pictures, given in parts of any size, have mean 0 and variance 1 in each channel."""
+        """Set mean and std so that codes of all pictures, given in parts, have mean 0 and variance 1 per channel."""
         z = torch.cat([self.encoder(part)[0] for part in x])
         self.mean.copy_(z.mean((0, 2, 3))[:, None, None])
         self.std.copy_(z.std((0, 2, 3), correction=0)[:, None, None])
@@ -152,7 +152,7 @@ def sampled_code(
 
 
 def kl_to_normal(mean: Float[Tensor, "*shape"], log_var: Float[Tensor, "*shape"]) -> Float[Tensor, ""]:
-    """KL(N(mean, exp(log_var)) || N(0, 1)) = (mean^2 + exp(log_var) - 1 - log_var) / 2, the mean over all numbers, nats.
+    """KL(N(mean, exp(log_var)) || N(0, 1)) = (mean^2 + exp(log_var) - 1 - log_var) / 2, in nats: the mean over numbers.
 
     Source: Kingma & Welling 2014, appendix B, arXiv:1312.6114.
     """

@@ -28,6 +28,12 @@ def team(device: str) -> Iterator[tuple[int, int]]:
         distributed.destroy_process_group()
 
 
+def together() -> None:
+    """Wait for the other processes of the team, if there are any."""
+    if distributed.is_available() and distributed.is_initialized():
+        distributed.barrier()
+
+
 def share_gradients(model: nn.Module, size: int) -> None:
     """From now on every gradient of the model is the mean over the `size` processes of the team."""
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import copy
 import math
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -26,7 +26,6 @@ Cond = Mapping[str, Tensor]
 Batch = Tensor | tuple[Tensor, Cond]
 Loss = Callable[[NetDenoiser, Batch, torch.Generator | None], Tensor]
 Target = Callable[[Tensor, Tensor, Tensor, Cond], Tensor]
-MOMENTS = ("step", "exp_avg", "exp_avg_sq")  # what AdamW remembers of each parameter
 
 
 class Progress(NamedTuple):
@@ -90,18 +89,27 @@ class Fitting(Run[Progress]):
         self._batches, self._loss, self._clip_norm, self._generator = iter(batches), loss, clip_norm, generator
         self._rate: Callable[[float], float] = lr if callable(lr) else lambda fraction: lr
         self._memory = ema
+        self._optimizer: torch.optim.AdamW | None = None
+
+    @property
+    def average(self) -> nn.Module:
+        """The averaged (EMA) model; before the first update, a copy of the model."""
+        self._begin()
+        return self._average
 
     def _begin(self) -> None:
-        self._optimizer = torch.optim.AdamW(self.model.parameters(), lr=self._rate(0.0))
-        self._average = copy.deepcopy(self.model).eval().requires_grad_(False)
+        if self._optimizer is None:
+            self._optimizer = torch.optim.AdamW(self.model.parameters(), lr=self._rate(0.0))
+            self._average = copy.deepcopy(self.model).eval().requires_grad_(False)
 
     def _updates(self) -> Iterator[Progress]:
-        if not self.done:
-            self._begin()
+        self._begin()
+        assert self._optimizer is not None
         while self.done < self.steps:
             self._optimizer.param_groups[0]["lr"] = self._rate(self.done / self.steps)
             if (batch := next(self._batches, None)) is None:
-                raise ValueError(f"the batches ran out at update {self.done + 1} of {self.steps}: hand `fit` endless ones")
+                told = f"the batches ran out at update {self.done + 1} of {self.steps}"
+                raise ValueError(f"{told}: hand `fit` an endless iterator")
             value = update(self.model.train(), batch, self._loss, self._optimizer, self._clip_norm, self._generator)
             self.done += 1
             average_into(self._average, self.model, min(self._memory, (1 + self.done) / (10 + self.done)))
@@ -109,53 +117,107 @@ class Fitting(Run[Progress]):
         self.model.eval()
 
     def state(self) -> dict[str, Tensor]:
-        """Everything that the updates to come depend on, as copies: weights, average, moments, generators, place.
+        """All that the updates to come depend on, as copies: weights, average, moments, generators, place in the data.
 
-        Raises ValueError before the first update, and TypeError for batches that do not know where they are.
+        Raises TypeError for batches that do not know where they are.
         """
-        if not self.done:
-            raise ValueError("nothing was trained yet: there is no state before the first update")
-        moments = {
-            f"{which}.{name}": self._optimizer.state[parameter][which]
-            for name, parameter in self.model.named_parameters()
-            for which in MOMENTS
-            if parameter in self._optimizer.state
-        }
+        self._begin()
         drawn = {} if self._generator is None else {"generator": self._generator.get_state()}
         parts = {
             "model": self.model.state_dict(),
             "average": self._average.state_dict(),
-            "optimizer": moments,
+            "optimizer": self._moments(),
             "batches": self._place().state(),
-            "": {"done": torch.tensor(self.done), **drawn},
+            "fit": {"done": torch.tensor(self.done), **drawn},
         }
-        return {f"{part}/{name}": value.detach().clone(memory_format=torch.contiguous_format) for part, named in parts.items() for name, value in named.items()}
+        return {f"{part}/{name}": _kept(value) for part, named in parts.items() for name, value in named.items()}
+
+    def _moments(self) -> dict[str, Tensor]:
+        assert self._optimizer is not None
+        remembered = [(name, self._optimizer.state.get(each, {})) for name, each in self.model.named_parameters()]
+        return {f"{which}.{name}": value for name, state in remembered for which, value in state.items()}
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
         """Go on after the update that `state` was taken at. Raises ValueError once training has begun."""
         if self.done:
             raise ValueError("this training has begun: restore a new one")
         self._begin()
-        parts: dict[str, dict[str, Tensor]] = {"optimizer": {}}
+        assert self._optimizer is not None
+        parts: dict[str, dict[str, Tensor]] = {"model": {}, "average": {}, "optimizer": {}, "batches": {}, "fit": {}}
         for key, value in state.items():
             part, _, name = key.partition("/")
-            parts.setdefault(part, {})[name] = value
+            parts[part][name] = value
         self.model.load_state_dict(parts["model"])
         self._average.load_state_dict(parts["average"])
         for key, value in parts["optimizer"].items():
             which, _, name = key.partition(".")
             parameter = self.model.get_parameter(name)
-            kept = value.clone() if which == "step" else torch.empty_like(parameter).copy_(value)
-            self._optimizer.state[parameter][which] = kept
+            into = torch.empty_like(value if which == "step" else parameter)
+            self._optimizer.state[parameter][which] = into.copy_(value)
         self._place().restore(parts["batches"])
         if self._generator is not None:
-            self._generator.set_state(parts[""]["generator"])
-        self.done = int(parts[""]["done"])
+            self._generator.set_state(parts["fit"]["generator"])
+        self.done = int(parts["fit"]["done"])
 
     def _place(self) -> Any:
         if not (hasattr(self._batches, "state") and hasattr(self._batches, "restore")):
             raise TypeError("these batches do not know where they are: `data.batches` makes ones that do")
         return self._batches
+
+
+class Phases(Run[Progress]):
+    """Trainings in turn as one Run: each goes on with the averaged weights of the one before, and counts on.
+
+    Each phase is a function from a model to the Fitting of it; `steps` is how many updates they make in all. It can be
+    kept and taken up again like a Fitting.
+    """
+
+    def __init__(self, model: nn.Module, phases: Sequence[Callable[[nn.Module], Fitting]]):
+        super().__init__(self._updates(), f"training in {len(phases)} phases")
+        self._phases, self._before, self._now = phases, 0, 0
+        self._fitting = phases[0](model)
+        self.steps = sum(phase(model).steps for phase in phases)
+
+    @property
+    def done(self) -> int:
+        """Updates done, in all phases."""
+        return self._before + self._fitting.done
+
+    @property
+    def average(self) -> nn.Module:
+        """The averaged model of the phase that it is in."""
+        return self._fitting.average
+
+    def _updates(self) -> Iterator[Progress]:
+        while True:
+            for progress in self._fitting:
+                yield progress._replace(step=self._before + progress.step)
+            if self._now + 1 == len(self._phases):
+                return
+            self._enter(self._now + 1, self._before + self._fitting.steps)
+
+    def _enter(self, phase: int, before: int) -> None:
+        model = self._fitting.model
+        model.load_state_dict(self._fitting.average.state_dict())
+        self._fitting, self._now, self._before = self._phases[phase](model), phase, before
+
+    def state(self) -> dict[str, Tensor]:
+        """All that the updates to come depend on, as copies."""
+        place = {"phases/now": torch.tensor(self._now), "phases/before": torch.tensor(self._before)}
+        return {**self._fitting.state(), **place}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Go on after the update that `state` was taken at. Raises ValueError once training has begun."""
+        if self.done:
+            raise ValueError("this training has begun: restore a new one")
+        now, before = int(state["phases/now"]), int(state["phases/before"])
+        if now:
+            self._enter(now, before)
+        self._fitting.restore({key: value for key, value in state.items() if not key.startswith("phases/")})
+
+
+def _kept(value: Tensor) -> Tensor:
+    return value.detach().clone(memory_format=torch.contiguous_format)
 
 
 @torch.enable_grad()

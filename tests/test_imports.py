@@ -41,18 +41,21 @@ ALLOWED = {
     "training": "denoiser forward noise running",
     "guidance": "denoiser schedule",
     "cascade": "denoiser noise running sampling schedule",
+    "latent": "running sampling",
+    "checkpoints": "training",
     "distill": "denoiser forward guidance noise running sampling training",
     "nets": "attention",
     "metrics": "",
     "procedural": "langevin running",
     "data": "procedural",
     "pipeline": "cascade denoiser guidance running sampling",
-    "recipes": "data denoiser forward metrics nets noise parallel pipeline running sampling schedule training",
+    "recipes": "__version__ checkpoints data denoiser forward metrics nets noise parallel pipeline running sampling "
+    "schedule training",
     "evaluate": "data denoiser guidance metrics nets noise procedural recipes running sampling schedule training",
     "exercises": "exact guidance procedural sampling schedule",
     "grading": "__version__ exercises",
     "authoring": "__version__ exercises grading data recipes commands",
-    "commands": "lab procedural running sampling",
+    "commands": "checkpoints lab procedural recipes running sampling",
     "cli": "__version__ authoring commands course data exercises grading recipes",
 }
 

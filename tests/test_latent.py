@@ -75,7 +75,7 @@ def test_with_every_direction_kept_nothing_is_lost():
 
 
 def test_decoded_samples_of_gaussian_data_have_the_truncated_covariance():
-    """Codes of whole Gaussian pictures are N(0, I); decoding is linear, so the covariance is known and not estimated."""
+    """Codes of whole Gaussian pictures are N(0, I); decoding is linear: the covariance is known, not estimated."""
     x, _ = gaussian_pictures(2000, size=4)
     d, p = 5, 32
     codec = PCACodec.of(x, 4, d)

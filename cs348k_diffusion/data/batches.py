@@ -10,7 +10,7 @@ from torch import Tensor
 
 
 class Batches(Iterator[Any]):
-    """Row numbers of `size` examples for ever, each made into a batch by `look_up`; it knows where in the data it is."""
+    """Rows of `size` examples for ever, made into batches by `look_up(rows)`; it knows where in the data it is."""
 
     def __init__(self, n: int, size: int, look_up: Callable[[Tensor], Any], generator: torch.Generator | None = None):
         if n < 1 or size < 1:
@@ -34,6 +34,24 @@ class Batches(Iterator[Any]):
         self._order = state["order"].clone()
         if self._generator is not None:
             self._generator.set_state(state["generator"])
+
+
+class Fresh(Iterator[Any]):
+    """Batches that `draw` makes anew from the generator, for ever; where it is, is where the generator is."""
+
+    def __init__(self, draw: Callable[[torch.Generator], Any], generator: torch.Generator):
+        self._draw, self._generator = draw, generator
+
+    def __next__(self) -> Any:
+        return self._draw(self._generator)
+
+    def state(self) -> dict[str, Tensor]:
+        """The generator's state."""
+        return {"generator": self._generator.get_state()}
+
+    def restore(self, state: dict[str, Tensor]) -> None:
+        """Go on from that `state`."""
+        self._generator.set_state(state["generator"])
 
 
 def batches(x: Tensor, y: Tensor | None = None, size: int = 128, generator: torch.Generator | None = None) -> Batches:

@@ -94,4 +94,3 @@ def halvings_of(f: int) -> int:
     if f not in FACTORS:
         raise ValueError(f"f is how much shorter a side gets: 1, 2, 4, 8 or 16, got {f}")
     return f.bit_length() - 1
-

@@ -2,8 +2,8 @@
 
 Pixels ask and words answer: queries come from the picture, keys and values from the caption, so that each place can
 take what it needs from each word ("Conditioned generation" on the slides). Two by two pixels are folded into channels
-at the door, which makes everything inside four times cheaper; codes, few already, need no folding. Source: Rombach et al. 2022, section 3.3,
-arXiv:2112.10752.
+at the door, which makes everything inside four times cheaper; codes, few already, need no folding.
+Source: Rombach et al. 2022, section 3.3, arXiv:2112.10752.
 """
 
 from __future__ import annotations

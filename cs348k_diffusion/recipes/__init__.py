@@ -7,13 +7,16 @@ was made and what it scores beside real data, `train("digits", "weights/")` make
 from __future__ import annotations
 
 import time
+from collections.abc import Callable
 from pathlib import Path
 
 import torch
 from torch import nn
 
+from cs348k_diffusion import __version__
+from cs348k_diffusion.checkpoints import Checkpoints, Standing, interruptible
 from cs348k_diffusion.nets import AttributeReader, Classifier
-from cs348k_diffusion.parallel import share_gradients, team
+from cs348k_diffusion.parallel import share_gradients, team, together
 from cs348k_diffusion.pipeline import Pipeline
 from cs348k_diffusion.recipes import (
     cards,
@@ -29,7 +32,7 @@ from cs348k_diffusion.recipes.digits import digit_report
 from cs348k_diffusion.recipes.picture_reader import adherence, balanced_accuracy, read_attributes
 from cs348k_diffusion.recipes.recipe import Recipe
 from cs348k_diffusion.running import Run, last
-from cs348k_diffusion.training import Progress
+from cs348k_diffusion.training import Fitting, Phases, Progress
 
 __all__ = [
     "RECIPES",
@@ -55,6 +58,7 @@ _ALL = (
     pictures.RECIPE,
 )
 RECIPES = {recipe.name: recipe for recipe in _ALL}
+CHECKPOINTS = 100  # of a training, evenly spread
 
 
 def load(name: str) -> nn.Module:
@@ -99,12 +103,21 @@ def training(name: str, seed: int = 0, steps: int | None = None, device: str = "
 
 
 def train(
-    name: str, folder: str | Path | None = None, seed: int = 0, steps: int | None = None, device: str = "cpu"
+    name: str,
+    folder: str | Path | None = None,
+    seed: int = 0,
+    steps: int | None = None,
+    device: str = "cpu",
+    restart: bool = False,
+    tell: Callable[[Standing], object] = lambda standing: None,
 ) -> nn.Module:
     """Train the recipe from scratch; with a folder, judge the model and write its weights and card there.
 
-    Under torchrun the processes share each batch, on one GPU each if `device` is "cuda", and the first one writes.
-    Raises KeyError, with the names that exist, for an unknown name.
+    With a folder it can be interrupted: a hundred times on the way it writes a checkpoint there and calls `tell`, and
+    called again it goes on from the checkpoint, or begins anew if `restart`. On one CPU the weights are the same as
+    without the interruption. Under torchrun the processes share each batch, on one GPU each if `device` is "cuda", and
+    the first one tells, judges and writes. Raises KeyError, with the names that exist, for an unknown name, and
+    ValueError for a checkpoint that is damaged or of another training.
     """
     recipe, began = _find(name), time.process_time()
     steps = steps or recipe.steps
@@ -113,10 +126,31 @@ def train(
         if size > 1:
             share_gradients(model, size)
         generator = torch.Generator().manual_seed(seed * size + rank)
-        model = last(recipe.training(model, steps, recipe.batch // size, generator)).model
+        run = recipe.training(model, steps, recipe.batch // size, generator)
+        if folder is None or not isinstance(run, Fitting | Phases):
+            return _finished(recipe, last(run).model, folder, rank, _made(seed, steps, device, size, began))
+        identity = {"recipe": name, "version": __version__, "seed": seed, "steps": steps, "batch": recipe.batch}
+        checkpoints = Checkpoints(Path(folder) / f"{name}.checkpoint", identity, rank, size, together)
+        if restart:
+            checkpoints.clear()
+        for standing in interruptible(run, checkpoints, every=max(1, steps // CHECKPOINTS)):
+            if rank == 0:
+                tell(standing)
+        began = time.process_time() - checkpoints.notes()["cpu_seconds"]
+        model = _finished(recipe, run.average, folder, rank, _made(seed, steps, device, size, began))
+        checkpoints.clear()
+    return model
+
+
+def _made(seed: int, steps: int, device: str, size: int, began: float) -> dict[str, object]:
+    minutes = round((time.process_time() - began) / 60, 2)
+    return {"seed": seed, "steps": steps, "device": device, "processes": size, "cpu_minutes": minutes}
+
+
+def _finished(
+    recipe: Recipe, model: nn.Module, folder: str | Path | None, rank: int, made: dict[str, object]
+) -> nn.Module:
     if folder is not None and rank == 0:
-        minutes = round((time.process_time() - began) / 60, 2)
-        made = {"seed": seed, "steps": steps, "device": device, "processes": size, "cpu_minutes": minutes}
         cards.save(model, {**_described(recipe, model), **made, "metrics": recipe.judge(model)}, folder)
     return model
 

@@ -7,7 +7,8 @@ and a quarter of them show the pairs of colour and kind that picture models neve
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -15,7 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from cs348k_diffusion.data import batches
+from cs348k_diffusion.data import Batches
 from cs348k_diffusion.data.pictures import ATTRIBUTES, KINDS, Scene, asked, labels, pictures
 from cs348k_diffusion.nets import AttributeReader
 from cs348k_diffusion.noise import noise_like, uniform
@@ -63,10 +64,14 @@ def reading(model: nn.Module, batch: tuple[Tensor, dict[str, Tensor]], generator
     return torch.stack([F.cross_entropy(said[name], cond[name]) for name in said]).sum()
 
 
-def _supply(n: int, batch: int, generator: torch.Generator) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
-    images, true = library(n, TRAINING_WORLD)
-    for rows in batches(torch.arange(n), size=batch, generator=generator):
-        yield images[rows].float() / 127.5 - 1, {name: values[rows] for name, values in true.items()}
+def _supply(n: int, batch: int, generator: torch.Generator) -> Batches:
+    drawn = cache(partial(library, n, TRAINING_WORLD))  # not before the first batch
+
+    def look_up(rows: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        images, true = drawn()
+        return images[rows].float() / 127.5 - 1, {name: values[rows] for name, values in true.items()}
+
+    return Batches(n, batch, look_up, generator)
 
 
 def _training(model: nn.Module, steps: int, batch: int, generator: torch.Generator) -> Run[Progress]:

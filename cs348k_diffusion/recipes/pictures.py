@@ -7,15 +7,16 @@ stand what the reader says of true pictures of the same prompts (it errs too), a
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
+from functools import cache
 from typing import Any
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
-from cs348k_diffusion.data import batches
-from cs348k_diffusion.data.pictures import LONGEST, WORDS, Pictures, parse, pictures
+from cs348k_diffusion.data import Batches
+from cs348k_diffusion.data.pictures import LONGEST, WORDS, Pictures, Scene, caption, parse, pictures
 from cs348k_diffusion.denoiser import NetDenoiser
 from cs348k_diffusion.metrics import frechet
 from cs348k_diffusion.metrics.intervals import Interval, newcombe, rounded, wilson
@@ -34,6 +35,7 @@ SIZE, CALLS, SCALE = 32, 20, 3.0
 LOOKS = ("", "all", "all")  # from the largest size to the smallest: self-attention counts and places, the caption tells
 PEAK, EMA = 2e-3, 0.999
 TOKENIZER = Tokenizer(WORDS, LONGEST)
+LOOKED_AT = ("a cat", "two cats", "three trees", "a house", "two orange cats left of a tall red tree at night") * 3
 
 
 def denoiser() -> NetDenoiser:
@@ -41,12 +43,36 @@ def denoiser() -> NetDenoiser:
     return NetDenoiser(TextUNet(len(WORDS), looks=LOOKS, length=TOKENIZER.length), cosine(), predict="v")
 
 
-def supply(n: int, batch: int, generator: torch.Generator, device: torch.device) -> Iterator[tuple[Tensor, Any]]:
-    """Batches of (pictures, {"caption": tokens}) for ever, from n pictures drawn once and kept as bytes."""
-    drawn = pictures(n, SIZE, TRAINING_WORLD)
-    images, tokens = drawn.images.add(1).mul(127.5).round().byte(), TOKENIZER(drawn.captions)
-    for rows in batches(torch.arange(n), size=batch, generator=generator):
-        yield images[rows].to(device).float() / 127.5 - 1, {"caption": tokens[rows].to(device)}
+def supply(
+    n: int, batch: int, generator: torch.Generator, device: torch.device, wordings: Sequence[int] = (0,)
+) -> Batches:
+    """Batches of (pictures, {"caption": tokens}) for ever, from n pictures drawn once and kept as bytes.
+
+    wordings: of each picture's captions; which of them a batch gets is drawn each time.
+    """
+
+    @cache  # not before the first batch
+    def drawn() -> tuple[Tensor, Tensor]:
+        made = pictures(n, SIZE, TRAINING_WORLD)
+        return made.images.add(1).mul(127.5).round().byte(), worded(made.scenes, wordings)
+
+    def look_up(rows: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        images, tokens = drawn()
+        which = choose_wordings(len(rows), len(wordings), generator)
+        return images[rows].to(device).float() / 127.5 - 1, {"caption": tokens[which, rows].to(device)}
+
+    return Batches(n, batch, look_up, generator)
+
+
+def worded(scenes: Sequence[Scene], wordings: Sequence[int]) -> Int[Tensor, "wordings n m"]:
+    """The tokens of each wording of the captions of the training world's first pictures."""
+    told = [[caption(each, TRAINING_WORLD, i, wording) for i, each in enumerate(scenes)] for wording in wordings]
+    return torch.stack([TOKENIZER(captions) for captions in told])
+
+
+def choose_wordings(n: int, wordings: int, generator: torch.Generator) -> Int[Tensor, " n"]:
+    """Which wording each of n captions gets: all are equally likely; nothing is drawn where there is but one."""
+    return torch.randint(wordings, (n,), generator=generator) if wordings > 1 else torch.zeros(n, dtype=torch.long)
 
 
 def training(model: NetDenoiser, steps: int, batch: int, generator: torch.Generator) -> Run[Progress]:
@@ -163,5 +189,6 @@ RECIPE = Recipe(
         "samples": f"DDIM, {CALLS} steps, guidance, x0_hat clipped to [-1, 1]",
     },
     pipeline=drawing,
+    looked_at=LOOKED_AT,
     shipped=True,
 )

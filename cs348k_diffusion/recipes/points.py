@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from cs348k_diffusion.data import checkerboard, eight_gaussians, swiss_roll, two_moons
+from cs348k_diffusion.data import Fresh, checkerboard, eight_gaussians, swiss_roll, two_moons
 from cs348k_diffusion.denoiser import NetDenoiser
 from cs348k_diffusion.metrics import real_floor, sliced_wasserstein
 from cs348k_diffusion.nets import PointNet
@@ -27,10 +27,9 @@ def denoiser() -> NetDenoiser:
     return NetDenoiser(PointNet(width=64, depth=3), cosine(), predict="v")
 
 
-def fresh(points: Points, size: int, generator: torch.Generator, like: Tensor) -> Iterator[Tensor]:
+def fresh(points: Points, size: int, generator: torch.Generator, like: Tensor) -> Fresh:
     """New points for ever: a density that is drawn in code has no end of data."""
-    while True:
-        yield points(size, generator).to(like)
+    return Fresh(lambda generator: points(size, generator).to(like), generator)
 
 
 def _training(points: Points, model: NetDenoiser, steps: int, batch: int, generator: torch.Generator) -> Run[Progress]:

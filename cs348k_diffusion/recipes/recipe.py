@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -22,8 +22,8 @@ class Recipe:
 
     build() is the untrained model; training(model, steps, batch, generator) a Run of Progress, on the device that the
     model lives on; judge(model) the numbers for its card, each beside that of real data. `settings` is what a reader
-    of the card wants to know besides. pipeline(model): how the model draws, for those that draw images. shipped: the
-    weights come with the package.
+    of the card wants to know besides. pipeline(model): how the model draws, for those that draw images; looked_at: what
+    it is asked for now and then in training. shipped: the weights come with the package.
     """
 
     name: str
@@ -36,4 +36,5 @@ class Recipe:
     judge: Callable[[Any], dict[str, Any]]
     settings: dict[str, Any] = field(default_factory=dict)
     pipeline: Callable[[Any], Pipeline] | None = None
+    looked_at: Sequence[Any] = ()
     shipped: bool = False

@@ -34,6 +34,7 @@ from cs348k_diffusion.data.pictures import (
     scene,
     write_folder,
 )
+from cs348k_diffusion.data.pictures.captions import BRIEF
 from cs348k_diffusion.data.pictures.dice import Dice
 from cs348k_diffusion.data.pictures.layout import arrange
 from cs348k_diffusion.data.pictures.paint import SUN, THINGS
@@ -206,6 +207,43 @@ def test_captions_leave_things_out_as_often_as_not():
         (sum(s.light is not None for s in said) / 2000, 0.2, 0.4),
     ):
         assert low < share < high
+
+
+@given(seed=KEYS, index=KEYS, wording=st.integers(1, 5))
+@settings(max_examples=200, deadline=None)
+def test_another_wording_never_lies_and_keeps_counts_kinds_and_relation(seed, index, wording):
+    made = scene(seed, index)
+    said = parse(caption(made, seed, index, wording))
+    assert asked(said).items() <= asked(made).items()
+    assert [(g.count, g.kind) for g in said.groups] == [(g.count, g.kind) for g in made.groups]
+    assert said.relation == made.relation
+
+
+def test_each_optional_part_is_left_out_of_a_share_of_the_other_wordings_by_itself():
+    """Shares of those that could say it, and the pairs of parts as often together as chance has it."""
+    pairs = [(made, parse(caption(made, 3, i, 1 + i % 3))) for i in range(3000) for made in [scene(3, i)]]
+    first = [(made.groups[0], said.groups[0], made, said) for made, said in pairs]
+    left_out = {
+        "colour": [s.colour is None for _, s, _, _ in first],
+        "size": [s.size == "" for g, s, _, _ in first if g.size],
+        "species": [s.species is None for g, s, _, _ in first if g.species],
+        "sky": [said.sky is None for _, _, _, said in first],
+        "season": [said.season is None for _, _, _, said in first],
+        "light": [said.light is None for _, _, made, said in first if made.light],
+    }
+    for name, missing in left_out.items():
+        want = 1 - BRIEF[name] / 100
+        assert abs(sum(missing) / len(missing) - want) < 4 * (want * (1 - want) / len(missing)) ** 0.5, name
+    both = sum(said.groups[0].colour is None and said.sky is None for _, said in pairs) / 3000
+    want = (1 - BRIEF["colour"] / 100) * (1 - BRIEF["sky"] / 100)
+    assert abs(both - want) < 4 * (want * (1 - want) / 3000) ** 0.5
+
+
+def test_the_shortest_wordings_come_up():
+    said = {caption(scene(0, i), 0, i, wording) for i in range(4000) for wording in (1, 2, 3)}
+    assert {"a cat", "two cats", "three trees", "a tree", "a house"} <= said
+    with pytest.raises(ValueError, match="wording is a whole number from 0, got -1"):
+        caption(scene(0, 0), 0, 0, -1)
 
 
 def test_words_are_the_whole_vocabulary_once():

@@ -1,0 +1,27 @@
+"""What a long training says on its way, and the contact sheets that it leaves."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+
+from cs348k_diffusion import recipes
+from cs348k_diffusion.checkpoints import Standing
+from cs348k_diffusion.commands.sample import save_grid
+
+SHEETS = 10  # contact sheets of a training, evenly spread
+
+
+def told(name: str, out: Path, echo: Callable[[str], object]) -> Callable[[Standing], None]:
+    """A function that says where training stands, and now and then draws what the model can do into NAME.png."""
+    recipe = recipes.RECIPES.get(name)
+
+    def tell(standing: Standing) -> None:
+        echo(standing.label())
+        tenth = -(-standing.steps // SHEETS)
+        if recipe and recipe.pipeline and (standing.done % tenth == 0 or standing.done == standing.steps):
+            draw = recipe.pipeline(standing.progress.model)
+            save_grid(draw.images(list(recipe.looked_at) or draw.condition.default(15), steps=10), out / f"{name}.png")
+            echo(f"{out / name}.png: what it draws after {standing.done:,} updates")
+
+    return tell
