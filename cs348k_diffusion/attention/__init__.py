@@ -74,23 +74,25 @@ def dense_attention(
 ) -> Attended:
     """softmax(scale Q K^T) V with all of S in memory: N M numbers for each head.
 
-    causal: query i sees keys 0 .. i; mask: True for the keys that may be seen (a padding mask); scale: 1 / sqrt(d)
-    unless given. A query that sees no key gets zeros, and a log-sum-exp of -inf. Raises ValueError for shapes that do
-    not fit.
+    causal: query i sees keys 0 .. i; mask: True for the keys that may be seen (a padding mask), (M,) or one for each
+    head; scale: 1 / sqrt(d) unless given. A query that sees no key gets zeros, a log-sum-exp of -inf, and gradients of
+    zero. Half precision is summed, and its log-sum-exp returned, in float32. Raises ValueError for shapes, types or a
+    mask that do not fit.
     """
-    scale = _scale(q, k, v, scale)
-    s = scale * q @ k.transpose(-1, -2)
-    s = _hide(s, 0, 0, causal, mask)
-    m = _finite(s.amax(-1, keepdim=True))
-    f = torch.exp(s - m)
-    l = f.sum(-1, keepdim=True)
-    return Attended(f @ v / l.clamp(min=torch.finfo(l.dtype).tiny), (m + torch.log(l)).squeeze(-1))
+    mask, scale = checked(q, k, v, mask, scale)
+    m, f, l = _rows(_logits(q, k, causal, mask, scale))
+    out = f @ v.to(f.dtype) / _nonzero(l)
+    return Attended(out.to(q.dtype), _log_sum_exp(m, l))
 
 
 def attention_map(q: Tensor, k: Tensor, mask: Tensor | None = None, scale: float | None = None) -> Tensor:
-    """P = softmax(scale Q K^T), (..., N, M): which keys each query looks at."""
-    s = (1 / math.sqrt(q.shape[-1]) if scale is None else scale) * q @ k.transpose(-1, -2)
-    return stable_softmax(_hide(s, 0, 0, False, mask))
+    """P = softmax(scale Q K^T), (..., N, M): which keys each query looks at; zeros where it sees none.
+
+    Arguments and errors as for `dense_attention`.
+    """
+    mask, scale = checked(q, k, k, mask, scale)
+    _, f, l = _rows(_logits(q, k, False, mask, scale))
+    return (f / _nonzero(l)).to(q.dtype)
 
 
 def tiled_attention(
@@ -109,10 +111,8 @@ def tiled_attention(
     """
     if tile < 1:
         raise ValueError(f"a tile holds at least one row, got tile = {tile}")
-    scale = _scale(q, k, v, scale)
-    flat = [x.reshape(-1, *x.shape[-2:]) for x in (q, k, v)]
-    if mask is not None:
-        mask = mask.expand(*k.shape[:-2], k.shape[-2]).reshape(-1, k.shape[-2])
+    mask, scale = checked(q, k, v, mask, scale)
+    flat, mask = flattened(q, k, v), None if mask is None else mask.reshape(math.prod(q.shape[:-2]), k.shape[-2])
     out, log_sum_exp = _Tiled.apply(*flat, tile, causal, mask, scale)
     return Attended(out.view(*q.shape[:-1], v.shape[-1]), log_sum_exp.view(q.shape[:-1]))
 
@@ -133,11 +133,12 @@ class _Tiled(torch.autograd.Function):
 
 def _walk(q, k, v, tile, causal, mask, scale) -> tuple[Tensor, Tensor]:
     out = q.new_empty(*q.shape[:-1], v.shape[-1])
-    log_sum_exp = q.new_empty(q.shape[:-1])
+    log_sum_exp = q.new_empty(q.shape[:-1], dtype=wide(q))
     room = _room(q, k, tile)
     for i in range(0, q.shape[1], tile):
         rows = slice(i, i + tile)
-        out[:, rows], log_sum_exp[:, rows] = _one_row_of_tiles(scale * q[:, rows], i, k, v, tile, causal, mask, room)
+        qi = scale * q[:, rows].to(wide(q))
+        out[:, rows], log_sum_exp[:, rows] = _one_row_of_tiles(qi, i, k, v, tile, causal, mask, room)
     return out, log_sum_exp
 
 
@@ -146,45 +147,51 @@ def _one_row_of_tiles(q, i, k, v, tile, causal, mask, room) -> tuple[Tensor, Ten
     m = q.new_full((*q.shape[:2], 1), -torch.inf)
     l = torch.zeros_like(m)
     o = q.new_zeros(*q.shape[:2], v.shape[-1])
-    for j in range(0, i + q.shape[1] if causal else k.shape[1], tile):
+    for j in range(0, _end(i, q, k, causal), tile):
         s = _hide(_product(q, k[:, j : j + tile], room), i, j, causal, mask)
         m_new = torch.maximum(m, s.amax(-1, keepdim=True))
         f = s.sub_(_finite(m_new)).exp_()
         shrink = m.sub_(_finite(m_new)).exp_()
         l.mul_(shrink).add_(f.sum(-1, keepdim=True))
-        o.mul_(shrink).baddbmm_(f, v[:, j : j + tile])
+        o.mul_(shrink).baddbmm_(f, v[:, j : j + tile].to(f.dtype))
         m = m_new
-    return o / l.clamp(min=torch.finfo(l.dtype).tiny), (_finite(m) + torch.log(l)).squeeze(-1)
+    return o / _nonzero(l), _log_sum_exp(m, l)
 
 
 def _walk_back(saved: tuple[Tensor, ...], d_out: Tensor, d_log_sum_exp: Tensor, how: tuple):
     """Algorithm 4: P again from the log-sum-exp, then dV = P^T dO, dS = P (dO V^T - D), dQ = dS K, dK = dS^T Q."""
     (q, k, v, out, log_sum_exp), (tile, causal, mask, scale) = saved, how
-    dq, dk, dv = torch.zeros_like(q), torch.zeros_like(k), torch.zeros_like(v)
+    dq, dk, dv = (torch.zeros_like(x, dtype=wide(x)) for x in (q, k, v))
     lse = _finite(log_sum_exp)[..., None]
-    pull = (d_out * out).sum(-1, keepdim=True) - d_log_sum_exp[..., None]
+    d_out = d_out.to(wide(q))
+    row_sum = (d_out * out).sum(-1, keepdim=True) - d_log_sum_exp[..., None]
     room_p, room_ds = _room(q, k, tile), _room(q, k, tile)
     for i in range(0, q.shape[1], tile):
         rows = slice(i, i + tile)
-        qi, d_oi = scale * q[:, rows], d_out[:, rows]
-        for j in range(0, i + qi.shape[1] if causal else k.shape[1], tile):
+        qi, d_oi = scale * q[:, rows].to(dq.dtype), d_out[:, rows]
+        for j in range(0, _end(i, qi, k, causal), tile):
             keys = slice(j, j + tile)
             p = _hide(_product(qi, k[:, keys], room_p), i, j, causal, mask).sub_(lse[:, rows]).exp_()
             dv[:, keys].baddbmm_(p.transpose(1, 2), d_oi)
-            ds = _product(d_oi, v[:, keys], room_ds).sub_(pull[:, rows]).mul_(p)
-            dq[:, rows].baddbmm_(ds, k[:, keys], alpha=scale)
+            ds = _product(d_oi, v[:, keys], room_ds).sub_(row_sum[:, rows]).mul_(p)
+            dq[:, rows].baddbmm_(ds, k[:, keys].to(ds.dtype), alpha=scale)
             dk[:, keys].baddbmm_(ds.transpose(1, 2), qi)
-    return dq, dk, dv
+    return dq.to(q.dtype), dk.to(k.dtype), dv.to(v.dtype)
 
 
 def _room(q: Tensor, k: Tensor, tile: int) -> Tensor:
     """Memory for one tile, used again for each: fetching fresh memory every time costs more than the additions."""
-    return q.new_empty(len(q), min(tile, q.shape[1]), min(tile, k.shape[1]))
+    return q.new_empty(len(q), min(tile, q.shape[1]), min(tile, k.shape[1]), dtype=wide(q))
 
 
 def _product(a: Tensor, b: Tensor, room: Tensor) -> Tensor:
     """a b^T for one tile, written into `room`."""
-    return torch.bmm(a, b.transpose(1, 2), out=room[:, : a.shape[1], : b.shape[1]])
+    return torch.bmm(a, b.to(a.dtype).transpose(1, 2), out=room[:, : a.shape[1], : b.shape[1]])
+
+
+def _end(i: int, q: Tensor, k: Tensor, causal: bool) -> int:
+    """How many keys the tile of queries that begins with query i has to look at."""
+    return min(i + q.shape[1], k.shape[1]) if causal else k.shape[1]
 
 
 def _hide(s: Tensor, i: int, j: int, causal: bool, mask: Tensor | None) -> Tensor:
@@ -203,13 +210,69 @@ def _finite(m: Tensor) -> Tensor:
     return m.masked_fill(m == -torch.inf, 0.0)
 
 
-def _scale(q: Tensor, k: Tensor, v: Tensor, scale: float | None) -> float:
-    if q.shape[-1] != k.shape[-1] or k.shape[-2] != v.shape[-2] or q.shape[:-2] != k.shape[:-2]:
-        shapes = ", ".join(str(tuple(x.shape)) for x in (q, k, v))
+def _nonzero(l: Tensor) -> Tensor:
+    """l with 0 (a row that has seen no key) replaced by 1: its output and its gradients are 0 and not 0/0."""
+    return l.masked_fill(l == 0, 1.0)
+
+
+def _log_sum_exp(m: Tensor, l: Tensor) -> Tensor:
+    return (_finite(m) + torch.log(_nonzero(l))).masked_fill(l == 0, -torch.inf).squeeze(-1)
+
+
+def _logits(q: Tensor, k: Tensor, causal: bool, mask: Tensor | None, scale: float) -> Tensor:
+    s = (scale * q.to(wide(q))) @ k.to(wide(k)).transpose(-1, -2)
+    return _hide(s.to(wide(q)), 0, 0, causal, mask)
+
+
+def _rows(s: Tensor) -> SoftmaxParts:
+    """m, f and l of rows of logits, finite where a row is all -inf or has no entry; m needs no gradient: it cancels."""
+    m = _finite(s.detach().amax(-1, keepdim=True)) if s.shape[-1] else s.new_zeros(*s.shape[:-1], 1)
+    f = torch.exp(s - m)
+    return SoftmaxParts(m, f, f.sum(-1, keepdim=True))
+
+
+# ---- the front door: what may come in ------------------------------------------------------------------------------
+
+
+def wide(x: Tensor) -> torch.dtype:
+    """The type that sums over rows of x are kept in: float32 for half precision, else x's own."""
+    return torch.float32 if x.dtype in (torch.float16, torch.bfloat16) else x.dtype
+
+
+def flattened(*tensors: Tensor) -> list[Tensor]:
+    """Each (..., N, d) with all its leading axes as one: (heads, N, d)."""
+    return [x.reshape(math.prod(x.shape[:-2]), *x.shape[-2:]) for x in tensors]
+
+
+def checked(
+    q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float | None
+) -> tuple[Bool[Tensor, "... m"] | None, float]:
+    """The mask with k's leading axes, and the scale; raises ValueError, in one sentence, for what does not fit."""
+    shapes = ", ".join(str(tuple(x.shape)) for x in (q, k, v))
+    heads = q.shape[:-2] == k.shape[:-2] == v.shape[:-2]
+    if not heads or q.shape[-1:] != k.shape[-1:] or k.shape[-2:-1] != v.shape[-2:-1]:
         raise ValueError(
             f"attention needs q (..., N, d), k (..., M, d), v (..., M, e) with equal leading axes; got {shapes}"
         )
-    return 1 / math.sqrt(q.shape[-1]) if scale is None else scale
+    if q.ndim < 2 or not q.shape[-1]:
+        raise ValueError(f"queries and keys are rows of at least one number; got {shapes}")
+    if not q.is_floating_point() or not q.dtype == k.dtype == v.dtype:
+        raise ValueError(f"q, k and v are of one floating type; got {q.dtype}, {k.dtype} and {v.dtype}")
+    if mask is not None:
+        mask = _checked_mask(mask, k.shape[:-1])
+    return mask, 1 / math.sqrt(q.shape[-1]) if scale is None else scale
+
+
+def _checked_mask(mask: Tensor, shape: torch.Size) -> Tensor:
+    if mask.dtype != torch.bool:
+        raise ValueError(f"a mask is boolean, True for the keys that may be seen; got {mask.dtype}")
+    fits = all(a in (1, b) for a, b in zip(reversed(mask.shape), reversed(shape), strict=False))
+    if not fits or not 1 <= mask.ndim <= len(shape) or mask.shape[-1] != shape[-1]:
+        raise ValueError(
+            f"a mask says which of the M = {shape[-1]} keys may be seen, the same for every query: (M,) or something "
+            f"that broadcasts to {tuple(shape)}; got {tuple(mask.shape)}"
+        )
+    return mask.expand(shape)
 
 
 class Attention(nn.Module):

@@ -18,7 +18,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from triton import knobs  # pyright: ignore[reportMissingImports]
 
-from cs348k_diffusion.attention import Attended
+from cs348k_diffusion.attention import Attended, checked, flattened
 
 SMALLEST = 16  # a GPU's matrix units multiply no smaller tiles
 
@@ -37,14 +37,15 @@ def triton_attention(
     Arguments and results as there. Raises ValueError for another tile, or for tensors that are not on a GPU (unless
     Triton's interpreter was asked for).
     """
+    mask, scale = checked(q, k, v, mask, scale)
     _check(q, tile)
     n, m, d, e = q.shape[-2], k.shape[-2], q.shape[-1], v.shape[-1]
-    flat = [x.reshape(-1, *x.shape[-2:]).contiguous() for x in (q, k, v)]
-    seen = None if mask is None else mask.expand(*k.shape[:-2], m).reshape(-1, m).to(torch.int8).contiguous()
-    out, log_sum_exp = q.new_empty(len(flat[0]), n, e), torch.empty(len(flat[0]), n, device=q.device)
+    flat = [x.contiguous() for x in flattened(q, k, v)]
+    seen = None if mask is None else mask.reshape(len(flat[0]), m).to(torch.int8).contiguous()
+    out, log_sum_exp = q.new_zeros(len(flat[0]), n, e), torch.full((len(flat[0]), n), -math.inf, device=q.device)
     widths = {"D": _power(d), "E": _power(e), "TILE": tile, "CAUSAL": causal, "MASKED": mask is not None}
-    numbers = (1 / math.sqrt(d) if scale is None else scale, n, m, d, e)
-    _kernel[(triton.cdiv(n, tile), len(flat[0]))](*flat, seen, out, log_sum_exp, *numbers, **widths)  # pyright: ignore
+    if n and m and len(out):  # without keys it stays as it is: zeros, and -inf
+        _kernel[(triton.cdiv(n, tile), len(flat[0]))](*flat, seen, out, log_sum_exp, scale, n, m, d, e, **widths)  # pyright: ignore
     return Attended(out.view(*q.shape[:-1], e), log_sum_exp.view(q.shape[:-1]))
 
 
@@ -89,6 +90,8 @@ def _power(width: int) -> int:
 
 
 def _check(q: Tensor, tile: int) -> None:
+    if q.dtype == torch.float64:
+        raise ValueError("the kernel sums in float32: use tiled_attention for float64")
     if tile < SMALLEST or tile & (tile - 1):
         raise ValueError(f"Triton's tiles are powers of two from {SMALLEST} on, got tile = {tile}")
     if not q.is_cuda and not knobs.runtime.interpret:
