@@ -161,7 +161,7 @@ def diffusion(
         low = _given(low)
         seen = augment(low, level, noise_like(low, generator))
         base = resize(seen, model.size)
-        noise = model.schedule.prior(tuple(base.shape), generator).to(base)
+        noise = model.schedule.prior(tuple(base.shape), generator, walk[0]).to(base)
         given = model.given(low_res=seen, level=seen.new_full((1,), level))
         inside = clip(given, (-limit - base) / model.spread, (limit - base) / model.spread)
         for state in ddim(inside, noise, walk):

@@ -6,6 +6,7 @@ told in one sentence with exit status 2.
 
 from __future__ import annotations
 
+import io
 import json
 import os
 import sys
@@ -27,10 +28,12 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 LEARN, MAKE, TEACH = "Learn", "Make pictures", "Teach"
+MOST_SEED = 2**62  # every generator takes it, and some more
 
 
 def main() -> None:
     """Run the command line; what a reader can mend is one sentence and exit status 2, never a traceback."""
+    _say_everything()
     try:
         app()
     except (ValueError, LookupError, OSError, RuntimeError, CourseError) as error:
@@ -39,6 +42,28 @@ def main() -> None:
         said = str(error) if not isinstance(error, KeyError) else str(error.args[0])
         typer.secho(f"cs348k: {said}", fg="red", err=True)
         sys.exit(2)
+
+
+def _say_everything() -> None:
+    """Have a console that cannot print a letter (cp1252, ASCII) print an escape in its place, and not stop."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def _seed(seed: int) -> int:
+    if not 0 <= seed <= MOST_SEED:
+        raise ValueError(f"a seed is a whole number from 0 to {MOST_SEED}, got {seed}")
+    return seed
+
+
+def _writable(path: Path) -> Path:
+    """The path of a file to be written; ValueError, before the work and not after it, where its folder is missing."""
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder: give --out the name of a file in it")
+    if not path.absolute().parent.is_dir():
+        raise ValueError(f"there is no folder {path.parent} to write {path.name} to: make it first")
+    return path
 
 
 def _version(wanted: bool | None) -> None:
@@ -148,15 +173,17 @@ def sample(
     label: Annotated[int | None, typer.Option(help="One class for all images.", show_default="each in turn")] = None,
     gif: Annotated[bool, typer.Option("--gif", help="Write the way from noise to image as a GIF.")] = False,
     out: Annotated[Path | None, typer.Option(help="The file to write.", show_default="NAME.png or NAME.gif")] = None,
-    seed: Annotated[int, typer.Option(help="Another seed, other images.")] = 0,
+    seed: Annotated[int, typer.Option(callback=_seed, help="Another seed, other images.")] = 0,
 ) -> None:
     """Draw what a prompt says, or samples of a shipped model, into a PNG, or their way there into a GIF."""
     from cs348k_diffusion import recipes
     from cs348k_diffusion.commands import sample
 
     prompt, name = " " in what, "picture" if " " in what else what
-    out = out or Path(f"{name}.{'gif' if gif else 'png'}")
+    out = _writable(out or Path(f"{name}.{'gif' if gif else 'png'}"))
     gif = gif or out.suffix.lower() == ".gif"
+    if out.suffix.lower() != (".gif" if gif else ".png"):
+        raise ValueError(f"samples are written as .png, or as .gif with --gif, not as {out.name!r}")
     if prompt and label is not None:
         raise ValueError("a prompt says what to draw: leave out --label")
     draw, n = recipes.load_pipeline(model if prompt else what), n or (4 if prompt else 16)
@@ -172,7 +199,7 @@ def pictures(
     n: Annotated[int, typer.Option("--n", min=1, max=100_000, help="How many pictures.")] = 100,
     size: Annotated[int, typer.Option(help="Pixels across: 16, 32 or 64.")] = 64,
     out: Annotated[Path, typer.Option(help="A new folder for the PNGs and captions.jsonl.")] = Path("pictures"),
-    seed: Annotated[int, typer.Option(min=0, help="Another seed, other pictures.")] = 0,
+    seed: Annotated[int, typer.Option(callback=_seed, help="Another seed, other pictures.")] = 0,
     held_out: Annotated[bool, typer.Option("--held-out", help="Only with what models never see: blue cats.")] = False,
 ) -> None:
     """Draw captioned pictures of trees, cats and houses into a folder."""
@@ -187,7 +214,7 @@ def train(
     name: Annotated[str, typer.Argument(help="A recipe.")],
     out: Annotated[Path, typer.Option(help="Where the weights and their card go.")] = Path("trained"),
     steps: Annotated[int | None, typer.Option(min=1, help="How many steps.", show_default="the recipe's")] = None,
-    seed: Annotated[int, typer.Option(help="Another seed, another model.")] = 0,
+    seed: Annotated[int, typer.Option(callback=_seed, help="Another seed, another model.")] = 0,
     device: Annotated[str, typer.Option(help="cpu, cuda or mps; under torchrun one GPU for each process.")] = "cpu",
     restart: Annotated[bool, typer.Option("--restart", help="Begin anew, whatever was trained before.")] = False,
 ) -> None:
@@ -195,6 +222,7 @@ def train(
     from cs348k_diffusion import recipes
     from cs348k_diffusion.commands.training import told
 
+    recipes.check_device(device)
     typer.echo(f"Training {name} on {device}; its weights and card go to {out}/")
     recipes.train(name, out, seed, steps, device, restart, told(name, out, typer.echo))
     typer.echo(json.dumps(recipes.card(name, out)["metrics"], indent=2))
@@ -210,7 +238,7 @@ def fit_tree(
     start: Annotated[Path | None, typer.Option(help="A tree to go on from.", show_default="a sapling")] = None,
     size: Annotated[int, typer.Option(min=8, max=128, help="Pixels on a side while fitting.")] = 32,
     budget: Annotated[int, typer.Option(min=10, help="Units: a render costs 1, one with its gradient 3.")] = 6000,
-    seed: Annotated[int, typer.Option(help="Another seed, another tree.")] = 0,
+    seed: Annotated[int, typer.Option(callback=_seed, help="Another seed, another tree.")] = 0,
 ) -> None:
     """Fit a procedural tree to a picture, by moves and gradients, and write it as JSON."""
     from cs348k_diffusion.commands import fit_tree

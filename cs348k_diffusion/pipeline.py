@@ -194,10 +194,11 @@ class Pipeline:
         denoise, generator = self._denoiser(requests, scale, steps), torch.Generator().manual_seed(seed)
         shape = self.codec.shape(self.shape) if self.codec else self.shape
         device = next(self.model.parameters()).device
-        noise = self.model.schedule.prior((len(requests), *shape), generator).to(device)
+        times = self.times(steps)
+        noise = self.model.schedule.prior((len(requests), *shape), generator, times[0]).to(device)
 
         def first(_: Tensor | None) -> Iterator[State]:
-            return self._decoded(sample(denoise, noise, self.times(steps), rule=self.rule), whole)
+            return self._decoded(sample(denoise, noise, times, rule=self.rule), whole)
 
         stages = [first, *(make(generator) for make in self.stages)]
         return Run(cascade(stages), f"drawing {len(requests)} pictures, {steps} steps")

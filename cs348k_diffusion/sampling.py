@@ -43,12 +43,17 @@ class State(NamedTuple):
 
 
 class Walked(NamedTuple):
-    """What a rule may look at: the denoiser, and the last two (time, x, x0_hat), newest last."""
+    """What a rule may look at: the denoiser, and (time, x, x0_hat) of the last two times, newest last."""
 
     denoise: Denoiser
     times: list[float]
     xs: list[Tensor]
     x0_hats: list[Tensor]
+
+    def after(self, t: float, x: Tensor, x0_hat: Tensor) -> Walked:
+        """With one more guess; at the same time as the last one it takes its place, for between them nothing moved."""
+        old = slice(-2, -1) if self.times[-1:] == [t] else slice(-1, None)
+        return Walked(self.denoise, [*self.times[old], t], [*self.xs[old], x], [*self.x0_hats[old], x0_hat])
 
 
 Rule = Callable[[Walked, float, float], Tensor]
@@ -124,9 +129,15 @@ def ancestral(schedule: Schedule, t: float, s: float) -> float:
 
 def path(n: int, start: float = 1.0, end: float = 0.0) -> Float[Tensor, " times"]:
     """n + 1 times from start to end, evenly spaced: n steps, n evaluations, n States. float64."""
+    _check_path(n, start, end)
+    return torch.linspace(start, end, n + 1, dtype=torch.float64)
+
+
+def _check_path(n: int, *times: float) -> None:
     if n < 1:
         raise ValueError(f"a path needs at least one step, got n = {n}")
-    return torch.linspace(start, end, n + 1, dtype=torch.float64)
+    if not all(0 <= t <= 1 for t in times):
+        raise ValueError(f"times lie in [0, 1] (0 = data, 1 = noise), got {', '.join(f'{t:g}' for t in times)}")
 
 
 def log_snr_path(schedule: Schedule, n: int, start: float = 0.99, end: float = 0.01) -> Float[Tensor, " times"]:
@@ -135,6 +146,7 @@ def log_snr_path(schedule: Schedule, n: int, start: float = 0.99, end: float = 0
     With end = 0 the even spacing stops at t = 0.01 and one last step goes to the data.
     Source: Lu et al. 2022, section 3.4, arXiv:2206.00927.
     """
+    _check_path(n, start, end)
     ends = torch.tensor([start, end or 0.01], dtype=torch.float64)
     lo, hi = schedule.log_snr(ends).tolist()
     times = time_of_log_snr(schedule, torch.linspace(lo, hi, n + 1 if end else n, dtype=torch.float64))
@@ -149,9 +161,13 @@ def edm_path(
     ratio_i = (sigma_max^(1/rho) + i/(n-1) (sigma_min^(1/rho) - sigma_max^(1/rho)))^rho,   i = 0 .. n-1
 
     Heun needs it: on evenly spaced times its first steps are so long that it loses to DDIM. A schedule that never is
-    as noisy as sigma_max starts at its own noisiest time.
+    as noisy as sigma_max starts at its own noisiest time. Start the walk from `schedule.prior(shape, generator,
+    times[0])`. Raises ValueError unless 0 < sigma_min < sigma_max.
     Source: Karras et al. 2022, eq. 5, arXiv:2206.00364.
     """
+    _check_path(n)
+    if not 0 < sigma_min < sigma_max:
+        raise ValueError(f"the noise falls from sigma_max to sigma_min > 0, got {sigma_max:g} and {sigma_min:g}")
     noisiest = math.exp(-0.5 * float(schedule.log_snr(torch.ones((), dtype=torch.float64))))
     ends = min(sigma_max, noisiest) ** (1 / rho), sigma_min ** (1 / rho)
     ramp = torch.linspace(*ends, n, dtype=torch.float64) ** rho
@@ -186,6 +202,8 @@ def multistep(walked: Walked, t: float, s: float) -> Tensor:
         return new
     grid = torch.tensor([walked.times[-2], t, s], dtype=torch.float64)
     before, now, after = (walked.denoise.schedule.log_snr(grid) / 2).tolist()
+    if now == before:  # both beyond the limit of the log-SNR
+        return new
     return new + (after - now) / (2 * (now - before)) * (new - walked.x0_hats[-2])
 
 
@@ -218,12 +236,14 @@ def sample(
 ) -> Run[State]:
     """Walk x along the times and yield a State after each step.
 
-    x: noise at times[0] (`schedule.prior`); times: n + 1 numbers, usually descending (`path(n)`); fresh: a number or a
-    function (schedule, t, s) -> share; rule: which x0_hat to step with. Raises ValueError for fewer than two times.
+    x: noise at times[0] (`schedule.prior(shape, generator, times[0])`); times: n + 1 numbers, usually descending
+    (`path(n)`); fresh: a number or a function (schedule, t, s) -> share; rule: which x0_hat to step with. Raises
+    ValueError for fewer than two times, and for times outside [0, 1].
     """
     walk = [float(t) for t in times]
     if len(walk) < 2:
         raise ValueError("a walk needs at least two times: from where, and to where; try path(50)")
+    _check_path(len(walk) - 1, *walk)
     return Run(_states(denoise, x, walk, fresh, rule, generator), f"sampling, {len(walk) - 1} steps")
 
 
@@ -234,7 +254,7 @@ def _states(
     for index, (t, s) in enumerate(pairwise(times), start=1):
         with torch.no_grad():  # around each step and never around a yield: grad mode belongs to whoever walks
             x0_hat = denoise(x, as_time(t, x))
-            walked = Walked(denoise, [*walked.times[-1:], t], [*walked.xs[-1:], x], [*walked.x0_hats[-1:], x0_hat])
+            walked = walked.after(t, x, x0_hat)
             share = fresh(schedule, t, s) if callable(fresh) else fresh
             noise = noise_like(x, generator) if share > 0 else None
             x = step(schedule, x, rule(walked, t, s), t, s, share, noise)

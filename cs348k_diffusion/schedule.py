@@ -49,11 +49,14 @@ class Schedule:
         ratio = 2 * (torch.log(self.alpha(t)) - torch.log(self.sigma(t)))
         return ratio.clamp(-LOG_SNR_LIMIT, LOG_SNR_LIMIT)
 
-    def prior(self, shape: Sequence[int], generator: torch.Generator | None = None) -> Tensor:
-        """The noise that sampling starts from: N(0, sigma(1)^2 I), float32, drawn where the generator lives."""
+    def prior(self, shape: Sequence[int], generator: torch.Generator | None = None, t: Tensor | float = 1.0) -> Tensor:
+        """The noise that a walk from time t starts from: N(0, sigma(t)^2 I), float32, drawn where the generator lives.
+
+        Give the first time of a path that does not start at 1: `prior(shape, generator, times[0])`.
+        """
         device = generator.device if generator is not None else "cpu"
         noise = torch.randn(tuple(shape), generator=generator, device=device, dtype=torch.float32)
-        return noise * float(self.sigma(torch.ones((), dtype=torch.float64)))
+        return noise * float(self.sigma(torch.as_tensor(t, dtype=torch.float64).cpu()))
 
     def __repr__(self) -> str:
         return f"Schedule({self.name})"

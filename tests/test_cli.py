@@ -1,6 +1,7 @@
 """The command line: it answers, it writes what it says, and what goes wrong is one sentence and status 2."""
 
 import hashlib
+import io
 import json
 import re
 import sys
@@ -76,6 +77,14 @@ def test_every_command_explains_itself(run, command):
         (["sample", "a red cat by day under the moon"], "no moon in this sky"),
         (["sample", "a red cat", "--label", 3], "leave out --label"),
         (["train", "nothing"], "there is no recipe 'nothing'"),
+        (["train", "digits", "--device", "cuda", "--steps", 1], "this machine has no cuda device"),
+        (["train", "digits", "--device", "tpu", "--steps", 1], "no device 'tpu'; there are: cpu"),
+        (["sample", "digits", "--scale", "nan"], "the scale of guidance is a number, 0 or more, got nan"),
+        (["sample", "digits", "--out", "nowhere/six.png"], "there is no folder nowhere to write six.png to"),
+        (["sample", "digits", "--out", "."], "is a folder: give --out the name of a file in it"),
+        (["sample", "digits", "--out", "six.bmp"], "samples are written as .png, or as .gif with --gif"),
+        *[([command, "--seed", 2**70], "a seed is a whole number from 0 to") for command in ("sample", "pictures")],
+        (["train", "digits", "--seed", -1], "a seed is a whole number from 0 to"),
         (["check", "nowhere.ipynb"], "there is no notebook nowhere.ipynb"),
         (["grade", "nowhere"], "nowhere is not a folder"),
     ],
@@ -86,6 +95,22 @@ def test_a_mistake_is_one_sentence(run, words, said):
     assert err.startswith("cs348k: ")
     assert said in err
     assert err.count("\n") == 1
+
+
+def test_nothing_is_drawn_for_a_file_that_cannot_be_written(run, monkeypatch):
+    monkeypatch.setattr(recipes, "load", lambda name: pytest.fail("the model was loaded first"))
+    assert run("sample", "digits", "--out", "nowhere/six.png")[0] == 2
+
+
+def test_a_console_that_cannot_print_a_name_prints_an_escape(monkeypatch):
+    written = io.BytesIO()
+    monkeypatch.setattr(sys, "stdout", io.TextIOWrapper(written, encoding="cp1252"))
+    monkeypatch.setattr(sys, "argv", ["cs348k", "check", "猫.ipynb"])
+    monkeypatch.setattr(sys, "stderr", sys.stdout)
+    with pytest.raises(SystemExit):
+        cli.main()
+    sys.stdout.flush()
+    assert b"there is no notebook \\u732b.ipynb" in written.getvalue()
 
 
 def test_lab_understands_its_own_arguments_and_jupyters(run, tmp_path):

@@ -55,7 +55,7 @@ ALLOWED = {
     "exercises": "exact guidance procedural sampling schedule",
     "grading": "__version__ exercises",
     "authoring": "__version__ exercises grading data recipes commands",
-    "commands": "checkpoints lab procedural recipes running sampling",
+    "commands": "checkpoints data lab procedural recipes running sampling",
     "cli": "__version__ authoring commands course data exercises grading recipes",
 }
 

@@ -1,6 +1,8 @@
 """One step, its inverse, and the walks made of it: against posteriors, kernels, exact flows and diffusers."""
 
+import math
 import weakref
+from functools import partial
 
 import pytest
 import torch
@@ -175,8 +177,16 @@ def test_what_a_step_refuses():
 def test_path():
     assert_close(path(4), as_double([1.0, 0.75, 0.5, 0.25, 0.0]), rtol=0, atol=0)
     assert_close(path(2, 0.9, 0.1), as_double([0.9, 0.5, 0.1]), rtol=1e-15, atol=0)
-    with pytest.raises(ValueError, match="at least one step"):
-        path(0)
+    for n, ends in ((0, {}), (-3, {}), (4, {"start": 1.5}), (4, {"end": -0.1}), (4, {"start": math.nan})):
+        says = "a path needs at least one step" if n < 1 else r"times lie in \[0, 1\]"
+        for make in (path, partial(log_snr_path, SCHEDULES["cosine"])):
+            with pytest.raises(ValueError, match=says):
+                make(n, **ends)
+    with pytest.raises(ValueError, match="a path needs at least one step"):
+        edm_path(SCHEDULES["cosine"], 0)
+    for noise in ({"sigma_max": 0.001}, {"sigma_min": 0.0}):
+        with pytest.raises(ValueError, match="the noise falls from sigma_max to sigma_min"):
+            edm_path(SCHEDULES["cosine"], 4, **noise)
 
 
 @everywhere
@@ -305,6 +315,30 @@ def test_a_walk_may_go_up_and_stay():
     for state, t, s in zip(states, times, times[1:], strict=False):
         x = step(cosine(), x, exact(x, t), t, s, share, noise_like(x, generator))
         assert_close(state.x, x, rtol=0, atol=0)
+
+
+def test_a_walk_starts_with_the_noise_of_its_first_time():
+    """EDM's path on exploding(300) starts at sigma = 80: from there it comes back with the data's spread, 0.50."""
+    schedule, std = exploding(300.0), 0.5
+    times, exact = edm_path(schedule, 40), gaussian(as_double([0.0]), std**2).denoiser(schedule)
+    noise = schedule.prior((20_000, 1), seeded(), times[0]).double()
+    assert_close(noise.std(), as_double(80.0), rtol=0.02, atol=0)
+    assert_close(last(sample(exact, noise, times, rule=multistep)).x.std(), as_double(std), rtol=0.02, atol=0)
+
+
+@pytest.mark.parametrize("rule", [first_order, multistep])
+def test_a_time_that_is_repeated_changes_nothing(rule):
+    exact, times = lumps().denoiser(cosine()), log_snr_path(cosine(), 6)
+    twice = last(sample(exact, X, times.repeat_interleave(2), rule=rule)).x
+    assert_close(twice, last(sample(exact, X, times, rule=rule)).x, rtol=1e-9, atol=1e-9)
+    beyond = [1.0, 1 - 1e-6, 1 - 2e-6, 0.5, 0.0]  # log-SNRs that the limit makes equal
+    assert bool(last(sample(exact, X, beyond, rule=rule)).x.isfinite().all())
+
+
+@pytest.mark.parametrize("times", [[0.5], [], [0.5, math.nan, 0.1], [1.2, 0.5], [0.5, -0.1]])
+def test_a_walk_that_cannot_be_taken_is_refused_before_its_first_step(times):
+    with pytest.raises(ValueError, match=r"at least two times|times lie in \[0, 1\]"):
+        sample(lumps().denoiser(cosine()), X, times)
 
 
 def test_a_walk_not_taken_costs_nothing():

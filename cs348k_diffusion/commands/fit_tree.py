@@ -13,10 +13,11 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from jaxtyping import Float
-from PIL import Image, ImageOps, UnidentifiedImageError
+from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
+from cs348k_diffusion.data.images import from_bytes, open_picture
 from cs348k_diffusion.lab.frames import Recording
 from cs348k_diffusion.procedural.fit import (
     FitStep,
@@ -32,7 +33,6 @@ from cs348k_diffusion.procedural.render import Style, draw, tree_parts
 from cs348k_diffusion.procedural.tree import Grammar, Tree, from_json, pack, to_json, validate
 from cs348k_diffusion.running import last
 
-MOST_PIXELS = 40_000_000
 KINDS = ("image", "silhouette", "region")
 VIEW = 160  # pixels: how large a GIF shows the target, and the tree beside it
 HOLD, FRAME = 2000, 90  # milliseconds a GIF rests on its last frame, and on each of the others
@@ -54,46 +54,17 @@ def read_picture(path: Path, size: int) -> Seen:
 
     Raises FileNotFoundError for a missing file, ValueError for one that is empty, no image, too large or of one colour.
     """
-    picture = _open(path)
+    picture = open_picture(path)
     colour = _border(picture)
     flat = Image.new("RGBA", picture.size, (*colour, 255))
     flat.alpha_composite(picture)
     image = _square(flat.convert("RGB"), size, colour)
-    image = torch.from_numpy(np.array(image)).permute(2, 0, 1).float() / 127.5 - 1
+    image = from_bytes(torch.from_numpy(np.array(image)).permute(2, 0, 1))
     mask = _mask(picture, colour, size)
     if float(mask.max() - mask.min()) < 0.05:
         raise ValueError(f"{path} has one colour only: a tree needs something to grow into, on a plain background")
     red, green, blue = (value / 127.5 - 1 for value in colour)
     return Seen(image, mask, (red, green, blue))
-
-
-def _open(path: Path) -> Image.Image:
-    if not path.is_file():
-        what = "is a folder, not a picture" if path.is_dir() else "does not exist"
-        raise FileNotFoundError(f"{path} {what} (looked from {Path.cwd()})")
-    if path.stat().st_size == 0:
-        raise ValueError(f"{path} is empty: save the picture again")
-    try:
-        with Image.open(path) as opened:
-            width, height = opened.size
-            if width * height > MOST_PIXELS:
-                raise ValueError(
-                    f"{path} is huge, {width} x {height} pixels; make it smaller than {MOST_PIXELS // 10**6} megapixels"
-                )
-            return ImageOps.exif_transpose(_eight_bit(opened)).convert("RGBA")
-    except Image.DecompressionBombError:
-        raise ValueError(f"{path} is huge; make it smaller than {MOST_PIXELS // 10**6} megapixels") from None
-    except UnidentifiedImageError:
-        raise ValueError(f"{path} is not an image that can be read here: use PNG, JPEG, GIF or WebP") from None
-    except (OSError, SyntaxError, EOFError) as error:
-        raise ValueError(f"{path} cannot be read as an image ({error}): is it cut short? Save it again") from error
-
-
-def _eight_bit(picture: Image.Image) -> Image.Image:
-    """Grey levels of 16 bits, which Pillow would clip and not scale, as 8 bits."""
-    if not picture.mode.startswith("I"):
-        return picture
-    return Image.fromarray((np.array(picture) // 257).clip(0, 255).astype(np.uint8))
 
 
 def _border(picture: Image.Image) -> tuple[int, int, int]:

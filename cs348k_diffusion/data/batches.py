@@ -20,7 +20,9 @@ class Batches(Iterator[Any]):
 
     def __next__(self) -> Any:
         while len(self._order) < self._size:
-            self._order = torch.cat([self._order, torch.randperm(self._n, generator=self._generator)])
+            device = "cpu" if self._generator is None else self._generator.device
+            new = torch.randperm(self._n, generator=self._generator, device=device)
+            self._order = torch.cat([self._order, new.cpu()])
         now, self._order = self._order[: self._size], self._order[self._size :]
         return self._look_up(now)
 
@@ -58,8 +60,8 @@ def batches(x: Tensor, y: Tensor | None = None, size: int = 128, generator: torc
     """Batches of `size` examples for ever: x alone, or (x, {"y": y}) when labels are given.
 
     Pass after pass over the data, each in a new random order, with no batch cut short: every example is seen equally
-    often. The order is drawn on the CPU; x and y may live anywhere. Raises ValueError when there is no example, or
-    when x and y differ in length.
+    often. The order is drawn where the generator lives; x and y may live anywhere. Raises ValueError when there is no
+    example, or when x and y differ in length.
     """
     if y is not None and len(y) != len(x):
         raise ValueError(f"one label for each example: got {len(x)} examples and {len(y)} labels")

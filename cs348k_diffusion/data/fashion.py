@@ -18,6 +18,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from cs348k_diffusion.data.images import from_bytes
+
 CLASSES = ("T-shirt", "trousers", "pullover", "dress", "coat", "sandal", "shirt", "sneaker", "bag", "ankle boot")
 MIRROR = "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/"
 CHECKSUMS = {
@@ -107,7 +109,7 @@ def _downloaded(name: str) -> Path:
 
 
 def _resized(images: Tensor, size: int) -> Tensor:
-    x = images.unsqueeze(1).float() / 127.5 - 1
+    x = from_bytes(images.unsqueeze(1))
     if size == 28:
         return x
     x = torch.nn.functional.pad(x, (2, 2, 2, 2), value=-1.0)

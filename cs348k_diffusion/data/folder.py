@@ -8,10 +8,11 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-import numpy as np
 import torch
 from jaxtyping import Float
 from torch import Tensor
+
+from cs348k_diffusion.data.images import read_image
 
 SUFFIXES = {".png", ".jpg", ".jpeg", ".gif", ".bmp", ".webp"}
 
@@ -21,16 +22,16 @@ def load_folder(
 ) -> tuple[Float[Tensor, "n channels size size"], list[str]]:
     """Every image of a folder, cut to its central square and resized, in [-1, 1]; and one caption for each.
 
-    Files are taken in the order of their names; subfolders are not entered. Captions come from a file `captions.csv`
-    in the folder, with lines such as cat.png,"a cat, asleep"  , or from captions.jsonl as `cs348k pictures` writes it;
-    without either every caption is "". Transparency is laid on black. Raises FileNotFoundError for a missing folder,
-    or one without images; ValueError for a file that is not an image, for a caption without its image, and for an
-    image without its caption.
+    Files are taken in the order of their names, without hidden ones; subfolders are not entered. Captions come from a
+    file `captions.csv` in the folder, with lines such as cat.png,"a cat, asleep"  , or from captions.jsonl as
+    `cs348k pictures` writes it; without either every caption is "". Transparency is laid on black. Raises
+    FileNotFoundError for a missing folder, or one without images; ValueError for a file that cannot be read (see
+    `images.open_picture`), for a caption without its image, and for an image without its caption.
     """
     folder = Path(folder)
     if not folder.is_dir():
         raise FileNotFoundError(f"{folder} is not a folder (looked from {Path.cwd()})")
-    paths = sorted(path for path in folder.iterdir() if path.suffix.lower() in SUFFIXES)
+    paths = sorted(path for path in folder.iterdir() if _is_picture(path))
     if not paths:
         raise FileNotFoundError(f"no images in {folder}: looked for files ending in {', '.join(sorted(SUFFIXES))}")
     listed = folder / ("captions.jsonl" if (folder / "captions.jsonl").is_file() else "captions.csv")
@@ -38,23 +39,8 @@ def load_folder(
     return torch.stack([read_image(path, size, grey) for path in paths]), captions
 
 
-def read_image(path: str | os.PathLike[str], size: int, grey: bool = False) -> Float[Tensor, "channels size size"]:
-    """One image, cut to its central square and resized (smoothly), in [-1, 1]; ValueError if it is none."""
-    from PIL import Image, ImageOps, UnidentifiedImageError
-
-    try:
-        with Image.open(path) as opened:
-            image = ImageOps.exif_transpose(opened).convert("RGBA")
-    except (UnidentifiedImageError, OSError, SyntaxError) as error:
-        raise ValueError(
-            f"{path} cannot be read as an image ({error}); mend it or take it out of the folder"
-        ) from error
-    image = Image.alpha_composite(Image.new("RGBA", image.size, (0, 0, 0, 255)), image).convert("L" if grey else "RGB")
-    side = min(image.size)
-    left, top = ((length - side) // 2 for length in image.size)
-    image = image.crop((left, top, left + side, top + side)).resize((size, size), Image.Resampling.BICUBIC)
-    pixels = torch.from_numpy(np.array(image)).float() / 127.5 - 1
-    return pixels.view(size, size, -1).permute(2, 0, 1).contiguous()
+def _is_picture(path: Path) -> bool:
+    return path.suffix.lower() in SUFFIXES and not path.name.startswith(".")  # macOS leaves "._cat.png" beside cat.png
 
 
 def read_captions(path: str | os.PathLike[str], names: list[str]) -> list[str]:

@@ -48,7 +48,7 @@ def mmd(a: Float[Tensor, "n dim"], b: Float[Tensor, "m dim"], kernel: Kernel | N
     """The squared maximum mean discrepancy, without bias: zero on average, and so often negative, when a and b agree.
 
     MMD^2 = mean over i != j of k(a_i, a_j) + mean over i != j of k(b_i, b_j) - 2 mean over i, j of k(a_i, b_j)
-    The default kernel is a Gaussian as wide as the median distance between two points of a and b together;
+    The default kernel is a Gaussian as wide as the median distance between two different points of a and b together;
     `cubic_kernel` on a classifier's features is the KID. Raises ValueError with fewer than two points on a side.
     Source: Gretton et al. 2012, lemma 6, JMLR 13; Binkowski et al. 2018, arXiv:1801.01401.
     """
@@ -91,7 +91,8 @@ def frechet_of_gaussians(
     values, vectors = torch.linalg.eigh(a)
     root = vectors * values.clamp(min=0).sqrt() @ vectors.T
     cross = torch.linalg.eigvalsh(root @ b @ root).clamp(min=0).sqrt().sum()
-    return float(((mean_a - mean_b).double() ** 2).sum() + a.trace() + b.trace() - 2 * cross)
+    spread = (a.trace() + b.trace() - 2 * cross).clamp(min=0)  # rounding makes it -1e-16 where A = B
+    return float(((mean_a - mean_b).double() ** 2).sum() + spread)
 
 
 def frechet_bias(cov: Float[Tensor, "dim dim"], n: int) -> float:
@@ -112,6 +113,7 @@ def frechet_corrected(a: Float[Tensor, "n dim"], b: Float[Tensor, "m dim"]) -> f
 
     Right for features that are nearly Gaussian; where they are not, `frechet_extrapolated` assumes less.
     """
+    _paired(a, b)
     cov = (_moments(a)[1] + _moments(b)[1]) / 2
     return frechet(a, b) - frechet_bias(cov, len(a)) - frechet_bias(cov, len(b))
 
@@ -175,15 +177,22 @@ def nearest_distance(x: Float[Tensor, "n ..."], others: Float[Tensor, "m ..."]) 
 
     Judge it beside the distances of held-out real data to the same training set.
     """
+    if not len(others) or x.shape[1:] != others.shape[1:]:
+        raise ValueError(f"the nearest of none, or of another shape: got {tuple(x.shape)} and {tuple(others.shape)}")
     x, others = x.flatten(1), others.flatten(1)
+    _finite(x, others)
     return torch.cat([_distances(part, others).min(dim=1).values for part in x.split(512)])
 
 
 def class_entropy(labels: Int[Tensor, " n"], classes: int) -> float:
     """The entropy of the share of each class, divided by log(classes): 1 when all are equally frequent, 0 when one is.
 
-    A model that has dropped a class can hide from the Frechet distance, not from this.
+    A model that has dropped a class can hide from the Frechet distance, not from this. Raises ValueError without
+    labels, for labels outside 0 .. classes - 1, and for fewer than two classes.
     """
+    if classes < 2 or not len(labels) or not 0 <= int(labels.min()) <= int(labels.max()) < classes:
+        seen = f"{len(labels)} labels from {int(labels.min())} to {int(labels.max())}" if len(labels) else "no labels"
+        raise ValueError(f"entropy is that of labels 0 .. {classes - 1} of two or more classes; got {seen}")
     share = labels.bincount(minlength=classes).double() / len(labels)
     return float(torch.special.entr(share).sum() / torch.log(torch.tensor(classes, dtype=torch.float64)))
 
@@ -196,6 +205,13 @@ def _paired(a: Tensor, b: Tensor) -> None:
         )
     if min(len(a), len(b)) < 2:
         raise ValueError(f"at least two examples on each side, got {len(a)} and {len(b)}")
+    _finite(a, b)
+
+
+def _finite(*tensors: Tensor) -> None:
+    for x in tensors:
+        if bad := int((~x.isfinite()).flatten(1).any(1).sum()):
+            raise ValueError(f"{bad} of {len(x)} examples are not finite (NaN or infinity): no distance to them exists")
 
 
 def _moments(x: Tensor) -> tuple[Tensor, Tensor]:
@@ -208,8 +224,8 @@ def _distances(x: Tensor, y: Tensor) -> Tensor:
 
 
 def _median_distance(x: Tensor) -> float:
-    some = x[:: max(1, len(x) // 1000)]
-    return float(torch.pdist(some).median())
+    some = x[:: max(1, len(x) // 1000)].unique(dim=0)  # copies of one point say nothing about scale
+    return float(torch.pdist(some.double()).median()) if len(some) > 1 else 1.0
 
 
 def _among(x: Tensor, members: Tensor, k: int) -> Bool[Tensor, " n"]:

@@ -117,9 +117,10 @@ def train(
     called again it goes on from the checkpoint, or begins anew if `restart`. On one CPU the weights are the same as
     without the interruption. Under torchrun the processes share each batch, on one GPU each if `device` is "cuda", and
     the first one tells, judges and writes. Raises KeyError, with the names that exist, for an unknown name, and
-    ValueError for a checkpoint that is damaged or of another training.
+    ValueError for a device that is not there and for a checkpoint that is damaged or of another training.
     """
     recipe, began = _find(name), time.process_time()
+    check_device(device)
     steps = steps or recipe.steps
     with team(device) as (rank, size):
         model = _built(recipe, seed).to(f"cuda:{rank}" if device == "cuda" and size > 1 else device)
@@ -153,6 +154,15 @@ def _finished(
     if folder is not None and rank == 0:
         cards.save(model, {**_described(recipe, model), **made, "metrics": recipe.judge(model)}, folder)
     return model
+
+
+def check_device(device: str) -> None:
+    """Raises ValueError, in one sentence, for a device that torch does not know or that this machine does not have."""
+    there = {"cpu": True, "cuda": torch.cuda.is_available(), "mps": torch.backends.mps.is_available()}
+    kind = device.partition(":")[0]
+    if not there.get(kind, False):
+        missing = f"this machine has no {kind} device that torch can use" if kind in there else f"no device {device!r}"
+        raise ValueError(f"{missing}; there are: {', '.join(name for name, here in there.items() if here)}")
 
 
 def _find(name: str) -> Recipe:

@@ -89,7 +89,7 @@ def restore(model: Model, name: str, folder: str | Path = SHELF) -> Model:
             f"{path.name} is damaged or is not what its card describes (sha256 {found[:12]}..., expected "
             f"{expected[:12]}...): install the package again, or retrain with `cs348k train {name}`"
         )
-    model.load_state_dict({key: value.float() for key, value in load_file(path).items()})
+    model.float().load_state_dict({key: value.float() for key, value in load_file(path).items()})
     return model.eval()
 
 

@@ -17,6 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cs348k_diffusion.data import Batches
+from cs348k_diffusion.data.images import from_bytes, to_bytes
 from cs348k_diffusion.data.pictures import ATTRIBUTES, KINDS, Scene, asked, labels, pictures
 from cs348k_diffusion.nets import AttributeReader
 from cs348k_diffusion.noise import noise_like, uniform
@@ -39,7 +40,7 @@ def reader() -> AttributeReader:
 def library(n: int, seed: int) -> tuple[Tensor, dict[str, Tensor]]:
     """n pictures as bytes (n, 3, 32, 32), the last quarter with held-out pairs, and their labels."""
     drawn = [pictures(n - n // 4, 32, seed), pictures(n // 4, 32, seed, held_out=True)]
-    images = torch.cat([part.images.add(1).mul(127.5).round().byte() for part in drawn])
+    images = torch.cat([to_bytes(part.images) for part in drawn])
     return images, labels([scene for part in drawn for scene in part.scenes])
 
 
@@ -69,7 +70,7 @@ def _supply(n: int, batch: int, generator: torch.Generator) -> Batches:
 
     def look_up(rows: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         images, true = drawn()
-        return images[rows].float() / 127.5 - 1, {name: values[rows] for name, values in true.items()}
+        return from_bytes(images[rows]), {name: values[rows] for name, values in true.items()}
 
     return Batches(n, batch, look_up, generator)
 
@@ -142,7 +143,7 @@ def balanced_accuracy(read: Int[Tensor, " n"], true: Int[Tensor, " n"]) -> float
 
 def _judge(model: nn.Module) -> dict[str, Any]:
     images, true = library(JUDGED, JUDGING_WORLD)
-    x, generator = images.float() / 127.5 - 1, torch.Generator().manual_seed(0)
+    x, generator = from_bytes(images), torch.Generator().manual_seed(0)
     model = model.cpu().eval()
     scores = {}
     for way, seen in {"clean": x, "seen_badly": seen_badly(x, generator)}.items():

@@ -16,6 +16,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 
 from cs348k_diffusion.data import Batches
+from cs348k_diffusion.data.images import from_bytes, to_bytes
 from cs348k_diffusion.data.pictures import LONGEST, WORDS, Pictures, Scene, caption, parse, pictures
 from cs348k_diffusion.denoiser import NetDenoiser
 from cs348k_diffusion.metrics import frechet
@@ -54,12 +55,12 @@ def supply(
     @cache  # not before the first batch
     def drawn() -> tuple[Tensor, Tensor]:
         made = pictures(n, SIZE, TRAINING_WORLD)
-        return made.images.add(1).mul(127.5).round().byte(), worded(made.scenes, wordings)
+        return to_bytes(made.images), worded(made.scenes, wordings)
 
     def look_up(rows: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         images, tokens = drawn()
         which = choose_wordings(len(rows), len(wordings), generator)
-        return images[rows].to(device).float() / 127.5 - 1, {"caption": tokens[which, rows].to(device)}
+        return from_bytes(images[rows].to(device)), {"caption": tokens[which, rows].to(device)}
 
     return Batches(n, batch, look_up, generator)
 

@@ -6,6 +6,7 @@ from collections import Counter
 from itertools import islice
 from pathlib import Path
 
+import numpy as np
 import pytest
 import torch
 from torch.testing import assert_close
@@ -13,6 +14,7 @@ from torch.testing import assert_close
 from cs348k_diffusion import data
 from cs348k_diffusion.data import batches, load_digits, load_fashion, load_folder
 from cs348k_diffusion.data.fashion import CHECKSUMS, read_idx
+from cs348k_diffusion.data.images import from_bytes, to_bytes
 
 
 def generator(seed=0):
@@ -41,6 +43,15 @@ def test_labels_stay_with_their_examples():
 def test_a_batch_may_be_larger_than_the_data():
     drawn = next(batches(torch.arange(3.0), size=8, generator=generator()))
     assert sorted(Counter(drawn.tolist()).values()) == [2, 3, 3]
+
+
+def test_batches_are_drawn_where_the_generator_lives(monkeypatch):
+    """No other device is needed to see it: the order is asked for there, and goes to where the data are."""
+    asked, draw = [], torch.randperm
+    monkeypatch.setattr(torch, "randperm", lambda n, **how: asked.append(how["device"]) or draw(n, **how))
+    there = torch.Generator()
+    next(batches(torch.arange(3.0), size=8, generator=there))
+    assert set(asked) == {there.device}
 
 
 def test_batches_say_what_is_wrong():
@@ -299,6 +310,34 @@ def test_transparency_becomes_black(tmp_path):
     assert_close(load_folder(tmp_path, size=8)[0], -torch.ones(1, 3, 8, 8))
 
 
+@pytest.mark.filterwarnings("ignore::PIL.Image.DecompressionBombWarning")
+def test_pictures_are_read_as_fit_tree_reads_them(tmp_path):
+    """16 bits are scaled and not clipped, a turned one among them; hidden and damaged files are not pictures."""
+    from PIL import Image
+
+    levels = np.zeros((20, 20), np.uint16)
+    levels[:10] = 32768  # the upper half is grey, as stored
+    deep = Image.fromarray(levels)
+    exif = deep.getexif()
+    exif[0x0112] = 3
+    deep.save(tmp_path / "deep.png", exif=exif)
+    picture(tmp_path / ".hidden.png", 255)
+    (tmp_path / "._deep.png").write_bytes(b"left by another system")
+    (x,), _ = load_folder(tmp_path, size=10, grey=True)
+    assert_close(x[0, 7:], torch.full((3, 10), 127 / 127.5 - 1), atol=0.02, rtol=0)
+    assert_close(x[0, :3], torch.full((3, 10), -1.0), atol=0.02, rtol=0)
+    Image.new("1", (8000, 8000)).save(tmp_path / "huge.png")
+    with pytest.raises(ValueError, match=r"huge.png is huge, 8000 x 8000 pixels"):
+        load_folder(tmp_path, size=10)
+
+
+def test_bytes_and_floats_are_each_other_s_inverse():
+    values = torch.arange(256, dtype=torch.uint8)
+    assert_close(to_bytes(from_bytes(values)), values)
+    assert_close(from_bytes(values)[[0, 255]], torch.tensor([-1.0, 1.0]))
+    assert_close(to_bytes(torch.tensor([-1.5, 1.5])), torch.tensor([0, 255], dtype=torch.uint8))
+
+
 def test_captions(tmp_path):
     for name in ("a.png", "b.png"):
         picture(tmp_path / name, 0)
@@ -328,5 +367,5 @@ def test_a_folder_that_will_not_do(tmp_path):
     with pytest.raises(FileNotFoundError, match="no images"):
         load_folder(tmp_path)
     (tmp_path / "broken.png").write_bytes(b"\x89PNG but not really")
-    with pytest.raises(ValueError, match=r"broken\.png cannot be read"):
+    with pytest.raises(ValueError, match=r"broken\.png is not an image that can be read here"):
         load_folder(tmp_path)

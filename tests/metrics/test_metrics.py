@@ -211,6 +211,48 @@ def test_entropy_of_classes():
     assert_close(class_entropy(torch.tensor([0, 0, 1, 1]), 4), 0.5)
 
 
+def test_samples_that_have_collapsed_are_measured_all_the_same():
+    """All points in one place: no spread, no scale of their own, and still a distance."""
+    ones, twos = torch.ones(6, 2), 2 * torch.ones(4, 2)
+    for metric in (sliced_wasserstein, mmd, frechet):
+        assert_close(metric(ones, ones[:4]), 0.0, rtol=0, atol=1e-12)
+    assert_close(frechet(ones, twos), 2.0)
+    assert_close(sliced_wasserstein(ones[:, :1], twos[:, :1]), 1.0)
+    assert_close(mmd(ones, twos), 2 - 2 * math.exp(-0.5))  # the kernel is as wide as the one distance there is
+    assert precision_recall(ones, torch.ones(5, 2)) == (1.0, 1.0)
+    assert precision_recall(ones, torch.full((5, 2), 2.0)) == (0.0, 0.0)
+    assert frechet_corrected(ones, twos) == pytest.approx(2.0)
+
+
+def test_copies_do_not_narrow_the_kernel():
+    """Three quarters of the samples are one point: the kernel keeps the scale of the data, and MMD sees it."""
+    real = torch.randn(200, 2, generator=generator())
+    stuck = torch.cat([torch.zeros(150, 2), torch.randn(50, 2, generator=generator(1))])
+    kernel = gaussian_kernel(float(torch.pdist(torch.cat([real, stuck]).unique(dim=0)).median()))
+    assert_close(mmd(real, stuck), mmd(real, stuck, kernel), rtol=1e-4, atol=1e-6)
+    assert mmd(real, stuck) > 5 * abs(mmd(real, torch.randn(200, 2, generator=generator(2))))
+
+
+def test_what_is_not_a_number_is_refused_by_name():
+    good, bad = torch.randn(8, 2, generator=generator()), torch.zeros(8, 2)
+    bad[3, 1], bad[5, 0] = math.nan, math.inf
+    metrics = (sliced_wasserstein, mmd, frechet, frechet_corrected, precision_recall, nearest_distance)
+    for metric in metrics:
+        for pair in ((good, bad), (bad, good)):
+            with pytest.raises(ValueError, match="2 of 8 examples are not finite"):
+                metric(*pair)
+    with pytest.raises(ValueError, match="the nearest of none"):
+        nearest_distance(good, good[:0])
+    for labels, classes in (
+        (torch.tensor([0, 3]), 3),
+        (torch.tensor([-1]), 3),
+        (torch.empty(0).long(), 3),
+        ((good[:, 0] > 9).long(), 1),
+    ):
+        with pytest.raises(ValueError, match="entropy is that of labels"):
+            class_entropy(labels, classes)
+
+
 def test_metrics_say_what_they_want():
     for metric in (sliced_wasserstein, mmd, frechet, precision_recall):
         with pytest.raises(ValueError, match="rows of features"):

@@ -237,6 +237,18 @@ def test_two_processes_train_one_model():
     assert first != alone
 
 
+@pytest.mark.parametrize("default", [torch.float64, torch.float16])
+def test_weights_are_float32_whatever_the_default_is(default):
+    torch.set_default_dtype(default)
+    try:
+        model = recipes.load("digits")
+    finally:
+        torch.set_default_dtype(torch.float32)
+    assert {parameter.dtype for parameter in model.parameters()} == {torch.float32}
+    x, t = torch.zeros(1, 1, 8, 8), torch.full((1,), 0.5)
+    assert_close(model.given()(x, t), recipes.load("digits").given()(x, t), rtol=0, atol=0)
+
+
 # --- pictures from prompts ------------------------------------------------------------------------------------------
 
 

@@ -8,6 +8,7 @@ from pathlib import Path
 
 import torch
 
+from cs348k_diffusion.data.images import to_bytes
 from cs348k_diffusion.data.pictures.drawing import draw_scenes, pictures
 from cs348k_diffusion.data.pictures.world import ATTRIBUTES, Scene, asked, scene
 
@@ -40,7 +41,7 @@ def write_folder(
 def _png(image: torch.Tensor, path: Path) -> None:
     from PIL import Image
 
-    Image.fromarray(image.add(1).mul(127.5).round().byte().permute(1, 2, 0).numpy()).save(path)
+    Image.fromarray(to_bytes(image).permute(1, 2, 0).numpy()).save(path)
 
 
 def _truth(shown: Scene) -> dict[str, object]:
