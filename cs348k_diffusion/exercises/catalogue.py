@@ -22,9 +22,11 @@ FOLDER = Path(__file__).parent
 class Exercise:
     """One exercise: the name a student defines, and what the checks, hints and workers need to know about it.
 
-    hints: gentle first; withheld: names of the package ("schedule.cosine") that its worker must not call; ours: the
-    package's own answer, handed out by `mine_or_ours`; seconds: CPU seconds a worker gets; word: the notebook's name
-    without its number, filled in by the registry.
+    hints: a question, the idea, the next step; withheld: names of the package ("schedule.cosine") that its worker must
+    not call; ours: the package's own answer, handed out by `mine_or_ours`; seconds: CPU seconds a worker gets; word: the
+    notebook's name without its number, filled in by the registry.
+    gives: what comes back, named ("alpha: tensor, sigma: tensor"; see `forms`); draws: whether an answer may draw random
+    numbers of its own; changes: arguments that an answer is meant to change.
     """
 
     id: str
@@ -36,6 +38,9 @@ class Exercise:
     ours: str = ""
     seconds: int = 10
     word: str = ""
+    gives: str = ""
+    draws: bool = False
+    changes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

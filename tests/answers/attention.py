@@ -578,8 +578,8 @@ WRONG = {
         "missing rescale of O": asks(size=3.0, tiles=(20,)),
         "averages the values": asks(formula=False),
         "forgotten 1/sqrt(d)": test_rows_only,
-        "it rejects one": test_too_strict,
-        "only a failing assert counts": test_crashes,
+        "It rejects": test_too_strict,
+        "Only a failing assert counts": test_crashes,
     },
 }
 TURNED = "the same two axes change places"

@@ -463,8 +463,8 @@ WRONG = {
         "under a new id": undo_test(same=same_numbers),
         "undo does nothing": undo_test(same=same_count, rules=("modify_params",)),
         "comes back without its leaf": undo_test(same=same_branches),
-        "it rejects one": undo_test(same=in_order),
-        "only a failing assert counts as rejecting": test_that_raises,
+        "It rejects": undo_test(same=in_order),
+        "Only a failing assert counts as rejecting": test_that_raises,
     },
     "E1.7": {
         "the way there and the way back are swapped": lambda length, v, spread, branches, pairs: (

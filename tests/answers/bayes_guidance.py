@@ -327,7 +327,7 @@ WRONG = {
         "wrong number of evaluations": interval(),
     },
     "E5.6": {
-        "it rejects one": test_exactly_equal,
+        "It rejects": test_exactly_equal,
         "returns cond at every scale": laws("one"),
         "the unconditional guess is forgotten": laws("one", "straight"),
         "the guesses are added": laws("zero", "straight"),

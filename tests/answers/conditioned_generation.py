@@ -329,7 +329,7 @@ WRONG = {
         "the last word is not heard": all_but("last"),
         "other captions of the batch are heard": all_but("alone"),
         "NaN for a caption of padding alone": all_but("finite"),
-        "it rejects one": test_too_strict,
+        "It rejects": test_too_strict,
         "says the same for every caption": all_but("order", "last"),
     },
 }

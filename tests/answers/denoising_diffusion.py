@@ -336,7 +336,7 @@ WRONG = {
         "lands on x0_hat at once": laws("arrive", "compose"),
         "does not move": laws("stay", "compose"),
         "wrong only between the ends": laws("stay", "arrive"),
-        "it rejects one": test_knows_one_schedule,
+        "It rejects": test_knows_one_schedule,
         "drops the noise": test_shape_only,
         "arrives only when it starts at t = 1": test_from_pure_noise,
     },

@@ -201,8 +201,8 @@ WRONG = {
         "NaN at the end": without("finite"),
         "negative noise": without("positive"),
         "starts half noisy": without("starts"),
-        "it rejects one": test_rejects_everything,
-        "only a failing assert counts as rejecting": test_crashes,
+        "It rejects": test_rejects_everything,
+        "Only a failing assert counts as rejecting": test_crashes,
         "constant: never any noise": test_asserts_nothing,
     },
 }

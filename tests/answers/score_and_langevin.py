@@ -381,8 +381,8 @@ WRONG = {
         "standard deviation for variance": test_without_assert,
         "the second coordinate is ignored": test_one_axis,
         "NaN for x_1 < -2": test_without_nan,
-        "it rejects one": test_normalised,
-        "only a failing assert counts as rejecting": test_raising,
+        "It rejects": test_normalised,
+        "Only a failing assert counts as rejecting": test_raising,
         "a swirl is added": test_at_the_origin,
     },
 }

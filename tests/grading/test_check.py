@@ -57,7 +57,7 @@ def named(name, function):
         (True, 1.0, "not a number"),
         (1, True, "wrong type"),
         ((1.0,), (1.0, 2.0), "wrong number of values"),
-        ([torch.ones(1), torch.zeros(1)], (torch.ones(1), torch.ones(1)), "value 1: got 0"),
+        ([torch.ones(1), torch.zeros(1)], (torch.ones(1), torch.ones(1)), "value 2 of 2: got 0"),
         ({"a": 1.0}, {"b": 1.0}, "wrong keys"),
         ({"a": 1.0}, {"a": 2.0}, "a: got 1"),
         (1.0, {"a": 2.0}, "not a dictionary"),
