@@ -258,7 +258,7 @@ def test_messages_help(class_of_students):
     assert "ended its process" in said(graded["exits"], "E9.1")["failed"]
     assert "3 s of computing time" in said(graded["loops"], "E9.2")["timeout"]
     assert "accepts 3 of 3 wrong answers" in said(graded["accepts everything"], "E9.4")["failed"]
-    assert "only a failing assert counts" not in said(graded["rejects by error"], "E9.4")["failed"]
+    assert "nly a failing assert counts" not in said(graded["rejects by error"], "E9.4")["failed"]
     assert "E9.5 asks you to write this" in graded["calls ours"].records[-3].message
     assert graded["syntax error"].notes == [
         "Cell 2 is not valid Python (line 1: '(' was never closed) and was skipped."
