@@ -23,10 +23,10 @@ class Exercise:
     """One exercise: the name a student defines, and what the checks, hints and workers need to know about it.
 
     hints: a question, the idea, the next step; withheld: names of the package ("schedule.cosine") that its worker must
-    not call; ours: the package's own answer, handed out by `mine_or_ours`; seconds: CPU seconds a worker gets; word: the
-    notebook's name without its number, filled in by the registry.
-    gives: what comes back, named ("alpha: tensor, sigma: tensor"; see `forms`); draws: whether an answer may draw random
-    numbers of its own; changes: arguments that an answer is meant to change.
+    not call; ours: the package's own answer, handed out by `mine_or_ours`; seconds: CPU seconds a worker gets; word:
+    the notebook's name without its number, filled in by the registry.
+    gives: what comes back, named ("alpha: tensor, sigma: tensor"; see `forms`); draws: whether an answer may draw
+    random numbers of its own; changes: arguments that an answer is meant to change.
     """
 
     id: str

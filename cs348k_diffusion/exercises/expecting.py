@@ -5,9 +5,9 @@ and names a mistake only where its formula gives the student's values on all of 
 mistakes)` compares one value; `same_form(got, want)` looks at type, number, shape and dtype before a check computes
 with `got`. `run_against` grades a student's own property test, points for each broken subject; `Counted` counts
 evaluations where the student cannot reach the count; `largest_tensor` sees memory instead of believing a claim.
-The proxy itself reports a changed argument and random numbers of one's own, for every exercise. An `Exercise` says with
-`gives` what comes back ("alpha: tensor, sigma: tensor"): that is looked at before any check sees it, and the names serve
-the messages. `draws=True` allows random numbers, `changes=("x",)` arguments that an answer must change.
+The proxy itself reports a changed argument and random numbers of one's own, for every exercise. An `Exercise` says
+with `gives` what comes back ("alpha: tensor, sigma: tensor"): that is looked at before any check sees it. `draws=True`
+allows random numbers, `changes=("x",)` arguments that an answer must change.
 """
 
 from __future__ import annotations
@@ -314,8 +314,8 @@ def run_against(
     for good, name, (kind, problem) in verdicts:
         if good and kind == "rejected":
             advice = stricter.get(name, "") if isinstance(stricter, Mapping) else stricter
-            raise Wrong("Your test must pass on every right answer.",
-                        f"It rejects: {name}, which is right: {problem}" + (f"\n{advice}" if advice else ""))  # fmt: skip
+            said = f"It rejects: {name}, which is right: {problem}\n{advice}".strip()
+            raise Wrong("Your test must pass on every right answer.", said)
     _all_rejected({name: verdict for good, name, verdict in verdicts if not good})
 
 

@@ -141,7 +141,10 @@ def test_a_rejected_right_subject_is_named_and_costs_all():
         assert f(0) is True, "not a bool"
 
     error = judged(lambda f: picky(f), {"the remainder": even, "the last bit, as a number": lambda n: 1 - (n & 1)})
-    assert (error.share, "It rejects: the last bit, as a number, which is right: AssertionError" in str(error)) == (0, True)
+    assert (error.share, "It rejects: the last bit, as a number, which is right: AssertionError" in str(error)) == (
+        0,
+        True,
+    )
     error = judged(lambda f: picky(f), [even, lambda n: 1 - (n & 1)], stricter={"right answer 2": "1 is true."})
     assert str(error).endswith("1 is true.")
 

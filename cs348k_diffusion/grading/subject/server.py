@@ -6,10 +6,11 @@ state, count the largest tensor. Objects that do not cross the wire stay here an
 
 from __future__ import annotations
 
+import contextlib
 import linecache
 import random
 import traceback
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import Any
 
@@ -18,30 +19,48 @@ from torch import Tensor, nn
 
 from cs348k_diffusion.exercises.errors import NotYet, StudentError
 from cs348k_diffusion.exercises.expecting import largest_tensor
+from cs348k_diffusion.grading.subject.watch import Rules, Watch, changed_in_place, collected
 
 MAX_ITEMS = 100_000  # a handle more than this and the worker says so
 
 
 class ObjectServer:
-    """Holds the student's function as object 0, and every object it hands out."""
+    """Holds the student's function as object 0, and every object it hands out.
 
-    def __init__(self, target: Any):
+    rules: what the exercise allows; None watches nothing.
+    """
+
+    def __init__(self, target: Any, rules: Rules | None = None):
         self.objects: list[Any] = [target]
+        self.rules = rules
+        self.watches: dict[int, Watch] = {}  # of the calls that made objects: an iterator may change them later
+        self.watch: Watch | None = None
 
     def keep(self, value: Any) -> dict:
         """The handle of an object that stays here."""
         if len(self.objects) > MAX_ITEMS:
             raise StudentError("TooMany", f"more than {MAX_ITEMS} objects were handed out")
         self.objects.append(value)
+        if self.watch is not None:
+            self.watches[len(self.objects) - 1] = self.watch
         kind = f"{type(value).__module__}.{type(value).__qualname__}".removeprefix("builtins.")
         return {"handle": [len(self.objects) - 1, f"a {kind}", hasattr(value, "__next__")]}
 
     def serve(self, verb: str, number: int, args: tuple, named: dict, extra: Any) -> Any:
         """Carry out one verb on object `number`."""
+        self.watch = self.watches.get(number) if verb == "iterate" else None
         return getattr(self, f"do_{verb}")(self.objects[number], args, named, extra)
 
+    @contextlib.contextmanager
+    def watching(self, target: Any, args: tuple, named: dict) -> Iterator[None]:
+        """Raise StudentError when the block is left, if the arguments were changed or random numbers drawn."""
+        self.watch = Watch(self.rules, target, args, named)
+        yield
+        self.watch.look()
+
     def do_call(self, target: Any, args: tuple, named: dict, extra: Any) -> Any:
-        return target(*args, **named)
+        with self.watching(target, args, named):
+            return target(*args, **named)
 
     def do_construct(self, target: Any, args: tuple, named: dict, extra: Any) -> Any:
         return KeepRemote(target(*args, **named))
@@ -50,7 +69,12 @@ class ObjectServer:
         return getattr(target, extra)
 
     def do_iterate(self, target: Any, args: tuple, named: dict, extra: int) -> list:
-        return list(islice(target, extra))
+        if self.watch is None:
+            return list(islice(target, extra))
+        self.watch.start_again()
+        items = collected(islice(target, extra))
+        self.watch.look()
+        return items
 
     def do_state(self, target: Any, args: tuple, named: dict, extra: Any) -> dict:
         return {name: value.detach().clone() for name, value in _module(target).state_dict().items()}
@@ -64,7 +88,9 @@ class ObjectServer:
     def do_vjp(self, target: Any, args: tuple, named: dict, extra: tuple) -> tuple:
         cotangent, wrt = extra
         leaves = {i: args[i].detach().clone().requires_grad_() for i in wrt}
-        self._backward(target, tuple(leaves.get(i, arg) for i, arg in enumerate(args)), named, cotangent, bool(wrt))
+        given = tuple(leaves.get(i, arg) for i, arg in enumerate(args))
+        with self.watching(target, given, named):
+            self._backward(target, given, named, cotangent, bool(wrt))
         return tuple(torch.zeros_like(leaf) if leaf.grad is None else leaf.grad for leaf in leaves.values())
 
     def do_parameter_grads(self, target: Any, args: tuple, named: dict, extra: Any) -> dict:
@@ -122,6 +148,10 @@ def guarded(action: Callable[[], Any]) -> Any:
         raise
     except RecursionError as error:
         raise StudentError("RecursionError", "the function calls itself without end", where(error)) from None
+    except RuntimeError as error:
+        if "leaf Variable that requires grad is being used in an in-place" in str(error):
+            raise changed_in_place("in place") from None
+        raise StudentError(type(error).__name__, _text(error), where(error)) from error
     except BaseException as error:
         raise StudentError(type(error).__name__, _text(error), where(error)) from error
 

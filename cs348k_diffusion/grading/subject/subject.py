@@ -8,21 +8,27 @@ and asked for attributes in the same way. Inputs are copied on the way in, so no
 from __future__ import annotations
 
 import contextlib
-import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import nn
 
+from cs348k_diffusion.exercises.catalogue import Exercise
+from cs348k_diffusion.exercises.errors import StudentError
 from cs348k_diffusion.exercises.expecting import Counted
+from cs348k_diffusion.exercises.forms import kind_of, problem
 from cs348k_diffusion.grading.subject import protocol
+from cs348k_diffusion.grading.subject.budget import Budget
 from cs348k_diffusion.grading.subject.server import KeepRemote, ObjectServer, guarded, seed_everything
+from cs348k_diffusion.grading.subject.watch import Rules, rules_of
 
 
 @runtime_checkable
 class Link(Protocol):
-    """The way to a student's code: straight into this process, or over a socket."""
+    """The way to a student's code: straight into this process, or over a socket; `last`: what came back, in words."""
+
+    last: str
 
     def ask(self, verb: str, number: int, args: tuple, named: dict, extra: Any = None) -> Any:
         """Have one verb carried out. Raises StudentError or NotYet."""
@@ -35,7 +41,12 @@ class Link(Protocol):
 
 
 class Handle:
-    """What `Subject` and `Instance` share: call, vector-Jacobian product, attributes."""
+    """What `Subject` and `Instance` share: call, vector-Jacobian product, attributes.
+
+    gives: the form of what a call gives back, looked at before a check sees it.
+    """
+
+    gives = ""
 
     def __init__(self, link: Link, handle_id: int = 0, kind: str = "the answer", iterator: bool = False):
         self._link, self._id, self.kind, self._iterator = link, handle_id, kind, iterator
@@ -46,8 +57,13 @@ class Handle:
         return self._id
 
     def __call__(self, *args: Any, **named: Any) -> Any:
-        """Call the student's object. Raises StudentError with what it raised, or NotYet."""
-        return self._link.ask("call", self._id, args, named)
+        """Call the student's object. Raises StudentError with what it raised or gave of another form, or NotYet."""
+        result = self._link.ask("call", self._id, args, named)
+        self._link.last = kind_of(result)
+        wrong = problem(result, self.gives)
+        if wrong:
+            raise StudentError("wrong result", wrong)
+        return result
 
     def vjp(self, args: tuple, cotangent: Any, wrt: tuple[int, ...] = (0,), **named: Any) -> tuple:
         """Gradients of <cotangent, f(*args)> with respect to the arguments at positions `wrt`.
@@ -93,6 +109,18 @@ class Instance(Handle):
 class Subject(Handle):
     """The student's function or class under test."""
 
+    def of(self, exercise: Exercise) -> Subject:
+        """The same subject under the rules of an exercise: the form of its results, what it may draw and change."""
+        self.gives = exercise.gives
+        if isinstance(self._link, LocalLink):  # a worker knows them from its job
+            self._link.rules = self._link.server.rules = rules_of(exercise)
+        return self
+
+    @property
+    def last(self) -> str:
+        """What came back last, in words; empty where nothing did."""
+        return self._link.last
+
     def construct(self, *args: Any, **named: Any) -> Instance:
         """Make an instance of the student's class; it stays on their side."""
         return self._link.ask("construct", self._id, args, named)
@@ -113,14 +141,20 @@ class Subject(Handle):
 
 
 class LocalLink:
-    """Straight into this process, for the notebook: copies in, copies out, functions called directly."""
+    """Straight into this process, for the notebook: copies in, copies out, functions called directly.
 
-    def __init__(self, target: Any, seed: int = 0):
-        self.target, self.seed = target, seed
+    budget: computing time that calls may use; prints: where what the student's code prints is shown.
+    """
+
+    last = ""
+    rules: Rules | None = None
+
+    def __init__(self, target: Any, seed: int = 0, budget: Budget | None = None, prints: Any = None):
+        self.target, self.seed, self.budget, self.prints = target, seed, budget, prints
         self.fresh()
 
     def fresh(self) -> None:
-        self.server, self.callbacks = ObjectServer(self.target), Callbacks()
+        self.server, self.callbacks = ObjectServer(self.target, self.rules), Callbacks()
         seed_everything(self.seed)
 
     def peak_bytes(self) -> None:
@@ -132,12 +166,19 @@ class LocalLink:
         def other(pid: tuple) -> Any:
             if pid[0] == "handle":
                 return self.server.objects[pid[1]]
-            return functools.partial(callbacks.call, pid[1]) if pid[2] is None else RemoteCallback(callbacks, *pid[1:3])
+            return LocalCallback(callbacks, pid[1]) if pid[2] is None else RemoteCallback(callbacks, *pid[1:3])
 
         data = protocol.dumps((args, named, extra), callbacks.number)
         args, named, extra = protocol.loads(data, other)
-        with callbacks.blaming_checks():
+        with callbacks.blaming_checks(), self._limited():
             return guarded(lambda: round_trip(self, self.server.serve(verb, number, args, named, extra)))
+
+    @contextlib.contextmanager
+    def _limited(self) -> Iterator[None]:
+        shown = contextlib.nullcontext() if self.prints is None else contextlib.redirect_stdout(self.prints)
+        limit = contextlib.nullcontext() if self.budget is None else self.budget.spending()
+        with shown, limit:
+            yield
 
 
 class Callbacks:
@@ -177,14 +218,25 @@ class Callbacks:
                 raise failed
 
 
-class RemoteCallback:
-    """A callback that carries a schedule, as a Denoiser does."""
+class LocalCallback:
+    """A function of the check's, as the student's code sees it; a copy of it is itself."""
 
-    def __init__(self, callbacks: Callbacks, number: int, schedule: Any):
-        self._callbacks, self._number, self.schedule = callbacks, number, schedule
+    def __init__(self, callbacks: Callbacks, number: int):
+        self._callbacks, self._number = callbacks, number
 
     def __call__(self, *args: Any, **named: Any) -> Any:
         return self._callbacks.call(self._number, *args, **named)
+
+    def __deepcopy__(self, _memo: dict) -> LocalCallback:
+        return self
+
+
+class RemoteCallback(LocalCallback):
+    """A callback that carries a schedule, as a Denoiser does."""
+
+    def __init__(self, callbacks: Callbacks, number: int, schedule: Any):
+        super().__init__(callbacks, number)
+        self.schedule = schedule
 
 
 def round_trip(link: LocalLink, result: Any) -> Any:
@@ -204,9 +256,9 @@ def handles(link: Link) -> Callable[[int, str, bool], Instance]:
     return lambda number, kind, iterator: Instance(link, number, kind, iterator)
 
 
-def local(target: Any, seed: int = 0) -> Subject:
+def local(target: Any, seed: int = 0, budget: Budget | None = None, prints: Any = None) -> Subject:
     """The student's live object as a Subject, in this process."""
-    return Subject(LocalLink(target, seed))
+    return Subject(LocalLink(target, seed, budget, prints))
 
 
 def module_of(function: Any) -> nn.Module | None:

@@ -10,6 +10,7 @@ from pathlib import Path
 from cs348k_diffusion.exercises.catalogue import Exercise, registry
 from cs348k_diffusion.exercises.errors import NotYet
 from cs348k_diffusion.grading.subject.subject import Subject
+from cs348k_diffusion.grading.subject.watch import rules_of
 from cs348k_diffusion.grading.submissions.notebook import Submission
 from cs348k_diffusion.grading.workers import withheld
 from cs348k_diffusion.grading.workers.pool import Workers
@@ -66,6 +67,7 @@ class Submitted:
             closed=list(_closed(exercise.withheld)),
             ours=self.ours,
             fallbacks={name: self.ours[name] for name in fallbacks},
+            rules=rules_of(exercise),
             flags=self.submission.flags(),
         )
 

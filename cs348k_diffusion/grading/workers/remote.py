@@ -31,6 +31,8 @@ IDLE = 3  # seconds that a worker may sleep at a stretch
 class RemoteLink:
     """The way to one exercise of one submission; its worker is started when first needed."""
 
+    last = ""
+
     def __init__(self, workers: Workers, job: Job, seconds: int):
         self.workers, self.job, self.seconds = workers, job, seconds
         self.worker: Worker | None = None

@@ -28,6 +28,7 @@ from torch import Tensor
 from cs348k_diffusion.exercises.errors import NotYet, StudentError
 from cs348k_diffusion.grading.subject import protocol
 from cs348k_diffusion.grading.subject.server import ObjectServer, guarded, seed_everything
+from cs348k_diffusion.grading.subject.watch import Rules
 from cs348k_diffusion.grading.subject.subject import pack_result
 from cs348k_diffusion.grading.workers import sandbox, withheld
 
@@ -42,6 +43,7 @@ class Job:
     closed: list[tuple[str, str]] = field(default_factory=list)
     ours: dict[str, str] = field(default_factory=dict)  # exercise name -> the package's answer, for `mine_or_ours`
     fallbacks: dict[str, str] = field(default_factory=dict)  # those that take the place of the notebook's own
+    rules: Rules = field(default_factory=Rules)
     flags: int = 0  # the notebook's own `from __future__` imports
 
 
@@ -92,7 +94,7 @@ class Serving:
     def _serve(self, packet: protocol.Packet, request: bytes) -> Any:
         verb, number, args, named, extra = protocol.loads(request, self._other)
         if self.server is None:
-            self.server = ObjectServer(defined(self.job))
+            self.server = ObjectServer(defined(self.job), self.job.rules)
         if verb == "seed":
             return seed_everything(extra)
         return pack_result(packet, self.server, self.server.serve(verb, number, args, named, extra))
