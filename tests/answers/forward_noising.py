@@ -173,7 +173,9 @@ WRONG = {
         "the noise has the wrong sign": lambda x, beta, noise: (1 - beta) ** 0.5 * x - beta**0.5 * noise,
         "noise of variance 1": lambda x, beta, noise: (1 - beta) ** 0.5 * x + noise,
         "ignores x": lambda x, beta, noise: beta**0.5 * noise,
-        "draws its own noise": lambda x, beta, noise: (1 - beta) ** 0.5 * x + beta**0.5 * torch.randn(x.shape),
+        "draws random numbers of its own": lambda x, beta, noise: (
+            (1 - beta) ** 0.5 * x + beta**0.5 * torch.randn(x.shape)
+        ),
         "wrong dtype": lambda x, beta, noise: ((1 - beta) ** 0.5 * x + beta**0.5 * noise).double(),
         "NaN": lambda x, beta, noise: (1 - beta) ** 0.5 * x + (beta - 1) ** 0.5 * noise if beta == 1 else x * torch.nan,
     },

@@ -145,7 +145,7 @@ class Grader:
         return self.twice and isinstance(error, Wrong) and not error.names and not rules_of(exercise).draws
 
     def _same_again(self, item: pytest.Function, source: Any, exercise: Exercise, seed: int, before: str) -> None:
-        """Run a failed test once more. Raises StudentError if it ends otherwise: equal calls must give equal results."""
+        """Run a failed test again. Raises StudentError if it ends otherwise: equal calls must give equal results."""
         after, noted = "", self.noted
         try:
             self._run_again(item, source, exercise, seed)

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from cs348k_diffusion.exercises.errors import NotYet, StudentError
 from cs348k_diffusion.exercises.expecting import largest_tensor
+from cs348k_diffusion.grading.records import OutOfTime
 from cs348k_diffusion.grading.subject.watch import Rules, Watch, changed_in_place, collected
 
 MAX_ITEMS = 100_000  # a handle more than this and the worker says so
@@ -144,7 +145,7 @@ def guarded(action: Callable[[], Any]) -> Any:
     """Run a student's code; what it raises becomes NotYet or StudentError. The user's own interrupt passes through."""
     try:
         return action()
-    except (NotYet, StudentError, KeyboardInterrupt):
+    except (NotYet, StudentError, OutOfTime, KeyboardInterrupt):
         raise
     except RecursionError as error:
         raise StudentError("RecursionError", "the function calls itself without end", where(error)) from None

@@ -170,8 +170,13 @@ class LocalLink:
 
         data = protocol.dumps((args, named, extra), callbacks.number)
         args, named, extra = protocol.loads(data, other)
-        with callbacks.blaming_checks(), self._limited():
-            return guarded(lambda: round_trip(self, self.server.serve(verb, number, args, named, extra)))
+
+        def action() -> Any:
+            with self._limited():
+                return round_trip(self, self.server.serve(verb, number, args, named, extra))
+
+        with callbacks.blaming_checks():
+            return guarded(action)
 
     @contextlib.contextmanager
     def _limited(self) -> Iterator[None]:

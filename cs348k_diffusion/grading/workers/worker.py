@@ -28,8 +28,8 @@ from torch import Tensor
 from cs348k_diffusion.exercises.errors import NotYet, StudentError
 from cs348k_diffusion.grading.subject import protocol
 from cs348k_diffusion.grading.subject.server import ObjectServer, guarded, seed_everything
-from cs348k_diffusion.grading.subject.watch import Rules
 from cs348k_diffusion.grading.subject.subject import pack_result
+from cs348k_diffusion.grading.subject.watch import Rules
 from cs348k_diffusion.grading.workers import sandbox, withheld
 
 
