@@ -408,6 +408,16 @@ def picture(got: Any, want: Any, caption: str = "") -> None:
 
 
 @contextlib.contextmanager
+def without_pictures() -> Iterator[None]:
+    """While this is open, `picture` draws for nobody."""
+    token = _PICTURES.set(None)
+    try:
+        yield
+    finally:
+        _PICTURES.reset(token)
+
+
+@contextlib.contextmanager
 def collecting_pictures():
     """While this is open, `picture` adds (got, want, caption) to the list it yields, and to an outer one at its end."""
     pictures: list[tuple[Any, Any, str]] = []

@@ -13,6 +13,7 @@ from cs348k_diffusion.exercises.catalogue import checks_of, of_notebook
 from cs348k_diffusion.exercises.expecting import difference
 from cs348k_diffusion.grading.checks import check as checking
 from cs348k_diffusion.grading.checks.card import as_html
+from cs348k_diffusion.grading.subject.budget import Budget
 from cs348k_diffusion.grading.subject.subject import local
 
 TOYS = Path(__file__).parents[1] / "toy_exercises"
@@ -131,7 +132,7 @@ def test_check_passes_a_right_answer_and_remembers(capsys):
     assert "E9.1 Twice: 3 of 3 points" in shown
     assert "✓ passed: is twice (2 points)" in shown
     assert "This notebook so far: 3 of 12 points." in shown
-    assert json.loads(Path(".progress.json").read_text())["E9.1"] == {"earned": 3, "points": 3}
+    assert json.loads(Path(".progress.json").read_text())["E9.1"] == {"earned": 3, "named": "", "points": 3}
 
 
 def test_check_names_the_mistake_and_offers_a_hint(capsys):
@@ -191,6 +192,59 @@ def test_hints_come_one_by_one(capsys):
         assert capsys.readouterr().out.splitlines() == [gentle, strong]
     checking.hint("E9.6", TOYS)
     assert capsys.readouterr().out == "E9.6 has no hints.\n"
+
+
+def test_hint_speaks_first_to_the_mistake_that_was_named(capsys):
+    run(named("double", lambda x: x**2))
+    checking.hint("double", TOYS)
+    assert capsys.readouterr().out.startswith(
+        "E9.1, your last check: squared. Where does your code do this?\nE9.1, hint 1"
+    )
+    run(double)
+    checking.hint("double", TOYS)
+    assert "your last check" not in capsys.readouterr().out
+
+
+def test_prints_are_shown_and_counted(capsys):
+    def double(x):
+        for n in range(20):
+            print("line", n)
+        return 2 * x
+
+    assert run(double).passed
+    shown = capsys.readouterr().out
+    assert "line 11\n" in shown
+    assert "line 12\n" not in shown
+    assert "... and 28 more lines printed" in shown
+
+
+def test_the_notebook_has_the_same_time_limit(monkeypatch):
+    monkeypatch.setattr(checking, "Budget", lambda seconds: checking_budget(seconds, 0.2))
+
+    def walk(slope, x, generator):
+        while True:
+            pass
+
+    (record,) = run(walk).records
+    assert (record.status, record.message) == ("timeout", "used more than 3 s of computing time")
+
+
+def checking_budget(seconds, left):
+    budget = Budget(seconds)
+    budget.left = left
+    return budget
+
+
+def test_settings_of_torch_are_set_aside():
+    torch.set_default_dtype(torch.float64)
+    torch.set_grad_enabled(False)
+    try:
+        assert run(named("double", lambda x: x * torch.tensor([2.0]))).passed
+        assert torch.get_default_dtype() == torch.float64
+        assert not torch.is_grad_enabled()
+    finally:
+        torch.set_default_dtype(torch.float32)
+        torch.set_grad_enabled(True)
 
 
 def test_mine_or_ours(capsys):

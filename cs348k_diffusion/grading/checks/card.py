@@ -6,12 +6,12 @@ import re
 from html import escape
 from typing import TYPE_CHECKING
 
+from cs348k_diffusion.exercises.expecting import LIKELY
 from cs348k_diffusion.grading.records import Record
 
 if TYPE_CHECKING:
     from cs348k_diffusion.grading.checks.check import Outcome
 
-LIKELY = "This is what you get when the mistake is: "
 _MARK = {"passed": "✓ passed", "failed": "✗ failed", "not yet": "· not yet", "timeout": "✗ out of time"}
 
 

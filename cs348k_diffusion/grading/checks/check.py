@@ -11,17 +11,20 @@ import json
 import os
 import random
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+import torch
+
 from cs348k_diffusion.exercises.catalogue import FOLDER, Exercise, checks_of, find, of_notebook
 from cs348k_diffusion.exercises.errors import NotYet
-from cs348k_diffusion.exercises.expecting import collecting_pictures
+from cs348k_diffusion.exercises.expecting import LIKELY, collecting_pictures
 from cs348k_diffusion.grading.checks.plugin import Grader, run_checks
 from cs348k_diffusion.grading.records import Record, missing
+from cs348k_diffusion.grading.subject.budget import Budget
 from cs348k_diffusion.grading.subject.subject import Subject, local
 
 PROGRESS = Path(".progress.json")
@@ -78,23 +81,27 @@ def run_check(what: str | Callable, folder: Path = FOLDER) -> Outcome:
     """The outcome of checking an answer, remembered but not shown."""
     exercise = find(what, folder)
     target = _named(exercise) if isinstance(what, str) else what
-    live = Live(exercise, target)
+    prints = Prints(sys.stdout)
+    live = Live(exercise, target, prints)
     records: list[Record] = []
-    with collecting_pictures() as pictures, _same_randomness_after():
+    with collecting_pictures() as pictures, _same_randomness_after(), usual_settings():
         run_checks([folder / f"{exercise.word}.py"], Grader([exercise], [live], records.append))
     expected = [(test.exercise, test.test, test.points) for test in checks_of(exercise, folder)]
     records += missing(records, expected, live.student)
+    prints.finish()
     outcome = Outcome(exercise, records, pictures)
     earned, points = outcome.points
     if not _is_ours(target):
-        _remember(exercise, earned=earned, points=points)
+        _remember(exercise, earned=earned, points=points, named=likely_of(records))
     outcome.so_far = _so_far(exercise, folder)
     return outcome
 
 
 def hint(what: str | Callable, folder: Path = FOLDER) -> None:
-    """Show an exercise's first hint; called again, that one and the next."""
+    """Speak to the mistake that the last check named, and show the first hint; called again, also the next."""
     exercise = find(what, folder)
+    if named := str(_progress().get(exercise.id, {}).get("named") or ""):
+        print(f"{exercise.id}, your last check: {named}. Where does your code do this?")
     seen = min(_progress().get(exercise.id, {}).get("hints", 0), max(len(exercise.hints) - 1, 0))
     if not exercise.hints:
         print(f"{exercise.id} has no hints.")
@@ -129,14 +136,15 @@ class Live:
 
     student = "you"
 
-    def __init__(self, exercise: Exercise, target: Any):
-        self.exercise, self.target = exercise, target
+    def __init__(self, exercise: Exercise, target: Any, prints: Any = None):
+        self.exercise, self.target, self.prints = exercise, target, prints
+        self.budget = Budget(exercise.seconds)
 
     def open(self, exercise: Exercise, seed: int) -> Subject:
         """The live function as a subject. Raises NotYet when there is none."""
         if self.target is None:
             raise NotYet(exercise.id)
-        return local(self.target, seed)
+        return local(self.target, seed, self.budget, self.prints)
 
     def close(self) -> None:
         """Nothing is held."""
@@ -152,6 +160,51 @@ def _named(exercise: Exercise) -> Any:
 def _is_ours(target: Any) -> bool:
     """Whether mine_or_ours has put the package's answer in the student's place: that earns nothing."""
     return str(getattr(target, "__module__", "")).startswith(f"{__name__.partition('.')[0]}.")
+
+
+class Prints:
+    """Where a student's prints go while a check runs: the first lines to the cell, of the rest the number."""
+
+    LINES = 12
+
+    def __init__(self, stream: Any):
+        self.stream, self.lines = stream, 0
+
+    def write(self, text: str) -> int:
+        """Pass text on, up to the limit."""
+        if self.lines < self.LINES:
+            self.stream.write(text)
+        self.lines += text.count("\n")
+        return len(text)
+
+    def flush(self) -> None:
+        """As a stream does."""
+        self.stream.flush()
+
+    def finish(self) -> None:
+        """Say how many lines were left out."""
+        if self.lines > self.LINES:
+            print(f"... and {self.lines - self.LINES} more lines printed while the check ran", file=self.stream)
+
+
+@contextlib.contextmanager
+def usual_settings() -> Iterator[None]:
+    """Set torch's global settings aside, as in a fresh process: gradients on, float32, the CPU."""
+    dtype, device = torch.get_default_dtype(), torch.get_default_device()
+    with torch.enable_grad():
+        torch.set_default_dtype(torch.float32)
+        torch.set_default_device("cpu")
+        try:
+            yield
+        finally:
+            torch.set_default_dtype(dtype)
+            torch.set_default_device(device)
+
+
+def likely_of(records: Iterable[Record]) -> str:
+    """The mistake that a check named, or "" where it named none."""
+    lines = [line for record in records for line in record.message.splitlines()]
+    return next((line.removeprefix(LIKELY) for line in lines if line.startswith(LIKELY)), "")
 
 
 @contextlib.contextmanager
@@ -183,7 +236,7 @@ def _progress() -> dict[str, dict]:
     return {key: value for key, value in kept.items() if isinstance(value, dict)} if isinstance(kept, dict) else {}
 
 
-def _remember(exercise: Exercise, **facts: float) -> None:
+def _remember(exercise: Exercise, **facts: Any) -> None:
     kept = _progress()
     kept[exercise.id] = kept.get(exercise.id, {}) | facts
     with contextlib.suppress(OSError):  # a read-only folder forgets, and that is all

@@ -19,7 +19,14 @@ import torch
 
 from cs348k_diffusion.exercises.catalogue import Exercise
 from cs348k_diffusion.exercises.errors import NotYet, StudentError
-from cs348k_diffusion.exercises.expecting import Evidence, Wrong, collecting_evidence, collecting_pictures, explaining
+from cs348k_diffusion.exercises.expecting import (
+    Evidence,
+    Wrong,
+    collecting_evidence,
+    collecting_pictures,
+    explaining,
+    without_pictures,
+)
 from cs348k_diffusion.exercises.inputs import salted
 from cs348k_diffusion.grading.checks.pictures import small
 from cs348k_diffusion.grading.records import OutOfTime, Record, Status, WorkersGone
@@ -146,12 +153,13 @@ class Grader:
 
     def _same_again(self, item: pytest.Function, source: Any, exercise: Exercise, seed: int, before: str) -> None:
         """Run a failed test again. Raises StudentError if it ends otherwise: equal calls must give equal results."""
-        after, noted = "", self.noted
+        after, noted, drawn = "", self.noted, self.drawn
         try:
-            self._run_again(item, source, exercise, seed)
+            with without_pictures():
+                self._run_again(item, source, exercise, seed)
         except (AssertionError, StudentError) as error:
             after = str(error)
-        self.noted = noted
+        self.noted, self.drawn = noted, drawn
         if before != after:
             raise own_random_numbers("two equal calls give two different results") from None
 
