@@ -4,7 +4,7 @@ They meet a schedule in `NetDenoiser(net, schedule)`. Every condition may be lef
 """
 
 from cs348k_diffusion.nets.autoencoder import Decoder, Encoder, PlainBlock
-from cs348k_diffusion.nets.caption import CaptionEncoder, Layer, Tokenizer, Words, unknown, visible
+from cs348k_diffusion.nets.caption import CaptionEncoder, Layer, TextFeatures, Tokenizer, unknown, visible
 from cs348k_diffusion.nets.classifier import Classifier
 from cs348k_diffusion.nets.embed import Film, LabelEmbedding, TimeAndLabel, sinusoids, zeroed
 from cs348k_diffusion.nets.mlp import PointNet
@@ -26,12 +26,12 @@ __all__ = [
     "PointNet",
     "ResidualBlock",
     "TextBlock",
+    "TextFeatures",
     "TextUNet",
     "TimeAndLabel",
     "Tokenizer",
     "UNet",
     "UpsamplerUNet",
-    "Words",
     "group_norm",
     "sinusoids",
     "unknown",

@@ -69,7 +69,7 @@ def visible(tokens: Int[Tensor, "batch length"]) -> Bool[Tensor, "batch length"]
     return tokens != PADDING
 
 
-class Words(NamedTuple):
+class TextFeatures(NamedTuple):
     """A caption as a network sees it: vectors (batch, m, width), which of them may be seen (batch, m), and their mean.
 
     The first vector is the start, which is always visible; pooled is the mean of the visible ones, (batch, width).
@@ -101,7 +101,7 @@ class CaptionEncoder(nn.Module):
         """The caption that says nothing: all padding."""
         return torch.full((1, self.length), PADDING)
 
-    def forward(self, tokens: Int[Tensor, "batch m"]) -> Words:
+    def forward(self, tokens: Int[Tensor, "batch m"]) -> TextFeatures:
         """Any amount of padding, anywhere in a row, gives the same visible vectors in the same order."""
         mask = visible(tokens)
         h = self.word(tokens) + self.place(mask.cumsum(1))
@@ -109,7 +109,7 @@ class CaptionEncoder(nn.Module):
         mask = F.pad(mask, (1, 0), value=True)
         for layer in self.layers:
             h = layer(h, mask=mask)
-        return Words(h := self.norm(h), mask, _mean(h, mask))
+        return TextFeatures(h := self.norm(h), mask, _mean(h, mask))
 
 
 class Layer(nn.Module):
@@ -119,20 +119,20 @@ class Layer(nn.Module):
     Source: Vaswani et al. 2017, arXiv:1706.03762, with the norm in front (Xiong et al. 2020, arXiv:2002.04745).
     """
 
-    def __init__(self, width: int, heads: int = 4, context_width: int | None = None, inward: bool = True):
+    def __init__(self, width: int, heads: int = 4, context_width: int | None = None, self_attention: bool = True):
         super().__init__()
-        self.inward = Attention(width, heads) if inward else None
-        self.across = Attention(width, heads, context_width) if context_width else None
-        enter, leave = nn.Linear(width, 2 * width), zeroed(nn.Linear(2 * width, width))
-        self.think = nn.Sequential(nn.LayerNorm(width), enter, nn.SiLU(), leave)
+        self.self_attn = Attention(width, heads) if self_attention else None
+        self.cross_attn = Attention(width, heads, context_width) if context_width else None
+        wider, back = nn.Linear(width, 2 * width), zeroed(nn.Linear(2 * width, width))
+        self.mlp = nn.Sequential(nn.LayerNorm(width), wider, nn.SiLU(), back)
 
     def forward(self, x: Float[Tensor, "b n w"], context: Tensor | None = None, mask: Tensor | None = None) -> Tensor:
         """x after one layer; mask hides tokens of the context, or of x itself where there is no cross-attention."""
-        if self.inward is not None:
-            x = self.inward(x, mask=mask if self.across is None else None)
-        if self.across is not None:
-            x = self.across(x, context, mask)
-        return x + self.think(x)
+        if self.self_attn is not None:
+            x = self.self_attn(x, mask=mask if self.cross_attn is None else None)
+        if self.cross_attn is not None:
+            x = self.cross_attn(x, context, mask)
+        return x + self.mlp(x)
 
 
 def _mean(h: Float[Tensor, "b m w"], mask: Bool[Tensor, "b m"]) -> Float[Tensor, "b w"]:

@@ -22,9 +22,9 @@ class PointNet(nn.Module):
     def __init__(self, dim: int = 2, width: int = 128, depth: int = 3, classes: int = 0):
         super().__init__()
         self.embed = TimeAndLabel(width, classes)
-        self.stem = nn.Linear(dim, width)
+        self.linear_in = nn.Linear(dim, width)
         self.blocks = nn.ModuleList(_Block(width) for _ in range(depth))
-        self.out = zeroed(nn.Linear(width, dim))
+        self.linear_out = zeroed(nn.Linear(width, dim))
 
     @property
     def null(self) -> dict[str, Tensor]:
@@ -36,10 +36,10 @@ class PointNet(nn.Module):
     ) -> Float[Tensor, "batch dim"]:
         """One value for each coordinate of x; what it means is the business of the denoiser around the net."""
         emb = self.embed(t, y)
-        h = self.stem(x)
+        h = self.linear_in(x)
         for block in self.blocks:
             h = block(h, emb)
-        return self.out(F.silu(h))
+        return self.linear_out(F.silu(h))
 
 
 class _Block(nn.Module):
@@ -47,7 +47,8 @@ class _Block(nn.Module):
 
     def __init__(self, width: int):
         super().__init__()
-        self.enter, self.film, self.leave = nn.Linear(width, width), Film(width, width), nn.Linear(width, width)
+        self.linear_in, self.film = nn.Linear(width, width), Film(width, width)
+        self.linear_out = nn.Linear(width, width)
 
     def forward(self, h: Tensor, emb: Tensor) -> Tensor:
-        return h + self.leave(F.silu(self.film(self.enter(F.silu(h)), emb)))
+        return h + self.linear_out(F.silu(self.film(self.linear_in(F.silu(h)), emb)))

@@ -33,7 +33,11 @@ TRAINING_WORLD, CHOOSING_WORLD, JUDGING_WORLD = 0, 4, 5  # seeds of worlds that 
 STORE, CHOOSING, JUDGED, UNSEEN = 60_000, 200, 500, 300  # pictures drawn for training; prompts for each purpose
 SCALES = (1.0, 2.0, 3.0, 5.0, 8.0)
 SIZE, CALLS, SCALE = 32, 20, 3.0
-LOOKS = ("", "all", "all")  # from the largest size to the smallest: self-attention counts and places, the caption tells
+ATTENTION = (
+    "",
+    "all",
+    "all",
+)  # from the largest size to the smallest: self-attention counts and places, the caption tells
 PEAK, EMA = 2e-3, 0.999
 TOKENIZER = Tokenizer(WORDS, LONGEST)
 LOOKED_AT = ("a cat", "two cats", "three trees", "a house", "two orange cats left of a tall red tree at night") * 3
@@ -41,7 +45,7 @@ LOOKED_AT = ("a cat", "two cats", "three trees", "a house", "two orange cats lef
 
 def denoiser() -> NetDenoiser:
     """The untrained model: a U-Net of 2.5 million parameters that reads captions and predicts v."""
-    return NetDenoiser(TextUNet(len(WORDS), looks=LOOKS, length=TOKENIZER.length), cosine(), predict="v")
+    return NetDenoiser(TextUNet(len(WORDS), attention=ATTENTION, length=TOKENIZER.length), cosine(), predict="v")
 
 
 def supply(
@@ -179,7 +183,7 @@ RECIPE = Recipe(
     training=training,
     judge=judge,
     settings={
-        "net": 'TextUNet(40, width=32, mults=(1, 2, 4), looks=("", "all", "all"))',
+        "net": 'TextUNet(40, width=32, mults=(1, 2, 4), attention=("", "all", "all"))',
         "schedule": "cosine",
         "predict": "v",
         "dropout": 0.1,

@@ -9,13 +9,13 @@ from torch.testing import assert_close
 from cs348k_diffusion.data.pictures import WORDS
 from cs348k_diffusion.denoiser import NetDenoiser, drop
 from cs348k_diffusion.nets import CaptionEncoder, TextBlock, TextUNet, Tokenizer, unknown, visible, word_maps
-from cs348k_diffusion.nets.text_unet import Told
+from cs348k_diffusion.nets.text_unet import Conditioning
 from cs348k_diffusion.schedule import cosine
 from cs348k_diffusion.training import denoising, fit
 from tests.untrained import awake
 
 LONG = "two orange cats left of a tall red tree at night"
-LIKE = {"width": 16, "mults": (1, 2), "looks": ("words", "all"), "length": 16, "words_width": 16}
+LIKE = {"width": 16, "mults": (1, 2), "attention": ("words", "all"), "length": 16, "words_width": 16}
 
 
 def a_net(**changes):
@@ -122,8 +122,8 @@ def test_a_new_net_answers_the_same_to_every_caption(tokenize):
 
 def test_a_text_block_starts_as_its_shortcut(tokenize):
     h = torch.randn(2, 16, 4, 4)
-    told = Told(torch.randn(2, 8), torch.randn(2, 5, 12), torch.ones(2, 5, dtype=torch.bool))
-    assert_close(TextBlock(16, 16, 8, 12, "all")(h, told), h, rtol=0, atol=0)
+    given = Conditioning(torch.randn(2, 8), torch.randn(2, 5, 12), torch.ones(2, 5, dtype=torch.bool))
+    assert_close(TextBlock(16, 16, 8, 12, "all")(h, given), h, rtol=0, atol=0)
 
 
 def test_padding_does_not_reach_the_picture(tokenize):
@@ -152,7 +152,7 @@ def test_a_caption_is_heard_by_its_own_picture_only(tokenize):
 
 @pytest.mark.parametrize("hears", ["cross", "pooled", "none"])
 def test_gradients_reach_the_words_that_are_heard(tokenize, hears):
-    net, (x, t), tokens = a_net(hears=hears), inputs(2), tokenize(["a red tree", "two orange cats"])
+    net, (x, t), tokens = a_net(conditioning=hears), inputs(2), tokenize(["a red tree", "two orange cats"])
     net(x, t, tokens).square().sum().backward()
     touched = net.captions.word.weight.grad
     touched = set() if touched is None else set(touched.abs().sum(1).nonzero().flatten().tolist())
@@ -161,18 +161,18 @@ def test_gradients_reach_the_words_that_are_heard(tokenize, hears):
 
 
 def test_the_three_ways_of_hearing_have_the_same_parameters():
-    shapes = [[p.shape for p in a_net(hears=hears).parameters()] for hears in ("cross", "pooled", "none")]
+    shapes = [[p.shape for p in a_net(conditioning=hears).parameters()] for hears in ("cross", "pooled", "none")]
     assert shapes[0] == shapes[1] == shapes[2]
 
 
 def test_another_way_of_hearing_is_refused():
-    with pytest.raises((ValueError, TypeError), match="hears"):  # in tests, beartype is first to say so
-        a_net(hears="everything")
+    with pytest.raises((ValueError, TypeError), match="conditioning"):  # in tests, beartype is first to say so
+        a_net(conditioning="everything")
 
 
 def test_what_is_heard_differs_as_it_says(tokenize):
     (x, t), tokens = inputs(1), tokenize(["a red tree"])
-    outs = {hears: a_net(hears=hears)(x, t, tokens) for hears in ("cross", "pooled", "none")}
+    outs = {hears: a_net(conditioning=hears)(x, t, tokens) for hears in ("cross", "pooled", "none")}
     assert_close(outs["none"], a_net()(x, t))
     assert (outs["cross"] - outs["pooled"]).abs().max() > 1e-4
     assert (outs["pooled"] - outs["none"]).abs().max() > 1e-4
@@ -213,8 +213,8 @@ def test_word_maps_leave_no_hooks_and_need_words(tokenize):
     net, (x, t) = a_net(), inputs(1)
     word_maps(net, x, t, tokenize("a cat"))
     assert not any(module._forward_pre_hooks for module in net.modules())
-    with pytest.raises(ValueError, match="hears"):
-        word_maps(a_net(hears="pooled"), x, t, tokenize("a cat"))
+    with pytest.raises(ValueError, match="conditioning"):
+        word_maps(a_net(conditioning="pooled"), x, t, tokenize("a cat"))
 
 
 # ---- with the core ---------------------------------------------------------------------------------------------------

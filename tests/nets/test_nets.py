@@ -139,6 +139,11 @@ def test_the_memory_layout_changes_nothing(unet):
     assert_close(unet(x.contiguous(memory_format=torch.channels_last), t), unet(x, t))
 
 
+def test_channels_in_and_out_may_differ():
+    net = awake(UNet(channels=6, channels_out=3, width=16, mults=(1, 2)))
+    assert net(torch.randn(2, 6, 8, 8), torch.rand(2)).shape == (2, 3, 8, 8)
+
+
 def test_three_sizes_and_three_channels():
     net = awake(UNet(channels=3, width=16, mults=(1, 2, 2)))
     assert net(torch.randn(2, 3, 8, 12), torch.rand(2)).shape == (2, 3, 8, 12)

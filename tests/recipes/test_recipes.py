@@ -315,7 +315,7 @@ def test_times_of_training_lean_to_noise():
 def test_products_in_bfloat16_change_the_loss_little_and_the_weights_type_not_at_all(monkeypatch, has):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": has}, raising=False)
     torch.manual_seed(0)
-    net = awake(TextUNet(40, width=16, mults=(1, 2), looks=("", "all"), length=TOKENIZER.length, words_width=16))
+    net = awake(TextUNet(40, width=16, mults=(1, 2), attention=("", "all"), length=TOKENIZER.length, words_width=16))
     model, whole = NetDenoiser(net, cosine()), denoising(dropout=0.1)
     batch = next(supply(8, 8, torch.Generator().manual_seed(0), torch.device("cpu")))
     said = [loss(model, batch, torch.Generator().manual_seed(1)) for loss in (whole, brief(whole, torch.device("cpu")))]

@@ -26,7 +26,7 @@ from cs348k_diffusion.evaluate import result
 from cs348k_diffusion.guidance import guide
 from cs348k_diffusion.metrics.intervals import rounded, student_t
 from cs348k_diffusion.nets import TextUNet, Tokenizer
-from cs348k_diffusion.nets.text_unet import Hears
+from cs348k_diffusion.nets.text_unet import TextConditioning
 from cs348k_diffusion.noise import keyed_generator
 from cs348k_diffusion.recipes import cards
 from cs348k_diffusion.running import last
@@ -35,7 +35,7 @@ from cs348k_diffusion.schedule import cosine
 from cs348k_diffusion.training import denoising, fit, warm_cosine
 
 Arms = dict[str, list[dict[str, float]]]  # for each way of hearing, its runs, one a seed
-HEARS: tuple[Hears, ...] = ("cross", "pooled", "none")
+HEARS: tuple[TextConditioning, ...] = ("cross", "pooled", "none")
 PARTS, LEARNED, JUDGED = ("colour", "count", "relation", "all"), 6_000, 300
 SEEDS = {600: 6, 1000: 6}  # updates: how many seeds
 SETTINGS = {"batch": 32, "lr": 4e-3, "ema": 0.99, "dropout": 0.1, "scale": 2.0, "calls": 12}
@@ -117,12 +117,12 @@ def lessons() -> tuple[Tensor, Tensor]:
     return squares(world, seed=10), TOKENIZER([caption(one) for one in world])
 
 
-def network(hears: Hears) -> TextUNet:
+def network(hears: TextConditioning) -> TextUNet:
     """The same for every way of hearing."""
-    return TextUNet(len(WORDS), width=32, mults=(1,), looks=("all",), length=8, words_width=64, hears=hears)
+    return TextUNet(len(WORDS), width=32, mults=(1,), attention=("all",), length=8, words_width=64, conditioning=hears)
 
 
-def trained(hears: Hears, steps: int, seed: int) -> tuple[NetDenoiser, float]:
+def trained(hears: TextConditioning, steps: int, seed: int) -> tuple[NetDenoiser, float]:
     """The network after its updates, and its mean loss over the last hundred."""
     torch.manual_seed(seed)
     (images, tokens), generator = lessons(), torch.Generator().manual_seed(seed)
@@ -144,7 +144,7 @@ def drawn(model: NetDenoiser, prompts: list[Scene], seed: int) -> Tensor:
     return last(ddim(asked, noise, path(SETTINGS["calls"]))).x
 
 
-def run(hears: Hears, steps: int, seed: int, prompts: list[Scene]) -> dict[str, float]:
+def run(hears: TextConditioning, steps: int, seed: int, prompts: list[Scene]) -> dict[str, float]:
     """One network trained and judged: the shares of its pictures that keep each part, its loss and its cost."""
     began = time.process_time()
     model, loss = trained(hears, steps, seed)
