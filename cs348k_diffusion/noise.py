@@ -6,6 +6,8 @@ gives the same picture, to rounding, on every device.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import torch
 from jaxtyping import Float
@@ -31,3 +33,19 @@ def keyed_generator(seed: int, *key: int) -> torch.Generator:
     """
     words = np.random.SeedSequence((seed, *key)).generate_state(2, np.uint32)
     return torch.Generator().manual_seed(int(words[0]) << 32 | int(words[1]))
+
+
+class KeyedRandom:
+    """Random numbers that depend only on (seed, chain, step): a counter-based generator, set to the step's counter."""
+
+    def __init__(self, seed: int, chain: int):
+        self._bits = np.random.Philox(key=[seed, chain])
+        self._state: Any = self._bits.state
+        self._generator = np.random.Generator(self._bits)
+
+    def at(self, step: int) -> np.random.Generator:
+        """The generator for one step; valid until the next call."""
+        self._state["state"]["counter"][:] = (0, 0, 0, step)
+        self._state["buffer_pos"], self._state["has_uint32"] = 4, 0
+        self._bits.state = self._state
+        return self._generator

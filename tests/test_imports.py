@@ -46,7 +46,7 @@ ALLOWED = {
     "distill": "denoiser forward guidance noise running sampling training",
     "nets": "attention",
     "metrics": "",
-    "procedural": "langevin running",
+    "procedural": "langevin noise running",
     "data": "procedural",
     "pipeline": "cascade denoiser guidance running sampling",
     "recipes": "__version__ checkpoints data denoiser forward metrics nets noise parallel pipeline running sampling "

@@ -19,18 +19,20 @@ from tqdm import tqdm
 
 from cs348k_diffusion.data.images import from_bytes, open_picture
 from cs348k_diffusion.lab.frames import Recording
-from cs348k_diffusion.procedural.fit import (
-    FitStep,
+from cs348k_diffusion.procedural.chain import FitStep
+from cs348k_diffusion.procedural.fit import fit_tree
+from cs348k_diffusion.procedural.grammar import Grammar, from_json, to_json, validate
+from cs348k_diffusion.procedural.pack import pack
+from cs348k_diffusion.procedural.policies import BOTH
+from cs348k_diffusion.procedural.render import Style, draw, tree_parts
+from cs348k_diffusion.procedural.targets import (
     Target,
-    fit_tree,
     image_target,
     region_target,
     sapling,
     silhouette_target,
 )
-from cs348k_diffusion.procedural.policies import BOTH
-from cs348k_diffusion.procedural.render import Style, draw, tree_parts
-from cs348k_diffusion.procedural.tree import Grammar, Tree, from_json, pack, to_json, validate
+from cs348k_diffusion.procedural.tree import Tree
 from cs348k_diffusion.running import last
 
 KINDS = ("image", "silhouette", "region")

@@ -11,9 +11,12 @@ import torch
 
 from cs348k_diffusion.exercises import Counted, Exercise, expect, picture, run_against
 from cs348k_diffusion.procedural import moves
-from cs348k_diffusion.procedural.fit import Chain, Cost, FitStep, Policy, falling, sapling
+from cs348k_diffusion.procedural.chain import Chain, Cost, FitStep
+from cs348k_diffusion.procedural.grammar import Grammar
 from cs348k_diffusion.procedural.policies import Entry, contest
-from cs348k_diffusion.procedural.tree import Branch, Grammar, Leaf, Tree
+from cs348k_diffusion.procedural.policy import Policy, falling
+from cs348k_diffusion.procedural.targets import sapling
+from cs348k_diffusion.procedural.tree import Branch, Leaf, Tree
 
 EXERCISES = (
     Exercise(
@@ -114,7 +117,7 @@ EXERCISES = (
             "log_jacobian = log(high - low) + F.logsigmoid(x) + F.logsigmoid(-x); the log of a product that underflows "
             "would be -inf far out.",
         ),
-        withheld=("procedural.tree._squash", "procedural.tree._log_squash_slope", "procedural.tree.BIJECTION"),
+        withheld=("procedural.grammar._squash", "procedural.grammar._log_squash_slope", "procedural.grammar.BIJECTION"),
     ),
     Exercise(
         "E1.9",
@@ -531,7 +534,7 @@ class Handed(Policy):
         try:
             tree = Tree(now.best.tree.parts, now.best.tree.fresh)  # a plain one: all this is copied for every dial
             best = now.best._replace(tree=tree, memory={})
-            read = super().at(replace(now, forge=None, chains=(best,)))
+            read = super().at(replace(now, context=None, chains=(best,)))
         except (ValueError, TypeError, AttributeError) as error:
             raise AssertionError(f"the policy cannot be carried out: {error}") from None
         unknown = ", ".join(map(repr, set(read.rates) - set(moves.RULES)))

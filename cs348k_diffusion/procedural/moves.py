@@ -19,7 +19,8 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from cs348k_diffusion.procedural.tree import GROUND, NORMAL, Branch, Grammar, Leaf, Part, Tree
+from cs348k_diffusion.procedural.grammar import NORMAL, Grammar
+from cs348k_diffusion.procedural.tree import GROUND, Branch, Leaf, Part, Tree
 
 SPREAD = 0.3  # standard deviation of v, half the bend that a split makes
 SHARE = 0.15  # step of modify_params as a share of a parameter's range

@@ -14,20 +14,14 @@ from typing import Any, NamedTuple
 
 import torch
 
-from cs348k_diffusion.procedural.fit import (
-    Cost,
-    FitStep,
-    Policy,
-    Target,
-    bush,
-    falling,
-    fit_tree,
-    image_target,
-    sapling,
-    sharp_loss,
-)
+from cs348k_diffusion.procedural.chain import Cost, FitStep
+from cs348k_diffusion.procedural.fit import fit_tree, sharp_loss
+from cs348k_diffusion.procedural.grammar import Grammar, to_json
+from cs348k_diffusion.procedural.pack import pack
+from cs348k_diffusion.procedural.policy import Policy, falling
 from cs348k_diffusion.procedural.render import Style, draw, tree_parts
-from cs348k_diffusion.procedural.tree import Grammar, Tree, pack, to_json
+from cs348k_diffusion.procedural.targets import Target, bush, image_target, sapling
+from cs348k_diffusion.procedural.tree import Tree
 from cs348k_diffusion.running import Run, last
 
 

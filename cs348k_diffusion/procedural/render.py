@@ -20,7 +20,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
-from cs348k_diffusion.procedural.tree import Forest, skeleton
+from cs348k_diffusion.procedural.pack import Forest, skeleton
 
 WIDTH = 12  # numbers per shape: the longest shape is a polygon with six corners
 FAR = 1e3  # the distance of a shape that is not there
@@ -97,7 +97,8 @@ def polygon(corners: Sequence[Point], colour: Point, opacity: float = 1.0) -> Pa
     """
     if not 3 <= len(corners) <= WIDTH // 2:
         raise ValueError(f"a polygon has three to {WIDTH // 2} corners, got {len(corners)}: cut it into convex pieces")
-    turns = [_turn(*(corners[(k + i) % len(corners)] for i in range(3))) for k in range(len(corners))]
+    a, b, c = torch.tensor([[*corners[i:], *corners[:i]] for i in range(3)], dtype=torch.float64)
+    turns = ((b - a)[:, 0] * (c - b)[:, 1] - (b - a)[:, 1] * (c - b)[:, 0]).tolist()
     if min(turns) < 0 < max(turns):
         raise ValueError(f"the corners {list(corners)} are not convex: cut the shape into convex polygons")
     forward = corners if sum(turns) > 0 else corners[::-1]
@@ -108,10 +109,6 @@ def polygon(corners: Sequence[Point], colour: Point, opacity: float = 1.0) -> Pa
 def crescent(centre: Point, radius: float, bite: Point, bite_radius: float, colour: Point, opacity: float = 1.0):
     """A disc from which another disc, centred at `bite`, has been taken away: a moon."""
     return Part("crescent", (*centre, radius, *bite, bite_radius), _three(colour), opacity)
-
-
-def _turn(a: Point, b: Point, c: Point) -> float:
-    return (b[0] - a[0]) * (c[1] - b[1]) - (b[1] - a[1]) * (c[0] - b[0])
 
 
 def stack(pictures: Sequence[Sequence[Part]], dtype: torch.dtype = torch.float32) -> Parts:

@@ -33,11 +33,8 @@ TRAINING_WORLD, CHOOSING_WORLD, JUDGING_WORLD = 0, 4, 5  # seeds of worlds that 
 STORE, CHOOSING, JUDGED, UNSEEN = 60_000, 200, 500, 300  # pictures drawn for training; prompts for each purpose
 SCALES = (1.0, 2.0, 3.0, 5.0, 8.0)
 SIZE, CALLS, SCALE = 32, 20, 3.0
-ATTENTION = (
-    "",
-    "all",
-    "all",
-)  # from the largest size to the smallest: self-attention counts and places, the caption tells
+# from the largest size to the smallest; self-attention counts and places things, the caption says which
+ATTENTION = ("", "all", "all")
 PEAK, EMA = 2e-3, 0.999
 TOKENIZER = Tokenizer(WORDS, LONGEST)
 LOOKED_AT = ("a cat", "two cats", "three trees", "a house", "two orange cats left of a tall red tree at night") * 3

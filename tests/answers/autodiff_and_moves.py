@@ -6,7 +6,7 @@ from dataclasses import replace
 import torch
 import torch.nn.functional as F
 
-from cs348k_diffusion.procedural.fit import BALANCED, Policy, falling
+from cs348k_diffusion.procedural.policy import BALANCED, Policy, falling
 
 # ---- E1.1 ------------------------------------------------------------------------------------------------------------
 

@@ -11,9 +11,12 @@ from torch.testing import assert_close
 
 from cs348k_diffusion import cli
 from cs348k_diffusion.commands import fit_tree
-from cs348k_diffusion.procedural.fit import sapling, sharp_loss
+from cs348k_diffusion.procedural.fit import sharp_loss
+from cs348k_diffusion.procedural.grammar import Grammar, from_json, to_json, validate
+from cs348k_diffusion.procedural.pack import pack
 from cs348k_diffusion.procedural.render import Style, draw, tree_parts
-from cs348k_diffusion.procedural.tree import Branch, Grammar, Leaf, Tree, from_json, pack, to_json, validate
+from cs348k_diffusion.procedural.targets import sapling
+from cs348k_diffusion.procedural.tree import Branch, Leaf, Tree
 
 GOAL = Tree({1: Branch(0, 0.7, 0.0), 2: Leaf(1, 0.2), 3: Branch(1, 0.5, -0.6), 4: Leaf(3, 0.15)}, 5)
 

@@ -13,39 +13,31 @@ from torch.testing import assert_close
 
 from cs348k_diffusion.lab import watch
 from cs348k_diffusion.langevin import metropolis_langevin_step
-from cs348k_diffusion.procedural.fit import (
-    BALANCED,
-    Cost,
-    Forge,
-    Policy,
+from cs348k_diffusion.procedural.chain import Cost, FitContext
+from cs348k_diffusion.procedural.fit import descend, fit_tree, sharp_loss
+from cs348k_diffusion.procedural.grammar import (
+    BIJECTION,
+    REJECT,
+    Grammar,
+    from_json,
+    log_prior,
+    to_json,
+    validate,
+)
+from cs348k_diffusion.procedural.moves import RULES
+from cs348k_diffusion.procedural.pack import pack
+from cs348k_diffusion.procedural.policy import BALANCED, Policy, falling
+from cs348k_diffusion.procedural.render import Picture, Style, disc, draw, stack, tree_parts
+from cs348k_diffusion.procedural.targets import (
     Target,
     bush,
-    descend,
-    falling,
-    fit_tree,
     fixed_trees,
     image_target,
     region_target,
     sapling,
-    sharp_loss,
     silhouette_target,
 )
-from cs348k_diffusion.procedural.moves import RULES
-from cs348k_diffusion.procedural.render import Picture, Style, disc, draw, stack, tree_parts
-from cs348k_diffusion.procedural.tree import (
-    BIJECTION,
-    EMPTY,
-    REJECT,
-    Branch,
-    Grammar,
-    Leaf,
-    Tree,
-    from_json,
-    log_prior,
-    pack,
-    to_json,
-    validate,
-)
+from cs348k_diffusion.procedural.tree import EMPTY, Branch, Leaf, Tree
 from cs348k_diffusion.running import last
 
 
@@ -259,7 +251,7 @@ def test_energies_and_priors_are_those_of_the_trees():
     for policy in (Policy(), Policy(inner_steps=2), Policy(langevin_steps=2, softness=falling(0.1, 0.05))):
         target = easy_target()
         now = last(fit_tree(target, policy, [sapling()] * 3, budget=60, seed=2))
-        energies = target.energy(now.forge.draw(now.trees, now.softness))
+        energies = target.energy(now.context.draw(now.trees, now.softness))
         assert_close(torch.tensor([chain.energy for chain in now.chains]), energies, atol=1e-6, rtol=1e-4)
         assert [chain.log_prior for chain in now.chains] == [log_prior(tree, Grammar()) for tree in now.trees]
         for tree in now.trees:
@@ -276,16 +268,16 @@ def test_descent_finds_the_parameters_of_a_known_shape():
     """From a tree of the right shape and wrong numbers, 60 Adam steps find the picture; memory is kept by id."""
     goal = Tree({1: Branch(0, 0.7, 0.2), 2: Leaf(1, 0.2)}, 3)
     start = Tree({1: Branch(0, 0.5, 0.0), 2: Leaf(1, 0.12)}, 3)
-    forge = Forge(image_target(picture([goal], 24)), Grammar(), STYLE, Cost())
+    context = FitContext(image_target(picture([goal], 24)), Grammar(), STYLE, Cost())
     policy = Policy(inner_steps=60, step_size=0.1, temperature=1e-5, softness=0.05)
-    (found,), (memory,) = descend(forge, [start], [{}], policy)
-    before, after = sharp_loss([start, found], forge.target).tolist()
+    (found,), (memory,) = descend(context, [start], [{}], policy)
+    before, after = sharp_loss([start, found], context.target).tolist()
     assert after < 0.02 * before
     assert set(memory) == {1, 2}
     assert memory[1][4] == 60
-    assert forge.cost == Cost(0, 60)
+    assert context.cost == Cost(0, 60)
     grown = Tree({**found.parts, 3: Branch(1, 0.2, 0.5)}, 4)
-    _, (memory,) = descend(forge, [grown], [memory], replace(policy, inner_steps=1))
+    _, (memory,) = descend(context, [grown], [memory], replace(policy, inner_steps=1))
     assert (memory[1][4], memory[3][4]) == (61, 1)
 
 

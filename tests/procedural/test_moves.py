@@ -12,23 +12,25 @@ from scipy import stats
 from torch.testing import assert_close
 
 from cs348k_diffusion.procedural import moves
-from cs348k_diffusion.procedural.moves import RULES, SHARE, SPREAD, Edit, apply, propose, undo
-from cs348k_diffusion.procedural.tree import (
+from cs348k_diffusion.procedural.grammar import (
     BIJECTION,
     CONSTRAINTS,
-    EMPTY,
     PENALTY,
     PROJECTION,
     REJECT,
-    Branch,
     Grammar,
+    log_prior,
+    sample_tree,
+    validate,
+)
+from cs348k_diffusion.procedural.moves import RULES, SHARE, SPREAD, Edit, apply, propose, undo
+from cs348k_diffusion.procedural.tree import (
+    EMPTY,
+    Branch,
     Leaf,
     Tree,
     flatten,
-    log_prior,
-    sample_tree,
     unflatten,
-    validate,
 )
 
 GRAMMAR = Grammar(roots=1.5, branches=0.7, constraint=REJECT)

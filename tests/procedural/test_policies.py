@@ -9,9 +9,11 @@ from torch.testing import assert_close
 from cs348k_diffusion.evaluate import result
 from cs348k_diffusion.evaluate.studies import tree_policies
 from cs348k_diffusion.exercises import autodiff_and_moves
-from cs348k_diffusion.procedural.fit import fixed_trees, sharp_loss
+from cs348k_diffusion.procedural.fit import sharp_loss
+from cs348k_diffusion.procedural.grammar import Grammar, from_json, validate
 from cs348k_diffusion.procedural.policies import POLICIES, contest, enter, settings
-from cs348k_diffusion.procedural.tree import EMPTY, Grammar, from_json, validate
+from cs348k_diffusion.procedural.targets import fixed_trees
+from cs348k_diffusion.procedural.tree import EMPTY
 
 CARD = result("tree_policies")
 NAMES = list(POLICIES)

@@ -7,6 +7,8 @@ import pytest
 import torch
 from torch.testing import assert_close
 
+from cs348k_diffusion.procedural.grammar import Grammar, sample_tree
+from cs348k_diffusion.procedural.pack import pack
 from cs348k_diffusion.procedural.render import (
     KINDS,
     Style,
@@ -28,7 +30,6 @@ from cs348k_diffusion.procedural.render import (
     tree_parts,
     union,
 )
-from cs348k_diffusion.procedural.tree import Grammar, pack, sample_tree
 
 RED, BLUE, GREEN = (1.0, -1.0, -1.0), (-1.0, -1.0, 1.0), (-1.0, 1.0, -1.0)
 SHAPES = {

@@ -12,26 +12,26 @@ from hypothesis import strategies as st
 from scipy import integrate, stats
 from torch.testing import assert_close
 
-from cs348k_diffusion.procedural.tree import (
+from cs348k_diffusion.procedural.grammar import (
     CONSTRAINTS,
-    EMPTY,
-    GROUND,
     PENALTY,
     REJECT,
-    Branch,
     Grammar,
+    from_json,
+    log_prior,
+    sample_tree,
+    to_json,
+    validate,
+)
+from cs348k_diffusion.procedural.pack import pack, skeleton, unpack
+from cs348k_diffusion.procedural.tree import (
+    EMPTY,
+    GROUND,
+    Branch,
     Leaf,
     Tree,
     flatten,
-    from_json,
-    log_prior,
-    pack,
-    sample_tree,
-    skeleton,
-    to_json,
     unflatten,
-    unpack,
-    validate,
 )
 
 GRAMMAR = Grammar(constraint=REJECT)

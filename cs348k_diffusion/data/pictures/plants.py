@@ -11,8 +11,10 @@ from collections.abc import Sequence
 from cs348k_diffusion.data.pictures.dice import Dice
 from cs348k_diffusion.data.pictures.layout import Thing
 from cs348k_diffusion.data.pictures.paint import BARK, BLOSSOM, SNOW, Colour, shade
+from cs348k_diffusion.procedural.grammar import Grammar
+from cs348k_diffusion.procedural.pack import pack
 from cs348k_diffusion.procedural.render import Part, Style, capsule, disc, tree_parts
-from cs348k_diffusion.procedural.tree import GROUND, Branch, Grammar, Leaf, Tree, pack
+from cs348k_diffusion.procedural.tree import GROUND, Branch, Leaf, Tree
 
 GRAMMAR = Grammar(length=(0.01, 2.0), angle=(-3.2, 3.2), radius=(0.01, 1.0))
 STYLE = Style(twig=0.03, ground=(0.0, 0.0))

@@ -18,9 +18,12 @@ import torch
 from scipy import stats
 
 from cs348k_diffusion.evaluate import result
-from cs348k_diffusion.procedural.fit import fixed_trees, sharp_loss
+from cs348k_diffusion.procedural.fit import sharp_loss
+from cs348k_diffusion.procedural.grammar import Grammar, sample_tree, to_json
+from cs348k_diffusion.procedural.pack import pack, skeleton
 from cs348k_diffusion.procedural.policies import POLICIES, enter, settings
-from cs348k_diffusion.procedural.tree import EMPTY, Grammar, Tree, pack, sample_tree, skeleton, to_json
+from cs348k_diffusion.procedural.targets import fixed_trees
+from cs348k_diffusion.procedural.tree import EMPTY, Tree
 from cs348k_diffusion.recipes import cards
 
 SEEDS, SIZE, BUDGET = tuple(range(1, 13)), 32, 6000
