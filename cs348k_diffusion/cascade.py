@@ -10,6 +10,7 @@ Source: Ho et al. 2021 (CDM), arXiv:2106.15282; Saharia et al. 2021 (SR3), arXiv
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from functools import partial
 from itertools import count
 
 import torch
@@ -41,14 +42,15 @@ def cubic(x: Tensor, a: float = SHARPNESS) -> Tensor:
     return torch.where(d <= 1, near, torch.where(d < 2, far, 0.0))
 
 
-def resize_weights(
-    n: int, size: int, a: float = SHARPNESS, antialias: bool = True, repeat: bool = False
+def resize_matrix(
+    kernel: Callable[[Tensor], Tensor], n: int, size: int, antialias: bool = True, repeat: bool = False
 ) -> Float[Tensor, "size n"]:
     """How much each of n pixels counts in each of `size` new ones; every row sums to 1. float64.
 
-    Pixel i of the new picture lies at (i + 1/2) n / size - 1/2 of the old one. antialias: where the picture shrinks,
-    the kernel is stretched by n / size, so that no pixel is skipped. repeat: outside the picture its last pixel is
-    repeated; otherwise the kernel is cut there and its weights scaled to sum to 1. Raises ValueError for sizes below 1.
+    kernel: weights from distances in old pixels, 0 beyond 2. Pixel i of the new picture lies at
+    (i + 1/2) n / size - 1/2 of the old one. antialias: where the picture shrinks, the kernel is stretched by n / size,
+    so that no pixel is skipped. repeat: outside the picture its last pixel is repeated; otherwise the kernel is cut
+    there and its weights scaled to sum to 1. Raises ValueError for sizes below 1.
     """
     if n < 1 or size < 1:
         raise ValueError(f"a picture has at least one pixel, got {n} to be resized to {size}")
@@ -57,7 +59,7 @@ def resize_weights(
     margin = 2 * int(stretch + 1) if repeat else 0
     centres = (torch.arange(size, dtype=torch.float64) + 0.5) * scale - 0.5
     places = torch.arange(-margin, n + margin)
-    weights = cubic((places - centres[:, None]) / stretch, a)
+    weights = kernel((places - centres[:, None]) / stretch)
     inside = torch.zeros(size, n, dtype=torch.float64).index_add(1, places.clamp(0, n - 1), weights)
     return inside / inside.sum(1, keepdim=True)
 
@@ -76,9 +78,9 @@ def resize(
     eighth beside edges.
     """
     height, width = x.shape[-2:]
-    columns = max(1, round(width * size / height))
-    down = resize_weights(height, size, a, antialias, repeat).to(x)
-    across = resize_weights(width, columns, a, antialias, repeat).to(x)
+    columns, kernel = max(1, round(width * size / height)), partial(cubic, a=a)
+    down = resize_matrix(kernel, height, size, antialias, repeat).to(x)
+    across = resize_matrix(kernel, width, columns, antialias, repeat).to(x)
     return down @ x @ across.T
 
 
@@ -89,6 +91,23 @@ def augment(low: Float[Tensor, "batch ..."], level: Tensor | float, noise: Tenso
     """Noise-conditioning augmentation: low + level * noise; level a standard deviation, a number or (batch,)."""
     level = torch.as_tensor(level, dtype=low.dtype, device=low.device)
     return low + level.view(-1, *(1,) * (low.ndim - 1)) * noise
+
+
+def training_pair(
+    high: Float[Tensor, "batch ..."],
+    shrink: Callable[[Tensor], Tensor],
+    enlarge: Callable[[Tensor], Tensor],
+    level: Float[Tensor, " batch"],
+    noise: Tensor,
+    spread: float,
+) -> tuple[Tensor, Tensor]:
+    """What an upsampler learns: the residual at unit scale, and the small picture that it is the residual of.
+
+    low_res = shrink(high) + level noise,   residual = (high - enlarge(low_res)) / spread
+    noise is shaped like shrink(high). The residual is that of the *noisy* small picture: at sampling no other is known.
+    """
+    low_res = augment(shrink(high), level, noise)
+    return (high - enlarge(low_res)) / spread, low_res
 
 
 class Upsampler(NetDenoiser):
@@ -102,10 +121,6 @@ class Upsampler(NetDenoiser):
     def __init__(self, net: nn.Module, schedule: Schedule, size: int, spread: float, predict: Prediction = "v"):
         super().__init__(net, schedule, predict)
         self.size, self.spread = size, spread
-
-    def residual(self, high: Tensor, low: Tensor) -> Tensor:
-        """What enlarging misses, at unit scale: (high - up(low)) / spread, shaped like high."""
-        return (high - resize(low, self.size)) / self.spread
 
     def picture(self, low: Tensor, residual: Tensor) -> Tensor:
         """The large picture: up(low) + spread r."""

@@ -228,6 +228,24 @@ def train(
     typer.echo(json.dumps(recipes.card(name, out)["metrics"], indent=2))
 
 
+@app.command(rich_help_panel=MAKE)
+def upscale(
+    picture: Annotated[Path, typer.Argument(help="A picture of the drawn world: a PNG, JPEG, GIF or WebP.")],
+    times: Annotated[int, typer.Option(help="How many times larger: 4, from 8 to 32 pixels.")] = 4,
+    n: Annotated[int, typer.Option("--n", min=1, max=64, help="How many draws by diffusion.")] = 5,
+    steps: Annotated[int, typer.Option(min=1, max=1000, help="How many steps to a draw.")] = 10,
+    out: Annotated[Path, typer.Option(help="The PNG to write.")] = Path("upscaled.png"),
+    seed: Annotated[int, typer.Option(help="Another seed, other draws.")] = 0,
+) -> None:
+    """Shrink a picture to 8 pixels and enlarge it again: by bicubic, by regression and by diffusion, side by side."""
+    from cs348k_diffusion.commands import sample, upscale
+
+    typer.secho(f"Note: {upscale.WARNING}.", fg="yellow", err=True)
+    images = upscale.upscaled(picture, times, n, steps, seed)
+    sample.grid(images, columns=len(images)).save(out)
+    typer.echo(f"{out}: given, bicubic, regression, and {n} draws, {steps} steps, seed {seed}")
+
+
 @app.command("fit-tree", rich_help_panel=MAKE)
 def fit_tree(
     picture: Annotated[Path, typer.Argument(help="What the tree shall grow into: a PNG, JPEG, GIF or WebP.")],

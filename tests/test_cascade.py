@@ -1,6 +1,7 @@
 """The cascade: its kernel against torch and Pillow, its law and its fold against Gaussian data, where all is known."""
 
 import math
+from functools import partial
 
 import numpy as np
 import pytest
@@ -20,7 +21,8 @@ from cs348k_diffusion.cascade import (
     gaussian_given,
     regression,
     resize,
-    resize_weights,
+    resize_matrix,
+    training_pair,
 )
 from cs348k_diffusion.nets.upsampler import UpsamplerUNet
 from tests.untrained import awake
@@ -51,8 +53,8 @@ def test_with_half_the_kernel_gives_back_parabolas(g):
     x = torch.arange(20, dtype=torch.float64)
     fine = (torch.arange(80, dtype=torch.float64) + 0.5) / 4 - 0.5
     inner = slice(12, -12)
-    torch.testing.assert_close((resize_weights(20, 80) @ x**2)[inner], (fine**2)[inner])
-    assert (resize_weights(20, 80, a=-0.75) @ x**2 - fine**2)[inner].abs().max() > 0.05
+    torch.testing.assert_close((resize_matrix(cubic, 20, 80) @ x**2)[inner], (fine**2)[inner])
+    assert (resize_matrix(partial(cubic, a=-0.75), 20, 80) @ x**2 - fine**2)[inner].abs().max() > 0.05
 
 
 @pytest.mark.parametrize(("n", "size"), SIZES)
@@ -106,7 +108,7 @@ def smooth_line(d=16, length=3.0):
 def pairs(n=20_000):
     """High-resolution lines, their shrunk versions, and the matrix that shrinks."""
     mean, cov = smooth_line()
-    shrink = resize_weights(16, 4)
+    shrink = resize_matrix(cubic, 16, 4)
     x = gaussian(mean, cov).sample(n, keyed_generator(9, 1))
     return mean, cov, shrink, x, x @ shrink.T
 
@@ -148,7 +150,7 @@ def test_the_mean_of_k_draws_approaches_the_mean():
 def test_a_cascade_of_conditionals_has_the_covariance_of_the_joint():
     """By the law of total covariance, through two stages: 4 pixels, then 8 given 4, then 16 given 8."""
     mean, cov = smooth_line()
-    to_8, to_4 = resize_weights(16, 8), resize_weights(8, 4)
+    to_8, to_4 = resize_matrix(cubic, 16, 8), resize_matrix(cubic, 8, 4)
     mean_8, cov_8 = to_8 @ mean, to_8 @ cov @ to_8.T
     spread_8 = gaussian_given(mean_8, cov_8, to_4, to_4[None] @ mean_8)[1]
     spread_16 = gaussian_given(mean, cov, to_8, mean_8[None])[1]
@@ -163,7 +165,7 @@ def small_pictures():
     """Gaussian pictures of 8 x 8 pixels: mean (64,), covariance (64, 64), and the matrices that shrink 8 to 4 to 2."""
     line = torch.exp(-((torch.arange(8.0)[:, None] - torch.arange(8.0)) ** 2) / 8).double()
     cov = torch.kron(line, line) + 0.01 * torch.eye(64, dtype=torch.float64)
-    shrinks = [torch.kron(w, w) for w in (resize_weights(8, 4), resize_weights(4, 2))]
+    shrinks = [torch.kron(w, w) for w in (resize_matrix(cubic, 8, 4), resize_matrix(cubic, 4, 2))]
     return torch.linspace(-1, 1, 64, dtype=torch.float64), cov, *shrinks
 
 
@@ -299,8 +301,11 @@ def test_augmentation_has_the_level_it_says(g):
 
 def test_a_residual_and_its_picture_are_inverse(g):
     model, high = untrained(), torch.randn(2, 1, 16, 16, generator=g)
-    low = resize(high, 4)
-    torch.testing.assert_close(model.picture(low, model.residual(high, low)), high)
+    level, noise = torch.tensor([0.0, 0.4]), torch.randn(2, 1, 4, 4, generator=g)
+    shrink, enlarge = partial(resize, size=4), partial(resize, size=16)
+    residual, low = training_pair(high, shrink, enlarge, level, noise, model.spread)
+    torch.testing.assert_close(low, augment(resize(high, 4), level, noise))
+    torch.testing.assert_close(model.picture(low, residual), high)
 
 
 def test_the_network_hears_picture_and_level_and_examples_do_not_mix(g):

@@ -23,6 +23,7 @@ COMMANDS = [
     "sample",
     "pictures",
     "train",
+    "upscale",
     "fit-tree",
     "grade",
     "collect",

@@ -49,13 +49,14 @@ ALLOWED = {
     "procedural": "langevin noise running",
     "data": "procedural",
     "pipeline": "cascade denoiser guidance running sampling",
-    "recipes": "__version__ checkpoints data denoiser forward metrics nets noise parallel pipeline running sampling "
-    "schedule training",
-    "evaluate": "data denoiser guidance metrics nets noise procedural recipes running sampling schedule training",
+    "recipes": "__version__ cascade checkpoints data denoiser exact forward metrics nets noise parallel pipeline "
+    "running sampling schedule training",
+    "evaluate": "cascade data denoiser guidance metrics nets noise procedural recipes running sampling schedule "
+    "training",
     "exercises": "exact guidance procedural sampling schedule",
     "grading": "__version__ exercises",
     "authoring": "__version__ exercises grading data recipes commands",
-    "commands": "checkpoints data lab procedural recipes running sampling",
+    "commands": "cascade checkpoints data lab procedural recipes running sampling",
     "cli": "__version__ authoring commands course data exercises grading recipes",
 }
 

@@ -15,6 +15,7 @@ from cs348k_diffusion.metrics.distances import (
     real_floor,
     sliced_wasserstein,
 )
+from cs348k_diffusion.metrics.fidelity import psnr, ssim
 
 __all__ = [
     "class_entropy",
@@ -28,6 +29,8 @@ __all__ = [
     "mmd",
     "nearest_distance",
     "precision_recall",
+    "psnr",
     "real_floor",
     "sliced_wasserstein",
+    "ssim",
 ]

@@ -7,7 +7,7 @@ small picture as a condition, Ho et al. 2021 (CDM), section 4, arXiv:2106.15282.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import torch
 from jaxtyping import Float
@@ -18,6 +18,25 @@ from cs348k_diffusion.nets.embed import sinusoids, zeroed
 from cs348k_diffusion.nets.unet import UNet
 
 THIN = 8  # channels at full size, where they are expensive
+
+
+def with_low_res(
+    x: Float[Tensor, "batch channels height width"],
+    low_res: Float[Tensor, "some channels h w"] | None,
+    enlarge: Callable[[Tensor, int], Tensor],
+) -> Float[Tensor, "batch both height width"]:
+    """x, and the small picture enlarged to x's rows, as further channels: zeros where low_res is None.
+
+    enlarge(low_res, rows) -> pictures of x's size. A low_res of batch 1 serves every example.
+    """
+    shown = torch.zeros_like(x) if low_res is None else enlarge(low_res.to(x), x.shape[-2]).expand_as(x)
+    return torch.cat([x, shown], 1)
+
+
+def enlarged(low_res: Tensor, rows: int) -> Tensor:
+    """Bicubic, as `cascade.resize`, by torch's own kernel."""
+    columns = round(low_res.shape[-1] * rows / low_res.shape[-2])
+    return F.interpolate(low_res, (rows, columns), mode="bicubic", antialias=True)
 
 
 class UpsamplerUNet(nn.Module):
@@ -49,9 +68,7 @@ class UpsamplerUNet(nn.Module):
         level: Float[Tensor, " batch"] | None = None,
     ) -> Float[Tensor, "batch channels height width"]:
         """One value for each pixel of x."""
-        low_res = self.null["low_res"].to(x) if low_res is None else low_res.to(x)
-        shown = F.interpolate(low_res, x.shape[-2:], mode="bicubic", antialias=True).expand(len(x), -1, -1, -1)
-        folded = F.pixel_unshuffle(self.conv_in(torch.cat([x, shown], 1)), self.fold)
+        folded = F.pixel_unshuffle(self.conv_in(with_low_res(x, low_res, enlarged)), self.fold)
         level = torch.zeros_like(t) if level is None else level.to(t).expand(len(t))
         emb = self.body.embed(t) + self.level(sinusoids(level, self.body.embed.width))
         return self.conv_out(F.pixel_shuffle(self.body.through(folded, emb), self.fold))

@@ -26,6 +26,7 @@ from cs348k_diffusion.recipes import (
     picture_reader,
     pictures,
     points,
+    upsamplers,
 )
 from cs348k_diffusion.recipes.cards import card
 from cs348k_diffusion.recipes.digits import digit_report
@@ -56,6 +57,7 @@ _ALL = (
     digits_noisy_classifier.RECIPE,
     picture_reader.RECIPE,
     pictures.RECIPE,
+    *upsamplers.RECIPES,
 )
 RECIPES = {recipe.name: recipe for recipe in _ALL}
 CHECKPOINTS = 100  # of a training, evenly spread
