@@ -18,7 +18,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from cs348k_diffusion.denoiser import Denoiser, NetDenoiser, Prediction, clip
-from cs348k_diffusion.noise import noise_like
+from cs348k_diffusion.noise import noise_like, per_example
 from cs348k_diffusion.running import Run
 from cs348k_diffusion.sampling import State, ddim
 from cs348k_diffusion.schedule import Schedule, as_time
@@ -90,7 +90,7 @@ def resize(
 def augment(low: Float[Tensor, "batch ..."], level: Tensor | float, noise: Tensor) -> Tensor:
     """Noise-conditioning augmentation: low + level * noise; level a standard deviation, a number or (batch,)."""
     level = torch.as_tensor(level, dtype=low.dtype, device=low.device)
-    return low + level.view(-1, *(1,) * (low.ndim - 1)) * noise
+    return low + per_example(level, low) * noise
 
 
 def training_pair(

@@ -18,7 +18,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from cs348k_diffusion.noise import uniform
+from cs348k_diffusion.noise import per_example, uniform
 from cs348k_diffusion.schedule import Schedule, as_time
 
 Prediction = Literal["x0", "eps", "v"]
@@ -130,17 +130,21 @@ class NetDenoiser(nn.Module):
         return Given(self, cond)
 
 
+class Wrapper:
+    """A denoiser made of others, as a dataclass whose first field is one of them: it has that one's schedule."""
+
+    @property
+    def schedule(self) -> Schedule:
+        """The inner denoiser's schedule."""
+        return next(iter(vars(self).values())).schedule
+
+
 @dataclass(frozen=True)
-class Given:
+class Given(Wrapper):
     """A denoiser with its conditions filled in."""
 
     model: NetDenoiser
     cond: Mapping[str, Tensor] = field(default_factory=dict)
-
-    @property
-    def schedule(self) -> Schedule:
-        """The model's schedule."""
-        return self.model.schedule
 
     def __call__(self, x: Tensor, t: Tensor) -> Tensor:
         """x0_hat = E[x0 | x_t, cond]."""
@@ -148,17 +152,12 @@ class Given:
 
 
 @dataclass(frozen=True)
-class Clipped:
+class Clipped(Wrapper):
     """A denoiser whose guesses are clamped to the range of the data."""
 
     denoise: Denoiser
     low: Tensor | float
     high: Tensor | float
-
-    @property
-    def schedule(self) -> Schedule:
-        """The inner denoiser's schedule."""
-        return self.denoise.schedule
 
     def __call__(self, x: Tensor, t: Tensor) -> Tensor:
         """x0_hat, clamped."""
@@ -191,5 +190,4 @@ def drop(
 
 
 def _where(lost: Tensor, null: Tensor, value: Tensor) -> Tensor:
-    lost = lost.to(value.device).view(-1, *(1,) * (value.ndim - 1))
-    return torch.where(lost, null.to(value), value)
+    return torch.where(per_example(lost.to(value.device), value), null.to(value), value)

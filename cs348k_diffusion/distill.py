@@ -19,7 +19,7 @@ from torch import Tensor
 from cs348k_diffusion.denoiser import Denoiser, NetDenoiser, score_from_x0
 from cs348k_diffusion.forward import add_noise
 from cs348k_diffusion.guidance import guide
-from cs348k_diffusion.noise import noise_like
+from cs348k_diffusion.noise import noise_like, per_example
 from cs348k_diffusion.running import Run
 from cs348k_diffusion.sampling import implied_x0, step
 from cs348k_diffusion.training import (
@@ -283,7 +283,7 @@ def _move(real: Teacher, fake: NetDenoiser) -> Callable[..., Tensor]:
         with torch.no_grad():
             x_t = add_noise(student.schedule, x, t, noise_like(x, generator))
             guess = real(cond)(x_t, t)
-            size = (x - guess).abs().flatten(1).mean(1).view(-1, *(1,) * (x.ndim - 1))
+            size = per_example((x - guess).abs().flatten(1).mean(1), x)
             goal = x + (guess - fake(x_t, t, **cond)) / size.clamp(min=1e-3)
         return 0.5 * (x - goal).square().mean()
 

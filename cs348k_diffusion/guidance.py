@@ -16,30 +16,26 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from cs348k_diffusion.denoiser import SMALLEST_ALPHA, Denoiser
+from cs348k_diffusion.denoiser import SMALLEST_ALPHA, Denoiser, Wrapper
+from cs348k_diffusion.noise import per_example
 from cs348k_diffusion.schedule import Schedule
 
 LogLikelihood = Callable[[Tensor, Tensor], Tensor]
 
 
 @dataclass(frozen=True)
-class Guided:
+class Guided(Wrapper):
     """A denoiser that mixes the guesses of two; see `guide`."""
 
     cond: Denoiser
     uncond: Denoiser
     scale: float | Tensor
 
-    @property
-    def schedule(self) -> Schedule:
-        """The schedule of both."""
-        return self.cond.schedule
-
     def __call__(self, x: Tensor, t: Tensor) -> Tensor:
         """x0_hat = uncond + scale (cond - uncond)."""
         scale = self.scale
         if isinstance(scale, Tensor):
-            scale = scale.to(x).view(-1, *(1,) * (x.ndim - 1))
+            scale = per_example(scale.to(x), x)
         return torch.lerp(self.uncond(x, t), self.cond(x, t), scale)
 
 
@@ -68,17 +64,12 @@ def bayes_x0(schedule: Schedule, x: Tensor, t: Tensor | float, x0_hat: Tensor, p
 
 
 @dataclass(frozen=True)
-class Steered:
+class Steered(Wrapper):
     """A denoiser corrected by the gradient of a log-likelihood; see `steer`."""
 
     denoise: Denoiser
     log_likelihood: LogLikelihood
     scale: float
-
-    @property
-    def schedule(self) -> Schedule:
-        """The inner denoiser's schedule."""
-        return self.denoise.schedule
 
     def __call__(self, x: Tensor, t: Tensor) -> Tensor:
         """x0_hat + scale (sigma^2 / alpha) grad log p_t(y | x_t); the plain x0_hat where alpha is almost 0."""
@@ -129,7 +120,7 @@ def classifier_score(
 
 
 @dataclass(frozen=True)
-class Within:
+class Within(Wrapper):
     """One denoiser between two times, another outside them; see `within`."""
 
     inside: Denoiser
@@ -137,17 +128,12 @@ class Within:
     low: float
     high: float
 
-    @property
-    def schedule(self) -> Schedule:
-        """The schedule of both."""
-        return self.inside.schedule
-
     def __call__(self, x: Tensor, t: Tensor) -> Tensor:
         """inside(x, t) for low <= t <= high, else outside(x, t); each example by its own time."""
         chosen = (t >= self.low) & (t <= self.high)
         if bool(chosen.all()) or not bool(chosen.any()):  # the usual case: nobody pays for an answer that is not used
             return (self.inside if bool(chosen.any()) else self.outside)(x, t)
-        return torch.where(chosen.view(-1, *(1,) * (x.ndim - 1)), self.inside(x, t), self.outside(x, t))
+        return torch.where(per_example(chosen, x), self.inside(x, t), self.outside(x, t))
 
 
 def within(inside: Denoiser, outside: Denoiser, low: float, high: float) -> Within:

@@ -13,7 +13,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from cs348k_diffusion.noise import noise_like
+from cs348k_diffusion.noise import noise_like, per_example
 from cs348k_diffusion.running import Run
 
 Score = Callable[[Tensor], Tensor]
@@ -122,7 +122,7 @@ def metropolis_langevin_step(
     log_p_new, score_new = _with_score(log_p, proposal)
     log_ratio = log_p_new - log_p_x + _log_move(proposal, x, score_new, step) - _log_move(x, proposal, score, step)
     accept = torch.log(uniform) < log_ratio
-    return torch.where(accept.view(-1, *(1,) * (x.ndim - 1)), proposal, x), accept
+    return torch.where(per_example(accept, x), proposal, x), accept
 
 
 def _with_score(log_p: Callable[[Tensor], Tensor], x: Tensor) -> tuple[Tensor, Tensor]:

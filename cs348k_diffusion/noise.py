@@ -26,6 +26,11 @@ def uniform(n: int, generator: torch.Generator | None = None) -> Float[Tensor, "
     return torch.rand(n, generator=generator, device=device, dtype=torch.float32)
 
 
+def per_example(values: Tensor, like: Tensor) -> Tensor:
+    """A number, or one for each example (batch,), shaped to multiply `like` (batch, ...)."""
+    return values.view(-1, *(1,) * (like.ndim - 1))
+
+
 def keyed_generator(seed: int, *key: int) -> torch.Generator:
     """A generator that depends only on (seed, *key): example 17 is the same whatever was drawn before it.
 

@@ -19,7 +19,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from cs348k_diffusion.denoiser import Denoiser, eps_from_x0
-from cs348k_diffusion.noise import noise_like
+from cs348k_diffusion.noise import noise_like, per_example
 from cs348k_diffusion.running import Run
 from cs348k_diffusion.schedule import Schedule, as_time
 
@@ -75,7 +75,7 @@ def step(
     needed when fresh > 0. Raises ValueError at sigma_t = 0 (there is no noise to read), for a share outside
     [0, 1], and for missing noise. Source: Song et al. 2021 (DDIM), eq. 12, arXiv:2010.02502.
     """
-    share = torch.as_tensor(fresh, dtype=x_t.dtype, device=x_t.device).view(-1, *(1,) * (x_t.ndim - 1))
+    share = per_example(torch.as_tensor(fresh, dtype=x_t.dtype, device=x_t.device), x_t)
     if not bool(((share >= 0) & (share <= 1)).all()):
         raise ValueError(f"fresh is a share of the noise and lies in [0, 1], got {fresh}")
     if not bool((schedule(t, x_t)[1] > 0).all()):

@@ -15,6 +15,8 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
+from cs348k_diffusion.noise import per_example
+
 LOG_SNR_LIMIT = 20.0  # beyond e^20 float32 cannot tell the signal from x_t
 
 
@@ -34,15 +36,14 @@ class Schedule:
     sigma: Callable[[Tensor], Tensor]
 
     def __call__(self, t: Tensor | float, like: Tensor) -> tuple[Tensor, Tensor]:
-        """alpha(t) and sigma(t), shaped to multiply `like` (the only broadcasting helper of the package).
+        """alpha(t) and sigma(t), shaped to multiply `like` (see `noise.per_example`).
 
         t: (batch,) or a number, in [0, 1]; like: (batch, ...). Computed in t's dtype and cast to like's last.
         Raises ValueError for times outside [0, 1].
         """
         t = as_time(t, like)
-        shape = (-1,) + (1,) * (like.ndim - 1)
-        alpha, sigma = self.alpha(t), self.sigma(t)
-        return alpha.to(like.dtype).view(shape), sigma.to(like.dtype).view(shape)
+        alpha, sigma = self.alpha(t).to(like.dtype), self.sigma(t).to(like.dtype)
+        return per_example(alpha, like), per_example(sigma, like)
 
     def log_snr(self, t: Tensor) -> Tensor:
         """log(alpha(t)^2 / sigma(t)^2), clamped to [-20, 20]; falls as t grows."""
