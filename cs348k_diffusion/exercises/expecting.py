@@ -150,7 +150,11 @@ def _later(wrong: Callable, args: tuple) -> Callable[[], Any]:
 
 def tried(function: Callable, args: tuple) -> str:
     """The inputs of a check in words: "x of shape (1, 3) in float64, beta = 0.04"."""
-    return ", ".join(f"{name} {_described(value)}" for name, value in zip(inspect.signature(function).parameters, args))
+    try:
+        names = list(inspect.signature(function).parameters)
+    except ValueError:
+        names = [f"argument {k + 1}" for k in range(len(args))]
+    return ", ".join(f"{name} {_described(value)}" for name, value in zip(names, args))
 
 
 def _described(value: Any) -> str:

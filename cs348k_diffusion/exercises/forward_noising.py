@@ -5,17 +5,19 @@ import math
 import pytest
 import torch
 
-from cs348k_diffusion.exercises import Exercise, expect, run_against
+from cs348k_diffusion.exercises import Exercise, agree, run_against, varied
 
 EXERCISES = (
     Exercise(
         "E2.1",
         "noise_once",
         "The slide's one-step kernel",
+        gives="x_t: tensor",
         hints=(
             "N(mean, variance): the second argument on the slide is a variance. What do you multiply standard normal "
             "noise by to give it variance beta?",
-            "x shrinks by the square root of 1 - beta, the noise by the square root of beta, and the two are added.",
+            "If x has variance 1, the result must have variance 1, too: what is left for x when the noise takes beta?",
+            "Write the noise's part first, beta ** 0.5 * noise; x's factor is the root of the variance that is left.",
         ),
         withheld=("forward.noise_once", "forward.add_noise", "forward.forward_kernel"),
         ours="forward.noise_once",
@@ -24,11 +26,13 @@ EXERCISES = (
         "E2.2",
         "jump_to",
         "The closed form",
+        gives="x_k: tensor",
         hints=(
-            "Write alpha_bar for k = 0, 1, 2 by hand: 1, (1 - beta_1), (1 - beta_1)(1 - beta_2). torch.cumprod gives "
-            "all but the first; put a one in front and index with k.",
-            "k picks one alpha_bar for each example, so the result has shape (batch,). Give it trailing axes of size 1 "
-            "until it fits x0: alpha_bar.view(-1, *(1,) * (x0.ndim - 1)). Then take the two roots.",
+            "What is alpha_bar for k = 0, 1 and 2? Write it by hand: 1, (1 - beta_1), (1 - beta_1)(1 - beta_2).",
+            "torch.cumprod gives all of them but the first; put a one in front and index with k. Then it is the same "
+            "mixture as in E2.1, with 1 - alpha_bar in place of beta.",
+            "k picks one alpha_bar for each example, shape (batch,). Give it trailing axes of size 1 until it fits x0: "
+            "alpha_bar.view(-1, *(1,) * (x0.ndim - 1)).",
         ),
         withheld=("forward.jump_to", "forward.add_noise", "forward.forward_kernel", "schedule.from_betas"),
         ours="forward.jump_to",
@@ -37,10 +41,11 @@ EXERCISES = (
         "E2.3",
         "alpha_sigma",
         "A schedule from its log-SNR",
+        gives="alpha: tensor, sigma: tensor",
         hints=(
             "Let p = alpha^2, so sigma^2 = 1 - p and log(p / (1 - p)) = log_snr. Which function undoes the logit?",
-            "alpha^2 = sigmoid(log_snr) and sigma^2 = sigmoid(-log_snr). The second is exact where 1 - alpha^2 is 0 in "
-            "float32.",
+            "1 - p is 0 in float32 as soon as p rounds to 1. By symmetry sigma^2 is the same function of -log_snr.",
+            "alpha^2 = torch.sigmoid(log_snr). What is alpha then, and what sigma?",
         ),
         withheld=("schedule.alpha_sigma",),
         ours="schedule.alpha_sigma",
@@ -54,183 +59,234 @@ EXERCISES = (
             "neighbouring times, and what at the two ends?",
             "Five properties: finite and not negative; alpha^2 + sigma^2 = 1; alpha never rises; alpha(0) > 0.99; "
             "alpha(1) < 0.05. Leave a tolerance of 1e-3, because right schedules are computed in float32.",
+            "Begin with `alpha, sigma = schedule(torch.linspace(0, 1, 101))` and one assert for each property; "
+            "alpha[1:] - alpha[:-1] are the differences between neighbours.",
         ),
     ),
 )
 
+BETAS_TRIED = (0.04, 0.64, 0.5, 0.0, 1.0, 1e-4, 0.97)
 
-def draws(*shape, seed=0):
-    """An x and a noise of this shape."""
-    g = torch.Generator().manual_seed(seed)
-    return torch.randn(shape, generator=g), torch.randn(shape, generator=g)
+
+def once(a, b):
+    """A wrong kernel: a(beta) x + b(beta) noise."""
+    return lambda x, beta, noise: a(beta) * x + b(beta) * noise
+
+
+KERNEL_MISTAKES = {
+    "variance for standard deviation": once(lambda b: (1 - b) ** 0.5, lambda b: b),
+    "1 - beta without the root": once(lambda b: 1 - b, lambda b: b**0.5),
+    "no roots at all: 1 - beta and beta": once(lambda b: 1 - b, lambda b: b),
+    "x is not shrunk": once(lambda b: 1, lambda b: b**0.5),
+    "the roots of beta and 1 - beta are swapped": once(lambda b: b**0.5, lambda b: (1 - b) ** 0.5),
+    "the noise has the wrong sign": once(lambda b: (1 - b) ** 0.5, lambda b: -(b**0.5)),
+    "noise of variance 1": once(lambda b: (1 - b) ** 0.5, lambda b: 1),
+    "ignores x": once(lambda b: 0, lambda b: b**0.5),
+    "the noise is forgotten": once(lambda b: (1 - b) ** 0.5, lambda b: 0),
+    "1 - sqrt(beta) instead of sqrt(1 - beta)": once(lambda b: 1 - b**0.5, lambda b: b**0.5),
+    "beta is taken for a standard deviation": once(lambda b: (1 - b * b) ** 0.5, lambda b: b),
+    "the result is cut off at -1 and 1": lambda x, beta, noise: ((1 - beta) ** 0.5 * x + beta**0.5 * noise).clamp(
+        -1, 1
+    ),
+}
+
+
+def kernel(x, beta, noise):
+    """The slide's kernel, by an angle: cos^2 + sin^2 = 1."""
+    angle = math.asin(math.sqrt(beta))
+    return math.cos(angle) * x + math.sin(angle) * noise
 
 
 @pytest.mark.exercise("E2.1", points=1)
 def test_shrinks_the_picture(noise_once):
-    x, _ = draws(4, 1, 3, 5)
-    for beta in (0.0, 0.04, 0.64, 1.0):
-        expect(
-            noise_once(x, beta, torch.zeros_like(x)),
-            math.sqrt(1 - beta) * x,
-            says=f"Without noise, x must shrink by sqrt(1 - beta); tried beta = {beta}.",
-            mistakes={
-                "1 - beta without the root": (1 - beta) * x,
-                "x is not shrunk": x,
-                "the roots of beta and 1 - beta are swapped": math.sqrt(beta) * x,
-                "ignores x": torch.zeros_like(x),
-            },
-        )
+    inputs = ((case.normal(), beta) for case, beta in zip(varied(), BETAS_TRIED))
+    agree(
+        noise_once,
+        kernel,
+        [(x, beta, torch.zeros_like(x)) for x, beta in inputs],
+        says="Without noise, x must shrink by sqrt(1 - beta).",
+        mistakes=KERNEL_MISTAKES,
+    )
 
 
 @pytest.mark.exercise("E2.1", points=1)
 def test_adds_noise_of_variance_beta(noise_once):
-    x, noise = draws(6, 2, seed=1)
-    expect(
-        noise_once(x, 0.5, noise), noise_once(x, 0.5, noise), says="draws its own noise instead of using the given one"
+    agree(
+        noise_once,
+        kernel,
+        [(case.normal(), beta, case.normal()) for case, beta in zip(varied(seed=1), BETAS_TRIED)],
+        says="The noise that is added must have variance beta.",
+        mistakes=KERNEL_MISTAKES,
     )
-    for beta in (0.0, 0.04, 0.64, 1.0):
-        shrunk = math.sqrt(1 - beta) * x
-        expect(
-            noise_once(x, beta, noise),
-            shrunk + math.sqrt(beta) * noise,
-            says=f"The noise that is added must have variance beta; tried beta = {beta}.",
-            mistakes={
-                "variance for standard deviation": shrunk + beta * noise,
-                "the noise has the wrong sign": shrunk - math.sqrt(beta) * noise,
-                "noise of variance 1": shrunk + noise,
-                "1 - beta without the root": (1 - beta) * x + math.sqrt(beta) * noise,
-                "x is not shrunk": x + math.sqrt(beta) * noise,
-                "the roots of beta and 1 - beta are swapped": math.sqrt(beta) * x + math.sqrt(1 - beta) * noise,
-                "ignores x": math.sqrt(beta) * noise,
-            },
-        )
 
 
 def by_walking(x0, betas, k, noise):
     """The closed form's two coefficients, found by walking the chain: the mean, and the variance, step by step."""
-    mean, variance = torch.ones(len(k)), torch.zeros(len(k))
+    mean, variance = torch.ones(len(k), dtype=torch.float64), torch.zeros(len(k), dtype=torch.float64)
     for j, beta in enumerate(betas.tolist(), start=1):
         still = k >= j
         mean = torch.where(still, mean * math.sqrt(1 - beta), mean)
         variance = torch.where(still, (1 - beta) * variance + beta, variance)
     shape = (-1,) + (1,) * (x0.ndim - 1)
-    return mean.view(shape) * x0 + variance.sqrt().view(shape) * noise
+    return (mean.view(shape) * x0 + variance.sqrt().view(shape) * noise).to(x0.dtype)
 
 
-BETAS = torch.tensor([0.3, 0.01, 0.5, 0.2])
+def leap(bar_of, scale=lambda bar: (1 - bar).sqrt(), shrink=torch.sqrt):
+    """A wrong jump: alpha_bar by bar_of(betas, k), then shrink(bar) x0 + scale(bar) noise."""
+
+    def jump(x0, betas, k, noise):
+        bar = bar_of(betas, k).view((-1,) + (1,) * (x0.ndim - 1))
+        return shrink(bar) * x0 + scale(bar) * noise
+
+    return jump
 
 
-def jump_mistakes(x0, k, noise):
-    """What the usual slips would answer; k must lie in 1 .. 3 so that all of them exist."""
-    shape = (-1,) + (1,) * (x0.ndim - 1)
-    bars = torch.cat([torch.ones(1), torch.cumprod(1 - BETAS, 0)])
-    bar, late = bars[k].view(shape), bars[k + 1].view(shape)
-    one = (1 - BETAS)[k - 1].view(shape)
-    summed = (1 - torch.cumsum(BETAS, 0)[k - 1]).clamp(min=0).view(shape)
-    return {
-        "off by one: betas[0] is beta_1, so alpha_bar_k has k factors": late.sqrt() * x0 + (1 - late).sqrt() * noise,
-        "variance for standard deviation": bar * x0 + (1 - bar) * noise,
-        "beta instead of alpha_bar: only the last step": one.sqrt() * x0 + (1 - one).sqrt() * noise,
-        "a sum of betas instead of a product of 1 - beta": summed.sqrt() * x0 + (1 - summed).sqrt() * noise,
-        "the noise is not scaled": bar.sqrt() * x0 + noise,
-        "the same k for every example": bar[:1].sqrt() * x0 + (1 - bar[:1]).sqrt() * noise,
-        "the noise has the wrong sign": bar.sqrt() * x0 - (1 - bar).sqrt() * noise,
-    }
+def bars(betas):
+    """alpha_bar_0 .. alpha_bar_T."""
+    return torch.cat([betas.new_ones(1), torch.cumprod(1 - betas, 0)])
+
+
+def right_bar(betas, k):
+    return bars(betas)[k]
+
+
+def last_bar(betas, k):
+    return torch.cat([betas.new_ones(1), 1 - betas])[k]
+
+
+def summed_bar(betas, k):
+    return (1 - torch.cat([betas.new_zeros(1), betas.cumsum(0)])[k]).clamp(min=0)
+
+
+JUMP_MISTAKES = {
+    "off by one: betas[0] is beta_1, so alpha_bar_k has k factors": leap(lambda betas, k: bars(betas)[k + 1]),
+    "one factor too few: alpha_bar_k has k factors": leap(lambda betas, k: bars(betas)[(k - 1).clamp(min=0)]),
+    "variance for standard deviation": leap(right_bar, lambda bar: 1 - bar, lambda bar: bar),
+    "the noise's variance for its standard deviation": leap(right_bar, lambda bar: 1 - bar),
+    "alpha_bar without the root": leap(right_bar, shrink=lambda bar: bar),
+    "beta instead of alpha_bar: only the last step": leap(last_bar),
+    "a sum of betas instead of a product of 1 - beta": leap(summed_bar),
+    "a product of betas instead of 1 - beta": leap(lambda betas, k: bars(1 - betas)[k]),
+    "the noise is not scaled": leap(right_bar, torch.ones_like),
+    "the noise is forgotten": leap(right_bar, torch.zeros_like),
+    "the same k for every example": leap(lambda betas, k: bars(betas)[k[:1]]),
+    "the noise has the wrong sign": leap(right_bar, lambda bar: -(1 - bar).sqrt()),
+    "1 - sqrt(alpha_bar) instead of sqrt(1 - alpha_bar)": leap(right_bar, lambda bar: 1 - bar.sqrt()),
+    "the roots of alpha_bar and 1 - alpha_bar are swapped": leap(right_bar, torch.sqrt, lambda bar: (1 - bar).sqrt()),
+}
+
+
+def jumps(shapes, seed, lengths=(4, 7, 1, 12, 3, 2, 5)):
+    """Inputs of a jump, with betas of several lengths; k stops before the last, for the slips that read too far."""
+    for case, length in zip(varied(shapes, seed=seed), lengths):
+        betas = case.uniform(0.01, 0.5, length)
+        yield case.normal(), betas, case.integers(0, length, case.batch), case.normal()
 
 
 @pytest.mark.exercise("E2.2", points=1)
 def test_agrees_with_walking(jump_to):
-    x0, noise = draws(3, 2, seed=2)
-    k = torch.tensor([2, 1, 3])
-    got = jump_to(x0, BETAS, k, noise)
-    expect(
-        got,
-        by_walking(x0, BETAS, k, noise),
-        says="The jump must land where walking k steps lands.",
-        mistakes=jump_mistakes(x0, k, noise),
-    )
+    agree(jump_to, by_walking, jumps(((5, 2), (1, 3), (4,), (3, 1), (6, 4)), seed=2),
+          says="The jump must land where walking k steps lands.", mistakes=JUMP_MISTAKES)  # fmt: skip
 
 
 @pytest.mark.exercise("E2.2", points=1)
 def test_works_on_images(jump_to):
-    x0, noise = draws(4, 3, 4, 4, seed=3)
-    k = torch.tensor([3, 1, 2, 2])
-    got = jump_to(x0, BETAS, k, noise)
-    expect(
-        got,
-        by_walking(x0, BETAS, k, noise),
-        says="Each image of shape (3, 4, 4) must get its own alpha_bar.",
-        mistakes=jump_mistakes(x0, k, noise),
-    )
+    agree(jump_to, by_walking, jumps(((4, 3, 4, 4), (1, 1, 5, 2), (2, 3, 1), (3, 2, 2, 2, 2)), seed=3),
+          says="Each image must get its own alpha_bar.", mistakes=JUMP_MISTAKES)  # fmt: skip
 
 
 @pytest.mark.exercise("E2.2", points=1)
 def test_both_ends(jump_to):
-    x0, noise = draws(2, 5, seed=4)
-    k = torch.tensor([0, len(BETAS)])
-    bars = torch.cumprod(1 - BETAS, 0)
-    expect(
-        jump_to(x0, BETAS, k, noise),
-        by_walking(x0, BETAS, k, noise),
-        says="k = 0 must return the data untouched, and k = T must use every beta.",
-        mistakes={
-            "off by one: betas[0] is beta_1, so alpha_bar_k has k factors": torch.stack(
-                [bars[0].sqrt() * x0[0] + (1 - bars[0]).sqrt() * noise[0], torch.full((5,), torch.nan)]
-            ),
-        },
+    ends = []
+    for x0, betas, _, noise in jumps(((2, 5), (2, 1), (2, 1, 3)), seed=4):
+        ends += [(x0, betas, torch.tensor([0, 0]), noise), (x0, betas, torch.tensor([0, len(betas)]), noise)]
+    agree(jump_to, by_walking, ends, mistakes=JUMP_MISTAKES,
+          says="k = 0 must return the data untouched, and k = T must use every beta.")  # fmt: skip
+
+
+def from_log_snr(log_snr):
+    """alpha and sigma in float64, by exponentials that cannot overflow."""
+    small = torch.exp(-log_snr.double().abs())
+    less, more = (small / (1 + small)).sqrt(), (1 / (1 + small)).sqrt()
+    return tuple(torch.where(log_snr > 0, *each).to(log_snr.dtype) for each in ((more, less), (less, more)))
+
+
+def by_shares(alpha, sigma):
+    """A wrong answer from p = alpha^2 and q = sigma^2."""
+    return lambda log_snr: (
+        alpha(torch.sigmoid(log_snr), torch.sigmoid(-log_snr)),
+        sigma(torch.sigmoid(log_snr), torch.sigmoid(-log_snr)),
     )
 
 
-LOG_SNRS = torch.tensor([-6.0, -1.5, 0.0, 0.7, 5.0])
+SNR_MISTAKES = {
+    "log(alpha / sigma): the squares are forgotten": lambda x: (
+        torch.sigmoid(2 * x).sqrt(), torch.sigmoid(-2 * x).sqrt()
+    ),
+    "the log-SNR is halved": lambda x: (torch.sigmoid(x / 2).sqrt(), torch.sigmoid(-x / 2).sqrt()),
+    "returns alpha^2 and sigma^2": by_shares(lambda p, q: p, lambda p, q: q),
+    "alpha^2 is returned for alpha": by_shares(lambda p, q: p, lambda p, q: q.sqrt()),
+    "alpha and sigma are swapped": by_shares(lambda p, q: q.sqrt(), lambda p, q: p.sqrt()),
+    "sigma = 1 - alpha": by_shares(lambda p, q: p.sqrt(), lambda p, q: 1 - p.sqrt()),
+    "sigma^2 is returned for sigma": by_shares(lambda p, q: p.sqrt(), lambda p, q: q),
+    "sigma = sqrt(1 - alpha^2) has no digits left at high log-SNR": by_shares(
+        lambda p, q: p.sqrt(), lambda p, q: (1 - p).sqrt()
+    ),
+    "an epsilon is added: the ratio is wrong where it counts": by_shares(
+        lambda p, q: (p + 1e-8).sqrt(), lambda p, q: (q + 1e-8).sqrt()
+    ),
+}  # fmt: skip
 
 
 @pytest.mark.exercise("E2.3", points=1)
 def test_has_the_log_snr_it_was_given(alpha_sigma):
-    alpha, sigma = alpha_sigma(LOG_SNRS)
-    expect(
-        2 * (alpha.log() - sigma.log()),
-        LOG_SNRS,
-        says="log(alpha^2 / sigma^2) must give back the log-SNR.",
-        mistakes={
-            "log(alpha / sigma): the squares are forgotten": 2 * LOG_SNRS,
-            "returns alpha^2 and sigma^2": 2 * LOG_SNRS,
-            "alpha and sigma are swapped": -LOG_SNRS,
-        },
+    agree(
+        alpha_sigma,
+        from_log_snr,
+        [(case.uniform(-6, 6),) for case in varied(seed=5)],
+        says="log(alpha^2 / sigma^2) must give back the log-SNR, for log-SNRs of any shape.",
+        mistakes=SNR_MISTAKES,
+        names=("alpha", "sigma"),
         rtol=1e-4,
-        atol=1e-4,
+        atol=1e-5,
     )
+
+
+def squared(answer):
+    """alpha^2 + sigma^2 of a wrong answer."""
+    return lambda log_snr: sum(each.square() for each in answer(log_snr))
 
 
 @pytest.mark.exercise("E2.3", points=1)
 def test_preserves_variance(alpha_sigma):
-    wide = LOG_SNRS[:, None] + torch.tensor([[0.0, 0.3]])
-    alpha, sigma = alpha_sigma(wide)
-    expect(
-        alpha.square() + sigma.square(),
-        torch.ones(5, 2),
-        says="alpha^2 + sigma^2 must be 1 for log-SNRs of any shape; tried (5, 2).",
-        mistakes={
-            "returns alpha^2 and sigma^2": torch.sigmoid(wide) ** 2 + torch.sigmoid(-wide) ** 2,
-            "sigma = 1 - alpha": alpha.square() + (1 - alpha).square(),
-        },
+    def squares(log_snr):
+        alpha, sigma = alpha_sigma(log_snr)
+        return alpha.square() + sigma.square()
+
+    agree(
+        squares,
+        lambda log_snr: torch.ones_like(log_snr),
+        [(case.uniform(-4, 4),) for case in varied(((5, 2), (1,), (2, 1, 3)), seed=6)],
+        says="alpha^2 + sigma^2 must be 1.",
+        mistakes={name: squared(answer) for name, answer in SNR_MISTAKES.items()},
+        rtol=1e-4,
+        atol=1e-5,
     )
 
 
 @pytest.mark.exercise("E2.3", points=1)
 def test_is_accurate_at_both_ends(alpha_sigma):
-    ends = torch.tensor([40.0, 25.0, -25.0, -40.0])
-    small = torch.exp(-ends.abs() / 2)  # the smaller of the two is e^(-|lambda| / 2), to 11 digits
-    alpha, sigma = alpha_sigma(ends)
-    assert bool((alpha.isfinite() & sigma.isfinite()).all()), "the exponential overflows: NaN at log-SNR 40 or -40"
-    expect(
-        torch.where(ends > 0, sigma, alpha),
-        small,
+    ends = torch.tensor([25.0, -25.0, 40.0, -40.0, 80.0, -80.0])
+    alpha, sigma = alpha_sigma(2 * ends)
+    finite = bool((alpha.isfinite() & sigma.isfinite()).all())
+    assert finite, "The exponential overflows: NaN or infinity at a log-SNR of 160 or below."
+    agree(
+        alpha_sigma,
+        from_log_snr,
+        [(ends,), (ends.double() * 2,), (torch.tensor(60.0),)],
         says="At log-SNR 25 sigma is 3.7e-6, at 40 it is 2e-9, and not 0; and so is alpha at -25 and -40.",
-        mistakes={
-            "sigma = sqrt(1 - alpha^2) has no digits left at high log-SNR": lambda: torch.where(
-                ends > 0, (1 - torch.sigmoid(ends)).sqrt(), torch.sigmoid(ends).sqrt()
-            ),
-        },
+        mistakes=SNR_MISTAKES,
+        names=("alpha", "sigma"),
         rtol=1e-4,
         atol=0.0,
     )
@@ -298,8 +354,25 @@ def late_start(t):
     return cosine(0.5 + 0.5 * t)
 
 
-RIGHT = (cosine, beta_chain(1.0), snr_line)
+def resting(t):
+    """A right schedule: nothing happens between t = 0.4 and 0.6."""
+    return cosine(torch.where(t < 0.4, t, torch.where(t < 0.6, torch.full_like(t, 0.4), 1 - 1.5 * (1 - t))))
+
+
+def twitch(t):
+    """The signal comes back for a moment, between t = 0.40 and 0.46."""
+    moment = ((t > 0.40) & (t < 0.46)).to(t.dtype)
+    return cosine(t - 0.1 * moment)
+
+
+RIGHT = {
+    "the cosine schedule": cosine,
+    "DDPM's betas in continuous time": beta_chain(1.0),
+    "log-SNR on a straight line": snr_line,
+    "a schedule that rests from t = 0.4 to 0.6": resting,
+}
 WRONG = {
+    "the signal comes back for a moment, between t = 0.40 and 0.46": twitch,
     "alpha + sigma = 1 instead of the squares": lambda t: (1 - t, t),
     "alpha_bar = 0.36 at the end: T = 100 with unscaled betas": beta_chain(0.1),
     "time runs backwards": swapped,

@@ -1,38 +1,48 @@
 """Checks of notebook 00: one warm-up exercise, to see how checks, hints and points work."""
 
 import pytest
-import torch
 
-from cs348k_diffusion.exercises import Exercise, expect
+from cs348k_diffusion.exercises import Exercise, agree, varied
 
 EXERCISES = (
     Exercise(
         "E0.1",
         "fade",
         "Fade a picture",
+        gives="the mixture: tensor",
         hints=(
             "What is left of the picture when share is 0.25? Three quarters.",
-            "Multiply the picture by 1 - share, the noise by share, and add the two.",
+            "A mixture is a sum of two parts, and the two proportions add up to 1.",
+            "Begin with the picture's part: its proportion is 1 - share. The noise's part has the same shape.",
         ),
     ),
 )
+MISTAKES = {
+    "picture and noise are swapped": lambda picture, noise, share: share * picture + (1 - share) * noise,
+    "the picture is not faded": lambda picture, noise, share: picture + share * noise,
+    "the noise is at full strength": lambda picture, noise, share: (1 - share) * picture + noise,
+    "ignores share: always half and half": lambda picture, noise, share: (picture + noise) / 2,
+    "the noise is subtracted": lambda picture, noise, share: (1 - share) * picture - share * noise,
+    "square roots, as for variances: that is notebook 02": lambda picture, noise, share: (
+        (1 - share) ** 0.5 * picture + share**0.5 * noise
+    ),
+    "the noise is forgotten": lambda picture, noise, share: (1 - share) * picture,
+    "the picture is forgotten": lambda picture, noise, share: share * noise,
+    "both are multiplied by share": lambda picture, noise, share: share * (picture + noise),
+    "both are multiplied by 1 - share": lambda picture, noise, share: (1 - share) * (picture + noise),
+    "the result is cut off at -1 and 1": lambda picture, noise, share: ((1 - share) * picture + share * noise).clamp(
+        -1, 1
+    ),
+}
 
 
 @pytest.mark.exercise("E0.1", points=1)
 def test_mixes_in_proportion(fade):
-    picture, noise = torch.tensor([[1.0, -1.0, 0.5]]), torch.tensor([[0.0, 2.0, -0.5]])
-    for share, want in ((0.0, picture), (0.25, torch.tensor([[0.75, -0.25, 0.25]])), (1.0, noise)):
-        expect(
-            fade(picture, noise, share),
-            want,
-            says=f"The two must be mixed in the proportion (1 - share) : share; tried share = {share}.",
-            mistakes={
-                "picture and noise are swapped": share * picture + (1 - share) * noise,
-                "the picture is not faded": picture + share * noise,
-                "the noise is at full strength": (1 - share) * picture + noise,
-                "ignores share: always half and half": (picture + noise) / 2,
-                "the noise is subtracted": (1 - share) * picture - share * noise,
-                "square roots, as for variances: that is notebook 02": (1 - share) ** 0.5 * picture
-                + share**0.5 * noise,
-            },
-        )
+    shares = (0.25, 0.0, 1.0, 0.7, 0.001, 0.5, 0.9)
+    agree(
+        fade,
+        lambda picture, noise, share: picture + share * (noise - picture),
+        [(2 * case.normal(), 2 * case.normal(), share) for case, share in zip(varied(), shares)],
+        says="The two must be mixed in the proportion (1 - share) : share.",
+        mistakes=MISTAKES,
+    )

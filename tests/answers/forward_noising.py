@@ -1,6 +1,7 @@
 """Answers to notebook 02: right ones written differently, and wrong ones by name."""
 
 import math
+import time
 
 import torch
 
@@ -70,6 +71,50 @@ def jump_minus(x0, betas, k, noise):
     return bar.sqrt() * x0 - (1 - bar).sqrt() * noise
 
 
+def jump_for_points(x0, betas, k, noise):
+    bar = bars(betas, k, x0[:, :1].flatten())[:, None]
+    return bar.sqrt() * x0 + (1 - bar).sqrt() * noise
+
+
+def jump_in_place(x0, betas, k, noise):
+    bar = bars(betas, k, x0)
+    x0 *= bar.sqrt()
+    return x0 + (1 - bar).sqrt() * noise
+
+
+def jump_into_the_noise(x0, betas, k, noise):
+    bar = bars(betas, k, x0)
+    return noise.mul_((1 - bar).sqrt()).add_(bar.sqrt() * x0)
+
+
+def jump_squeezed(x0, betas, k, noise):
+    return jump_by_logs(x0, betas, k, noise).squeeze()
+
+
+def jump_in_float32(x0, betas, k, noise):
+    return jump_by_loop(x0.float(), betas.float(), k, noise.float())
+
+
+def jump_with(bar_of, shrink=torch.sqrt, scale=lambda bar: (1 - bar).sqrt()):
+    def jump(x0, betas, k, noise):
+        bar = bar_of(betas, k, x0)
+        return shrink(bar) * x0 + scale(bar) * noise
+
+    return jump
+
+
+def jump_betas_product(x0, betas, k, noise):
+    bar = torch.cat([torch.ones(1), torch.cumprod(betas, 0)])[k].view(-1, *(1,) * (x0.ndim - 1))
+    return bar.sqrt() * x0 + (1 - bar).sqrt() * noise
+
+
+TABLE = torch.tensor([0.3, 0.01, 0.5, 0.2])
+
+
+def jump_by_table(x0, betas, k, noise):
+    return jump_by_loop(x0, TABLE if len(betas) == 4 else betas, k, noise)
+
+
 def alpha_sigma_by_tanh(log_snr):
     half = torch.tanh(log_snr.double() / 2)
     alpha, sigma = (
@@ -77,7 +122,7 @@ def alpha_sigma_by_tanh(log_snr):
         torch.exp(-torch.nn.functional.softplus(log_snr.double()) / 2),
     )
     assert half.shape == alpha.shape
-    return alpha.float(), sigma.float()
+    return alpha.to(log_snr.dtype), sigma.to(log_snr.dtype)
 
 
 def alpha_sigma_by_log(log_snr):
@@ -151,6 +196,17 @@ def test_rejects_everything(schedule):
     assert alpha[-1] == 0
 
 
+def test_three_times(schedule):
+    alpha, sigma = schedule(torch.tensor([0.0, 0.5, 1.0]))
+    assert ((alpha**2 + sigma**2 - 1).abs() < 1e-3).all()
+    assert (alpha.diff() <= 0).all() and (sigma >= 0).all() and alpha[0] > 0.99 and alpha[-1] < 0.05
+
+
+def test_returns_bool(schedule):
+    alpha, sigma = schedule(torch.linspace(0, 1, 101))
+    return bool(((alpha**2 + sigma**2 - 1).abs() < 1e-3).all() and (alpha.diff() <= 1e-6).all())
+
+
 def test_crashes(schedule):
     alpha, _ = schedule(torch.linspace(0, 1, 101))
     if alpha[0] < 0.5:
@@ -177,6 +233,20 @@ WRONG = {
             (1 - beta) ** 0.5 * x + beta**0.5 * torch.randn(x.shape)
         ),
         "wrong dtype": lambda x, beta, noise: ((1 - beta) ** 0.5 * x + beta**0.5 * noise).double(),
+        "got None": lambda x, beta, noise: None,
+        "a numpy.ndarray": lambda x, beta, noise: noise_by_angle(x, beta, noise).numpy(),
+        "a list": lambda x, beta, noise: noise_by_angle(x, beta, noise).tolist(),
+        "changes its argument x": lambda x, beta, noise: x.mul_((1 - beta) ** 0.5).add_(beta**0.5 * noise),
+        "changes its argument noise": lambda x, beta, noise: noise.mul_(beta**0.5).add_((1 - beta) ** 0.5 * x),
+        "two equal calls": lambda x, beta, noise: noise_by_angle(
+            x, beta, torch.randn(x.shape, generator=torch.Generator().manual_seed(id(noise) + time.time_ns() % 10**9))
+        ),
+        "no roots at all": lambda x, beta, noise: (1 - beta) * x + beta * noise,
+        "the noise is forgotten": lambda x, beta, noise: (1 - beta) ** 0.5 * x,
+        "1 - sqrt(beta)": lambda x, beta, noise: (1 - beta**0.5) * x + beta**0.5 * noise,
+        "beta is taken for a standard deviation": lambda x, beta, noise: (1 - beta**2) ** 0.5 * x + beta * noise,
+        "cut off": lambda x, beta, noise: noise_by_angle(x, beta, noise).clamp(-1, 1),
+        "wrong shape": lambda x, beta, noise: noise_by_angle(x, beta, noise).squeeze(),
         "NaN": lambda x, beta, noise: (1 - beta) ** 0.5 * x + (beta - 1) ** 0.5 * noise if beta == 1 else x * torch.nan,
     },
     "E2.2": {
@@ -187,13 +257,39 @@ WRONG = {
         "the same k for every example": jump_same_k,
         "the noise is not scaled": jump_unscaled,
         "the noise has the wrong sign": jump_minus,
+        "wrong shape": jump_for_points,
+        "changes its argument x0": jump_in_place,
+        "changes its argument noise": jump_into_the_noise,
+        "wrong shape: got": jump_squeezed,
+        "wrong dtype": jump_in_float32,
+        "the noise's variance": jump_with(bars, scale=lambda bar: 1 - bar),
+        "alpha_bar without the root": jump_with(bars, shrink=lambda bar: bar),
+        "a product of betas": jump_betas_product,
+        "The jump must land where walking": jump_by_table,
+        "the noise is forgotten": jump_with(bars, scale=torch.zeros_like),
+        "1 - sqrt(alpha_bar)": jump_with(bars, scale=lambda bar: 1 - bar.sqrt()),
+        "swapped": jump_with(bars, lambda bar: (1 - bar).sqrt(), torch.sqrt),
+        "got None": lambda x0, betas, k, noise: None,
     },
     "E2.3": {
         "sigma = sqrt(1 - alpha^2) has no digits left": alpha_sigma_subtracting,
         "log(alpha / sigma): the squares are forgotten": alpha_sigma_halves,
         "returns alpha^2 and sigma^2": lambda log_snr: (torch.sigmoid(log_snr), torch.sigmoid(-log_snr)),
         "alpha and sigma are swapped": lambda log_snr: (torch.sigmoid(-log_snr).sqrt(), torch.sigmoid(log_snr).sqrt()),
-        "the exponential overflows: NaN": alpha_sigma_naive,
+        "The exponential overflows: NaN": alpha_sigma_naive,
+        "the log-SNR is halved": lambda log_snr: (
+            torch.sigmoid(log_snr / 2).sqrt(),
+            torch.sigmoid(-log_snr / 2).sqrt(),
+        ),
+        "alpha^2 is returned for alpha": lambda log_snr: (torch.sigmoid(log_snr), torch.sigmoid(-log_snr).sqrt()),
+        "expected 2 values, (alpha, sigma)": lambda log_snr: torch.stack(alpha_sigma_by_log(log_snr)),
+        "is a `return` missing": lambda log_snr: None,
+        "an epsilon is added": lambda log_snr: tuple(
+            (torch.sigmoid(each) + 1e-8).sqrt() for each in (log_snr, -log_snr)
+        ),
+        "changes its argument log_snr": lambda log_snr: (log_snr.sigmoid_().sqrt(), (1 - log_snr).sqrt()),
+        "wrong dtype": lambda log_snr: tuple(each.float() for each in alpha_sigma_by_log(log_snr)),
+        "wrong shape": lambda log_snr: tuple(each.squeeze() for each in alpha_sigma_by_log(log_snr)),
         "sigma = 1 - alpha": lambda log_snr: (torch.sigmoid(log_snr).sqrt(), 1 - torch.sigmoid(log_snr).sqrt()),
     },
     "E2.4": {
@@ -203,6 +299,8 @@ WRONG = {
         "NaN at the end": without("finite"),
         "negative noise": without("positive"),
         "starts half noisy": without("starts"),
+        "for a moment": test_three_times,
+        "nobody looks at that": test_returns_bool,
         "It rejects": test_rejects_everything,
         "Only a failing assert counts as rejecting": test_crashes,
         "constant: never any noise": test_asserts_nothing,
