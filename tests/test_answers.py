@@ -100,13 +100,13 @@ def problems_of(exercise: Exercise, student: str, records: list) -> list[str]:
 
 
 @pytest.mark.parametrize("exercise", EXERCISES, ids=named)
-def test_every_exercise_has_two_right_and_four_wrong_answers_and_two_hints(exercise):
+def test_every_exercise_has_two_right_and_four_wrong_answers_and_hints(exercise):
     given = answers(exercise.word)
     right, wrong = given.RIGHT[exercise.id], given.WRONG[exercise.id]
     assert len({id(answer) for answer in right}) >= 2
     assert len(wrong) >= 4
     assert len({id(answer) for answer in wrong.values()}) == len(wrong)
-    assert len(exercise.hints) == 2
+    assert len(exercise.hints) in (2, 3)
     assert checks_of(exercise)
 
 

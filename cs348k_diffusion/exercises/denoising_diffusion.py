@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from cs348k_diffusion.exercises import Exercise, expect, picture, run_against
+from cs348k_diffusion.exercises import Exercise, expect, picture, run_against, same_form
 from cs348k_diffusion.schedule import cosine, exploding, linear_beta, straight
 
 EXERCISES = (
@@ -14,10 +14,12 @@ EXERCISES = (
         "E4.1",
         "x0_and_eps",
         "One velocity, two guesses",
+        gives="x0: tensor, eps: tensor",
         hints=(
             "Two equations, two unknowns: x = alpha x0 + sigma eps and v = alpha eps - sigma x0. Multiply the first by "
             "alpha and the second by sigma, and subtract.",
-            "With alpha^2 + sigma^2 = 1: x0 = alpha x - sigma v, and in the same way eps = sigma x + alpha v.",
+            "(x, v) is (x0, eps) turned by an angle. Which matrix turns it back?",
+            "alpha x - sigma v: put in both equations, and eps drops out. What is left, with alpha^2 + sigma^2 = 1?",
         ),
         withheld=("denoiser.x0_from_v", "denoiser.eps_from_x0", "denoiser.NetDenoiser"),
     ),
@@ -25,11 +27,14 @@ EXERCISES = (
         "E4.2",
         "ancestral_step",
         "The ancestral step",
+        gives="x_s: tensor",
         hints=(
             "If x_s were known, x_t would be (alpha_t / alpha_s) x_s plus noise of variance "
             "b2 = sigma_t^2 - (alpha_t / alpha_s)^2 sigma_s^2. Multiply it with N(x_s; alpha_s x0, sigma_s^2).",
-            "variance = b2 sigma_s^2 / sigma_t^2 and mean = (alpha_s b2 x0_hat + (alpha_t / alpha_s) sigma_s^2 x_t) / "
-            "sigma_t^2. Add sqrt(variance) times the noise.",
+            "Precisions add, 1 / variance = 1 / sigma_s^2 + (alpha_t / alpha_s)^2 / b2, and the mean weighs the two "
+            "means by them. Multiply out what is 0/0 at s = 0.",
+            "variance = b2 sigma_s^2 / sigma_t^2, which is 0 at s = 0; x0_hat's weight in the mean is "
+            "alpha_s b2 / sigma_t^2. What is x_t's?",
         ),
         withheld=(
             "sampling.step",
@@ -46,9 +51,11 @@ EXERCISES = (
         "E4.3",
         "ddim_step",
         "The DDIM step",
+        gives="x_s: tensor",
         hints=(
             "x_t and x0_hat together name the noise: solve x_t = alpha_t x0_hat + sigma_t eps_hat for eps_hat.",
-            "Put the same two, x0_hat and eps_hat, together again at time s: alpha_s x0_hat + sigma_s eps_hat.",
+            "Put the same two, x0_hat and eps_hat, together again, as the forward process would at time s.",
+            "eps_hat = (x_t - alpha_t * x0_hat) / sigma_t. Nothing divides by alpha_t, which may be 0.",
         ),
         withheld=(
             "sampling.step",
@@ -64,10 +71,12 @@ EXERCISES = (
         "E4.4",
         "time_embedding",
         "The time embedding",
+        gives="the rows: tensor",
         hints=(
-            "First the frequencies, width / 2 of them from 1 to 1000: torch.linspace of exponents 0 to 1, and 1000 to "
-            "that power. Then all products of a time and a frequency.",
-            "angles = t[:, None] * frequencies[None] has shape (batch, width / 2); torch.cat of its sine and cosine.",
+            "Which width / 2 numbers from 1 to 1000 have one ratio between neighbours?",
+            "First the frequencies: torch.linspace of exponents 0 to 1, and 1000 to that power. Then all products of a "
+            "time and a frequency.",
+            "angles = t[:, None] * frequencies has shape (batch, width / 2); the result has twice as many columns.",
         ),
         withheld=("nets.embed.sinusoids", "nets.embed.TimeAndLabel"),
         ours="nets.embed.sinusoids",
@@ -77,10 +86,10 @@ EXERCISES = (
         "ResBlock",
         "The residual block",
         hints=(
-            "Read the docstring's formula from the inside out, one layer a line. The embedding enters through film, "
-            "after the second norm and before the second silu.",
-            "r = self.conv_in(F.silu(self.norm_in(h))); r = self.conv_out(F.silu(self.film(self.norm_out(r), emb))); "
-            "return self.skip(h) + r. In __init__, zero the weight and the bias of conv_out.",
+            "Read the docstring's formula from the inside out, one layer a line. What comes first?",
+            "The embedding enters through film, after the second norm and before the second silu. In __init__, zero "
+            "the weight and the bias of conv_out.",
+            "The first half is r = self.conv_in(F.silu(self.norm_in(h))); the second half begins with self.norm_out.",
         ),
         withheld=("nets.unet.ResidualBlock", "nets.unet.UNet"),
         ours="nets.unet.ResidualBlock",
@@ -94,6 +103,8 @@ EXERCISES = (
             "What is the answer when s = t? And when s = 0? Both are known without any formula.",
             "A third one: with the same x0_hat, a step from t to r and another from r to s must land where one step "
             "from t to s lands.",
+            "Draw x_t and x0_hat with torch.randn, and compare with torch.testing.assert_close(..., rtol=1e-3, "
+            "atol=1e-4); try times below 1, where nothing cancels.",
         ),
     ),
 )
@@ -115,8 +126,8 @@ def numbers(schedule, t, s):
 
 
 def pair(value):
-    """Two values, or a failure that says what is missing."""
-    assert isinstance(value, tuple | list) and len(value) == 2, "wrong number of values: return (x0, eps)"
+    """Two tensors of one shape, or a failure that says what is missing."""
+    same_form(value, (value[0], value[0]), ("x0", "eps"))
     return value
 
 

@@ -54,7 +54,7 @@ def _problem(value: Any, name: str, kind: str) -> str | None:
     if _fits(value, kind):
         return None
     expected = f"nothing from {name}" if kind == "nothing" else f"{name}, {_article(kind)}"
-    return f"got {kind_of(value)}, expected {expected}{_remedy(value)}"
+    return f"got {kind_of(value)}, expected {expected}{_remedy(value, kind)}"
 
 
 def _fits(value: Any, kind: str) -> bool:
@@ -73,8 +73,9 @@ def _article(kind: str) -> str:
     return f"{'an' if kind[0] in 'aeiou' else 'a'} {kind}"
 
 
-def _remedy(value: Any) -> str:
-    remedy = REMEDIES.get(kind_of(value))
+def _remedy(value: Any, kind: str = "tensor") -> str:
+    remedy = REMEDIES.get(kind_of(value)) if kind == "tensor" or value is None else None
+    remedy = "let the function `yield x` after every update" if kind == "iterator" else remedy
     return f": {remedy}" if remedy else ""
 
 

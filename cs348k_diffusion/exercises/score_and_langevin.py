@@ -7,60 +7,66 @@ import torch
 from torch import Tensor, nn
 
 from cs348k_diffusion.exact import Mixture
-from cs348k_diffusion.exercises import Counted, Exercise, expect, picture, run_against
+from cs348k_diffusion.exercises import Counted, Exercise, agree, expect, picture, run_against, varied
 from cs348k_diffusion.schedule import cosine, exploding, straight
 
 EXERCISES = (
     Exercise(
-        "E3.1", "mixture_score", "The score of a mixture",
+        "E3.1", "mixture_score", "The score of a mixture", gives="the score: tensor",
         hints=(
             "grad log p = (grad p) / p, and the gradient of one component is w_k N_k(x) (mu_k - x) / s_k^2. Collect "
             "what stands before each (mu_k - x) / s_k^2: a share. Which function turns logs into shares that sum to 1?",
-            "share = softmax over k of log w_k - d log s_k - |x - mu_k|^2 / (2 s_k^2). The score is the sum over k of "
-            "share_k (mu_k - x) / s_k^2. means - x[:, None] has shape (batch, k, d).",
+            "share = softmax over k of the logarithm of w_k N_k(x), whose constant is the same for all k. The score is "
+            "the sum over k of share_k (mu_k - x) / s_k^2.",
+            "Begin with offset = means - x[:, None], of shape (batch, k, d); the log of N_k holds -d log s_k and "
+            "-|offset|^2 / (2 s_k^2), both of shape (batch, k).",
         ),
         withheld=("exact.mixture_score", "exact.Mixture"),
         ours="exact.mixture_score",
     ),
     Exercise(
-        "E3.2", "langevin_step", "One Langevin step",
+        "E3.2", "langevin_step", "One Langevin step", gives="the next x: tensor",
         hints=(
             "Read the slide from left to right: where you are, a step uphill, a shake. What must z be multiplied by "
             "to get the variance 2 * step?",
-            "x plus step times score, plus the square root of 2 * step times noise. Nothing is halved: that is "
-            "the other convention.",
+            "Three parts are added. A standard deviation is the root of a variance, and nothing is halved: that is the "
+            "other convention.",
+            "Write the part without noise first, x + step * score, and look at the first line of the check.",
         ),
         withheld=("langevin.langevin_step",),
         ours="langevin.langevin_step",
     ),
     Exercise(
-        "E3.3", "score_matching_loss", "Denoising score matching",
+        "E3.3", "score_matching_loss", "Denoising score matching", gives="the loss: tensor",
         hints=(
             "Give sigma a second axis: level = sigma[:, None]. Make the noisy x first and ask the score there. When "
             "the answer is -noise / level, what is level * answer + noise?",
-            "x = x0 + level * noise; the loss is the mean over all numbers of (level * score(x, sigma) + noise)^2. Do "
-            "not detach anything, and return a tensor with no axes.",
+            "It is 0 there, so its square is the loss of one number, and the mean over all numbers is the loss. Do not "
+            "detach anything, and return a tensor with no axes.",
+            "The first two lines: level = sigma[:, None] and x = x0 + level * noise.",
         ),
         withheld=("training.score_matching_loss",),
         ours="training.score_matching_loss",
     ),
     Exercise(
-        "E3.4", "anneal", "Annealing",
+        "E3.4", "anneal", "Annealing", gives="the chain: iterator",
         hints=(
             "Two nested loops: over the sigmas, then `repeats` updates at each. In the inner loop ask for the score "
             "where x is now, draw new noise, take one langevin_step, and yield x.",
-            "The step size at a level is step * (sigma / sigmas[-1]) ** 2. Go on from the x that the level before left "
-            "you, and yield after every update, not only at the end of a level.",
+            "Go on from the x that the level before left you, and yield after every update, not only at the end of a "
+            "level. The step size grows with the square of the level.",
+            "The step size at a level is step * (sigma / sigmas[-1]) ** 2: it is `step` at the last level.",
         ),
         withheld=("langevin.anneal", "langevin.annealed_langevin"),
         ours="langevin.anneal",
     ),
     Exercise(
-        "E3.5", "x0_from_score", "From a score to a clean guess",
+        "E3.5", "x0_from_score", "From a score to a clean guess", gives="x0_hat: tensor",
         hints=(
             "Solve x_t = alpha_t x0 + sigma_t eps for x0, then put in the noise that the score stands for: "
             "eps_hat = -sigma_t score.",
-            "alpha_t, sigma_t = schedule(t, x) are already shaped to multiply x. Then (x + sigma_t^2 score) / alpha_t.",
+            "Two minus signs make a plus, and sigma_t appears twice.",
+            "alpha_t, sigma_t = schedule(t, x) are already shaped to multiply x. What is sigma_t * eps_hat?",
         ),
         withheld=("denoiser.x0_from_score",),
         ours="denoiser.x0_from_score",
@@ -71,7 +77,9 @@ EXERCISES = (
             "Draw a few hundred points in [-3, 3]^2. How much does log_p change when one coordinate moves by a small "
             "h, and what should that be if the score is right? Autograd through log_p works, too.",
             "In float64, for each axis: (log_p(x + h e) - log_p(x - h e)) / (2 h) with h = 1e-4 must equal the score's "
-            "component; compare with torch.testing.assert_close(..., rtol=1e-3, atol=1e-3), which rejects NaN as well.",
+            "component.",
+            "Compare with torch.testing.assert_close(..., rtol=1e-3, atol=1e-3), which rejects NaN as well; "
+            "torch.rand(500, 2, dtype=torch.float64) lies in [0, 1), the points should lie in [-3, 3].",
         ),
     ),
 )  # fmt: skip
@@ -88,7 +96,7 @@ def oracle(x, weights, means, stds):
     mixture = torch.distributions.MixtureSameFamily(torch.distributions.Categorical(weights.double()), parts)
     x = x.double().requires_grad_()
     (score,) = torch.autograd.grad(mixture.log_prob(x).sum(), x)
-    return score.to(torch.float32)
+    return score.to(means.dtype)
 
 
 def score_mistakes(x, weights, means, stds):
@@ -101,10 +109,12 @@ def score_mistakes(x, weights, means, stds):
         return ((share / scale)[..., None] * offset).sum(1)
 
     p = logs.logsumexp(1).exp() * (2 * math.pi) ** (-d / 2)
-    nearest = nn.functional.one_hot(logs.argmax(1), len(weights)).float()
+    nearest = nn.functional.one_hot(logs.argmax(1), len(weights)).to(x.dtype)
     return {
         "the sign: it points away from the means": -mix(logs.softmax(1)),
         "standard deviation for variance: divided by s, not by s^2": mix(logs.softmax(1), stds),
+        "a missing 1/2: |x - mu|^2 is divided by s^2, not by 2 s^2": mix((logs - squared).softmax(1)),
+        "softmax over the points instead of over the components": mix(logs.softmax(0)),
         "not divided by the variance": mix(logs.softmax(1), torch.ones_like(stds)),
         "the weights w_k are forgotten in the shares": mix((logs - weights.log()).softmax(1)),
         "the shares forget that a wide component is lower (s_k^-d)": mix((weights.log() - squared).softmax(1)),
@@ -115,6 +125,14 @@ def score_mistakes(x, weights, means, stds):
     }
 
 
+def one_of(name):
+    """One of the usual slips, as a function of the same arguments."""
+    return lambda x, weights, means, stds: score_mistakes(x, weights, means, stds)[name]
+
+
+SCORE_MISTAKES = {
+    name: one_of(name) for name in score_mistakes(torch.ones(1, 1), torch.ones(1), torch.ones(1, 1), torch.ones(1))
+}
 WEIGHTS, STDS = torch.tensor([0.15, 0.6, 0.25]), torch.tensor([0.4, 1.3, 0.8])
 
 
@@ -133,11 +151,14 @@ def test_one_gaussian_pulls_to_its_mean(mixture_score):
 
 @pytest.mark.exercise("E3.1", points=1)
 def test_is_the_gradient_of_log_p(mixture_score):
-    for d in (2, 3):
-        x, means = 1.5 * normals(40, d, seed=d), 1.5 * normals(3, d, seed=10 + d)
-        got, want = mixture_score(x, WEIGHTS, means, STDS), oracle(x, WEIGHTS, means, STDS)
-        expect(got, want, says=f"The score must be the gradient of log p; compared with autograd in {d} dimensions.",
-               mistakes=score_mistakes(x, WEIGHTS, means, STDS), rtol=1e-4, atol=1e-4)  # fmt: skip
+    inputs = []
+    for case in varied(((40, 2), (7, 3), (1, 2), (5, 1), (1, 1)), seed=31):
+        count = int(case.integers(2, 6, 1))
+        weights = case.uniform(0.2, 1, count)
+        means, stds = case.normal(count, case.shape[1], scale=1.5), case.uniform(0.4, 1.5, count)
+        inputs.append((case.normal(scale=1.5), weights / weights.sum(), means, stds))
+    agree(mixture_score, oracle, inputs, says="The score must be the gradient of log p; compared with autograd.",
+          mistakes=SCORE_MISTAKES, rtol=1e-4, atol=1e-4)  # fmt: skip
 
 
 @pytest.mark.exercise("E3.1", points=1)
@@ -155,7 +176,7 @@ def test_is_finite_far_away(mixture_score):
     )
 
 
-STEPS = (0.01, 0.1, 0.5, 1.0)
+STEPS = (0.1, 0.01, 0.5, 1.0, 1e-4, 0.3, 3.0)
 
 
 def step_mistakes(x, score, step, noise):
@@ -173,31 +194,39 @@ def step_mistakes(x, score, step, noise):
         "the step is forgotten": x + score + shake,
         "x is forgotten": step * score + shake,
         "the noise has the wrong sign": uphill - shake,
+        "both are halved: step / 2, and its shake": x + step / 2 * score + math.sqrt(step / 2) * noise,
+        "the score is forgotten": x + shake,
+        "the step multiplies the shake, too": x + step * (score + math.sqrt(2) * noise),
     }  # fmt: skip
+
+
+def step_slip(name):
+    """One of the usual slips, as a function of the same arguments."""
+    return lambda x, score, step, noise: step_mistakes(x, score, step, noise)[name]
+
+
+STEP_MISTAKES = {name: step_slip(name) for name in step_mistakes(0.0, 0.0, 1.0, 0.0)}
 
 
 @pytest.mark.exercise("E3.2", points=1)
 def test_walks_uphill(langevin_step):
-    x, score, still = normals(5, 3), normals(5, 3, seed=1), torch.zeros(5, 3)
-    for step in STEPS:
-        expect(langevin_step(x, score, step, still), x + step * score,
-               says=f"Without noise, x moves by step * score; tried step = {step:g}.",
-               mistakes=step_mistakes(x, score, step, still))  # fmt: skip
+    inputs = [(case.normal(), case.normal(), step, 0 * case.normal()) for case, step in zip(varied(seed=32), STEPS)]
+    agree(langevin_step, lambda x, score, step, noise: x + step * score, inputs,
+          says="Without noise, x moves by step * score.", mistakes=STEP_MISTAKES)  # fmt: skip
 
 
 @pytest.mark.exercise("E3.2", points=1)
 def test_shakes_by_the_root_of_two_steps(langevin_step):
-    x, score, noise = normals(5, 3), normals(5, 3, seed=1), normals(5, 3, seed=2)
-    for step in STEPS:
-        expect(langevin_step(x, score, step, noise), x + step * score + (2 * step) ** 0.5 * noise,
-               says=f"The shake is the given noise times sqrt(2 step), beside the uphill part; tried step = {step:g}.",
-               mistakes=step_mistakes(x, score, step, noise))  # fmt: skip
+    inputs = [(case.normal(), case.normal(), step, case.normal()) for case, step in zip(varied(seed=33), STEPS)]
+    agree(langevin_step, lambda x, score, step, noise: x + step * score + (2 * step) ** 0.5 * noise, inputs,
+          says="The shake is the given noise times sqrt(2 step), beside the uphill part.",
+          mistakes=STEP_MISTAKES)  # fmt: skip
 
 
 @pytest.mark.exercise("E3.2", points=1)
 def test_settles_at_the_known_variance(langevin_step):
     one, none = torch.ones(1, 1, dtype=torch.float64), torch.zeros(1, 1, dtype=torch.float64)
-    for step in STEPS:
+    for step in (0.01, 0.1, 0.5, 1.0):
         kept = langevin_step(one, -one, step, none)  # on N(0, 1), where score(x) = -x, the chain is x <- a x + b z
         shaken = langevin_step(none, none, step, one)
         says = f"On N(0, 1) the chain's variance must settle at 1 / (1 - step / 2); tried step = {step:g}."
@@ -237,6 +266,12 @@ def test_is_zero_when_the_score_explains_the_noise(score_matching_loss):
     )
 
 
+def explained(score, x0, sigma, noise):
+    """The loss in float64, from its definition, one example at a time."""
+    rows = [(s * score(x[None] + s * e[None], s[None]) + e[None]).square() for x, s, e in zip(x0, sigma, noise)]
+    return torch.cat(rows).mean()
+
+
 @pytest.mark.exercise("E3.3", points=1)
 def test_weighs_every_level_alike(score_matching_loss):
     x0, noise, level = normals(5, 2), normals(5, 2, seed=1), NOISY[:, None]
@@ -256,6 +291,20 @@ def test_weighs_every_level_alike(score_matching_loss):
             "the square is missing": noise.abs().mean(),
         },
     )
+    for case in varied(((6, 2), (1, 3), (4, 1), (1, 1)), seed=34):
+        x0, sigma, noise = case.normal(), case.uniform(0.2, 3, case.batch), case.normal()
+        expect(
+            score_matching_loss(cubic, x0, sigma, noise),
+            explained(cubic, x0, sigma, noise),
+            says=f"The loss must hold for any score and size; tried x0 of shape {case.shape} in {case.dtype}.",
+            mistakes={"one sigma for the whole batch": explained(cubic, x0, sigma[:1].expand_as(sigma), noise)},
+            rtol=1e-4,
+        )
+
+
+def cubic(x, sigma):
+    """A score of nothing in particular, which looks at every number and at sigma."""
+    return -(x**3) / (1 + sigma[:, None])
 
 
 class Gain(nn.Module):

@@ -288,7 +288,11 @@ WRONG = {
             (x - sigma * v) / torch.tensor(alpha),
             v,
         ),
-        "wrong number of values": lambda x, v, alpha, sigma: (alpha * x - sigma * v,),
+        "got 1 value, expected 2 values, (x0, eps)": lambda x, v, alpha, sigma: (alpha * x - sigma * v,),
+        "changes its argument x": lambda x, v, alpha, sigma: (x.mul_(alpha).sub_(sigma * v), sigma * x + alpha * v),
+        "changes its argument v": lambda x, v, alpha, sigma: (alpha * x - v.mul_(sigma), sigma * x + alpha * v),
+        "is a `return` missing": lambda x, v, alpha, sigma: None,
+        "a numpy.ndarray, expected x0": lambda x, v, alpha, sigma: ((alpha * x - sigma * v).numpy(), alpha * v),
     },
     "E4.2": {
         "variance for standard deviation": ancestral(lambda variance, b2, sigma_s: variance),
@@ -303,6 +307,13 @@ WRONG = {
         "t and s are swapped": ancestral_swapped,
         "noise is added at the last step": ancestral_noisy_end,
         "NaN": ancestral_dividing,
+        "got None, expected x_s": lambda schedule, x_t, x0_hat, t, s, noise: None,
+        "changes its argument x_t": lambda schedule, x_t, x0_hat, t, s, noise: x_t.copy_(
+            ancestral_by_share(schedule, x_t, x0_hat, t, s, noise)
+        ),
+        "draws random numbers of its own: use noise": lambda schedule, x_t, x0_hat, t, s, noise: ancestral_by_share(
+            schedule, x_t, x0_hat, t, s, torch.randn_like(x_t)
+        ),
     },
     "E4.3": {
         "sigma_t where sigma_s belongs": ddim(lambda x0, eps, x, at, st, as_, ss: as_ * x0 + st * eps),
@@ -313,6 +324,13 @@ WRONG = {
         "the noise is not divided by sigma_t": ddim(lambda x0, eps, x, at, st, as_, ss: as_ * x0 + ss * st * eps),
         "x0_hat is not scaled by alpha_t": ddim(lambda x0, eps, x, at, st, as_, ss: as_ * x0 + ss * (x - x0) / st),
         "NaN": ddim_from_eps,
+        "got None, expected x_s": lambda schedule, x_t, x0_hat, t, s: None,
+        "changes its argument x_t": lambda schedule, x_t, x0_hat, t, s: x_t.copy_(
+            ddim_by_ratio(schedule, x_t, x0_hat, t, s)
+        ),
+        "changes its argument x0_hat": lambda schedule, x_t, x0_hat, t, s: x0_hat.copy_(
+            ddim_by_ratio(schedule, x_t, x0_hat, t, s)
+        ),
     },
     "E4.4": {
         "cosines first": embedding(join=lambda sine, cosine: torch.cat([cosine, sine], 1)),
@@ -321,6 +339,9 @@ WRONG = {
         "frequencies evenly spaced": embedding(lambda m: torch.linspace(1, 1000, m)),
         "the frequencies run from 1 down to 1/1000": embedding(lambda m: 1000 ** -torch.linspace(0, 1, m)),
         "wrong shape": embedding(join=lambda sine, cosine: torch.cat([sine, cosine], 0)),
+        "got None, expected the rows": lambda t, width: None,
+        "expected the rows, a tensor: torch.stack": lambda t, width: embedding_by_logs(t, width).tolist(),
+        "changes its argument t": lambda t, width: embedding_by_logs(t.mul_(1), width) + 0 * t.add_(0.1)[:, None],
     },
     "E4.5": {
         "the embedding is not used": NoEmbedding,

@@ -168,6 +168,23 @@ def annealed(
     return anneal
 
 
+def anneal_in_place(score, x, sigmas, step, repeats, draw):
+    for sigma in sigmas:
+        size = step * (sigma / sigmas[-1]) ** 2
+        for _ in range(repeats):
+            x += size * score(x, sigma) + (2 * size) ** 0.5 * draw(x)
+            yield x.clone()
+
+
+def anneal_one_tensor(score, x, sigmas, step, repeats, draw):
+    x = x.clone()
+    for sigma in sigmas:
+        size = step * (sigma / sigmas[-1]) ** 2
+        for _ in range(repeats):
+            x += size * score(x, sigma) + (2 * size) ** 0.5 * draw(x)
+            yield x
+
+
 def anneal_list(score, x, sigmas, step, repeats, draw):
     return list(annealed()(score, x, sigmas, step, repeats, draw))
 
@@ -309,6 +326,12 @@ WRONG = {
         "p underflows": score_without_logs,
         "wrong shape": lambda x, w, m, s: logs(x, w, m, s).softmax(1),
         "wrong dtype": lambda x, w, m, s: score_by_mean(x, w, m, s).double(),
+        "a missing 1/2": lambda x, w, m, s: mix(
+            x, m, (logs(x, w, m, s) - (m - x[:, None]).square().sum(2) / (2 * s**2)).softmax(1), s**2
+        ),
+        "softmax over the points": lambda x, w, m, s: mix(x, m, logs(x, w, m, s).softmax(0), s**2),
+        "got None": lambda x, w, m, s: None,
+        "changes its argument m": lambda x, w, m, s: score_by_mean(x, w, m.mul_(2).div_(2).add_(1), s),
     },
     "E3.2": {
         "walks downhill": lambda x, score, step, noise: x - step * score + (2 * step) ** 0.5 * noise,
@@ -323,7 +346,16 @@ WRONG = {
         "x is forgotten": lambda x, score, step, noise: step * score + (2 * step) ** 0.5 * noise,
         "the noise has the wrong sign": lambda x, score, step, noise: x + step * score - (2 * step) ** 0.5 * noise,
         "NaN": lambda x, score, step, noise: x + step * score + (-2 * torch.tensor(step)).sqrt() * noise,
-        "not a tensor": lambda x, score, step, noise: None,
+        "got None, expected the next x": lambda x, score, step, noise: None,
+        "changes its argument x": lambda x, score, step, noise: x.add_(step * score).add_((2 * step) ** 0.5 * noise),
+        "draws random numbers of its own": lambda x, score, step, noise: step_as_a_normal(
+            x, score, step, torch.randn_like(x)
+        ),
+        "both are halved": lambda x, score, step, noise: x + step / 2 * score + (step / 2) ** 0.5 * noise,
+        "the score is forgotten": lambda x, score, step, noise: x + (2 * step) ** 0.5 * noise,
+        "the step multiplies the shake, too": lambda x, score, step, noise: x + step * (score + 2**0.5 * noise),
+        "wrong shape": lambda x, score, step, noise: step_as_a_normal(x, score, step, noise).squeeze(),
+        "wrong dtype": lambda x, score, step, noise: step_as_a_normal(x, score, step, noise).float(),
     },
     "E3.3": {
         "constant zero": lambda score, x0, sigma, noise: torch.zeros(()),
@@ -341,7 +373,14 @@ WRONG = {
         "the square is missing": lambda *given: rest(*given).abs().mean(),
         "detached gradient": lambda *given: rest(*given).detach().square().mean(),
         "wrong shape": lambda *given: rest(*given).square().mean(1),
-        "not a tensor": lambda *given: float(rest(*given).square().mean()),
+        "got a float, expected the loss": lambda *given: float(rest(*given).square().mean()),
+        "one sigma for the whole batch": lambda score, x0, sigma, noise: loss_by_target(
+            score, x0, sigma[:1].expand_as(sigma), noise
+        ),
+        "changes its argument x0": lambda score, x0, sigma, noise: (
+            (sigma[:, None] * score(x0.add_(sigma[:, None] * noise), sigma) + noise).square().mean()
+        ),
+        "is a `return` missing": lambda *given: None,
     },
     "E3.4": {
         "the same step at every level": annealed(lambda sigma, sigmas, step: step),
@@ -361,7 +400,9 @@ WRONG = {
         "no noise": annealed(shake=lambda size: 0.0),
         "yields only the last x of each level": annealed(last_only=True),
         "one update too few": annealed(fewer=1),
-        "not an iterator": anneal_list,
+        "expected the chain, an iterator": anneal_list,
+        "changes its argument x": anneal_in_place,
+        "changes what it has yielded": anneal_one_tensor,
     },
     "E3.5": {
         "sigma instead of sigma^2": guess(lambda x, score, alpha, sigma: (x + sigma * score) / alpha),

@@ -10,6 +10,7 @@ from __future__ import annotations
 import contextlib
 import io
 import os
+import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -274,7 +275,8 @@ def verdict(error: BaseException | None) -> tuple[Status, str]:
     if isinstance(error, OutOfTime):
         return "timeout", str(error)
     if isinstance(error, AssertionError | StudentError | pytest.fail.Exception):
-        return "failed", str(error)[:4000]
+        text = str(error) if isinstance(error, Wrong) else re.split(r"\n(?=assert | \+ )", str(error))[0]
+        return "failed", text[:4000]
     return "error", f"the check itself went wrong ({type(error).__name__}: {str(error)[:500]}); tell your instructor"
 
 
