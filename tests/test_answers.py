@@ -12,7 +12,9 @@ from nbformat.v4 import new_code_cell, new_notebook
 
 from cs348k_diffusion.authoring import handout
 from cs348k_diffusion.exercises.catalogue import FOLDER, Exercise, checks_of, of_notebook, registry
+from cs348k_diffusion.exercises.expecting import LIKELY
 from cs348k_diffusion.grading.batch import run as batch
+from cs348k_diffusion.grading.checks.plugin import Grader, run_checks
 from tests import mutants
 from tests.answers import HERE, Given, answers, definition, records_of, runs, solution
 
@@ -125,12 +127,43 @@ def test_in_the_kernel_right_answers_pass_and_wrong_ones_are_named(word):
 
 
 @pytest.mark.parametrize("word", WORDS)
-def test_in_workers_right_answers_pass_and_wrong_ones_are_named(word, tmp_path):
+def test_workers_give_the_verdicts_and_names_of_the_kernel(word, tmp_path):
     students = notebooks(word, tmp_path)
     plan = batch.plan_for(students, [word], FOLDER, None, ())
     records = [record for each in batch.grade_here([*students.items()], plan) for record in each.records]
     found = problems(word, records, few=True)
     assert not found, "\n".join(found)
+    few = handed_in(word, few=True)
+    same = [
+        Given(each.student, {id: each.answers[id] for id in few[each.student]})
+        for each in live(word)
+        if each.student in few
+    ]
+    here, there = verdicts(records_of(of_notebook(word), same)), verdicts(records)
+    asked = {key for key in here if key[1] in few[key[0]]}
+    assert {key: here[key] for key in asked} == {key: there[key] for key in asked}, "the notebook says otherwise"
+
+
+def verdicts(records) -> dict[tuple[str, str, str], tuple]:
+    """(student, exercise, test) -> status, points and the mistake that was named."""
+    return {
+        (r.student, r.exercise, r.test): (
+            r.status,
+            r.earned,
+            [x for x in r.message.splitlines() if x.startswith(LIKELY)],
+        )
+        for r in records
+    }
+
+
+@pytest.mark.parametrize("key", ["one key", "another"])
+@pytest.mark.parametrize("word", ["start_here", "forward_noising", "score_and_langevin"])
+def test_marks_do_not_depend_on_the_key_of_the_grading(word, key):
+    exercises = [exercise for exercise in of_notebook(word) if not exercise.name.startswith("test_")][:3]
+    sources = [each for each in live(word) if each.student == REFERENCE or each.student.endswith((" 1", " 2"))]
+    records = []
+    run_checks([FOLDER / f"{word}.py"], Grader(exercises, sources, records.append, key=key))
+    assert verdicts(records) == verdicts(records_of(exercises, sources))
 
 
 DRAWN = {
