@@ -136,8 +136,8 @@ def _same_tensor(value: Tensor, copy: Tensor) -> bool:
 def _random_state() -> tuple:
     import numpy as np
 
-    kind, keys, position, *rest = np.random.get_state()  # noqa: NPY002
-    return torch.get_rng_state(), random.getstate(), (kind, bytes(keys), position, *rest)
+    state: Any = np.random.get_state()  # noqa: NPY002
+    return torch.get_rng_state(), random.getstate(), (state[1].tobytes(), *state[2:])
 
 
 def _same_state(one: tuple, other: tuple) -> bool:
