@@ -1,8 +1,8 @@
 """A process that has torch and the package loaded, and forks a worker whenever it is asked to.
 
 Forking takes a hundredth of a second where importing torch takes one. The fork server runs nothing of a student's; it
-talks to the judge over a socket in short JSON messages, each start with the socket of the worker-to-be. Other processes
-of the judge connect to its listening socket and get a clone of it.
+talks to the parent process over a socket in short JSON messages, each start with the socket of the worker-to-be.
+Other processes that grade connect to its listening socket and get a clone of it.
 """
 
 from __future__ import annotations
@@ -15,9 +15,7 @@ import pkgutil
 import select
 import signal
 import socket
-import sys
 from importlib import import_module
-from pathlib import Path
 
 import torch
 
@@ -29,13 +27,13 @@ PACKAGE = __name__.partition(".")[0]
 NOT_LOADED = {"exercises", "grading", "authoring", "lab", "cli", "course", "commands", "evaluate", "recipes"}
 
 
-def main(control_fd: int, listener_fd: int, hidden: list[str]) -> None:
-    """Serve until the judge hangs up."""
+def main(control_fd: int, listener_fd: int, hidden: list[str], folder: str) -> None:
+    """Serve until the parent hangs up; `folder` is the server's own."""
     os.setsid()
     signal.signal(signal.SIGINT, signal.SIG_IGN)
     control, listener = socket.socket(fileno=control_fd), socket.socket(fileno=listener_fd)
     _preload()
-    layers = sandbox.Sandbox([*hidden, *_source_files()])
+    layers = sandbox.Sandbox([*hidden, *_of_the_clone()], folder)
     _warm_up()
     _greet(control, layers)
     while True:
@@ -87,20 +85,17 @@ def _warm_up() -> None:
     gc.freeze()
 
 
-def _source_files() -> list[str]:
-    """The loaded part of the package on disk, which holds answers, and the closed part."""
-    loaded = [module for name, module in list(sys.modules.items()) if name.partition(".")[0] == PACKAGE]
-    files = [path for module in loaded for path in (module.__file__, getattr(module, "__cached__", None)) if path]
-    root = Path(__file__).parents[2]
-    closed = [root / "exercises", *(root.parent / name for name in ("solutions", "tests") if _is_clone(root))]
-    return [*files, *map(str, closed)]
+def _of_the_clone() -> list[str]:
+    """What an instructor's clone holds beside the package."""
+    root = sandbox.PACKAGE_ROOT.parent
+    if not (root / "pyproject.toml").exists():
+        return []
+    return [str(root / name) for name in (".git", "solutions", "notebooks", "tests")]
 
 
-def _is_clone(root: Path) -> bool:
-    return (root.parent / "pyproject.toml").exists()
-
-
-def _start(layers: sandbox.Sandbox, control: socket.socket, fd: int, folder: str, seconds: int, memory: int) -> dict:
+def _start(
+    layers: sandbox.Sandbox, control: socket.socket, fd: int, folder: str, seconds: int, memory: int, package: str
+) -> dict:
     layers.before_fork()
     pid = os.fork()
     if pid:
@@ -111,10 +106,10 @@ def _start(layers: sandbox.Sandbox, control: socket.socket, fd: int, folder: str
         control.close()
         if layers.own_pids >= 0:
             os.close(layers.own_pids)
-        sandbox.own_disk(folder, layers)
+        home = layers.move_in(folder, package)
         if "another user" in layers.held:
             sandbox.become_nobody(".")
-        worker.enter(socket.socket(fileno=fd), folder, seconds, memory)
+        worker.enter(socket.socket(fileno=fd), home, seconds, memory)
     finally:
         os._exit(1)
 

@@ -1,4 +1,4 @@
-"""Starting and ending workers: forked from a fork server behind Linux's sandbox, or a new Python anywhere else.
+"""Starting and ending workers: forked from a fork server in Linux's sandbox, or a new Python anywhere else.
 
 A worker that takes the fork server down with it costs a retry: a new one is started when the next worker is wanted.
 """
@@ -19,13 +19,13 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from cs348k_diffusion.grading.records import WorkersGone
+from cs348k_diffusion.grading.workers.copies import copy_for
+from cs348k_diffusion.grading.workers.sandbox import COPIES, PACKAGE_ROOT
 
 MEMORY = 4 << 30  # address space of a worker: importing torch takes 0.7 GB of it
+Units = Sequence[tuple[str, str]]  # withheld names of the package, as `withheld.reaching` has them
 SEQPACKET = (socket.AF_UNIX, socket.SOCK_SEQPACKET) if hasattr(socket, "AF_UNIX") else (-1, -1)
-_BOOT = (
-    "import sys, json; sys.path[:] = json.loads(sys.argv.pop()); "
-    "from cs348k_diffusion.grading.workers.{0} import main; "
-)
+_BOOT = "from cs348k_diffusion.grading.{0} import main; "
 
 
 @dataclass
@@ -35,6 +35,7 @@ class Worker:
     sock: socket.socket
     pid: int
     folder: str
+    package: str = ""  # the copy of the package that it sees
     process: subprocess.Popen | None = None
 
 
@@ -47,8 +48,8 @@ class Workers(Protocol):
     def prepare(self) -> None:
         """Load what takes time, in the background."""
 
-    def start(self, seconds: int) -> Worker:
-        """A new worker. Raises WorkersGone when that cannot be done just now."""
+    def start(self, seconds: int, exercise: str = "", closed: Units = ()) -> Worker:
+        """A new worker that sees the package without the closed names. WorkersGone when it cannot be had just now."""
         ...
 
     def end(self, worker: Worker) -> tuple[int, float]:
@@ -81,7 +82,8 @@ class ForkServer:
     def _joined(self) -> bool:
         if not self.address:
             return False
-        self.control, address, self.address = socket.socket(*SEQPACKET), self.address, ""  # tried once
+        self.folder, self.control = os.path.dirname(self.address), socket.socket(*SEQPACKET)
+        address, self.address = self.address, ""  # tried once
         self.control.settimeout(120)
         try:
             self.control.connect(address)
@@ -93,17 +95,18 @@ class ForkServer:
         self.control, theirs = socket.socketpair(*SEQPACKET)
         self.control.settimeout(120)
         self.folder = tempfile.mkdtemp(prefix="cs348k-server-")
+        os.chmod(self.folder, 0o711)  # another user reads the package's copies
+        os.mkdir(os.path.join(self.folder, COPIES))
         with socket.socket(*SEQPACKET) as listener, theirs:
             listener.bind(self.listening)
             listener.listen()
             fds = theirs.fileno(), listener.fileno()
-            self.process = _python(
-                _BOOT.format("forkserver") + f"main({fds[0]}, {fds[1]}, {self.hidden!r})", pass_fds=fds
-            )
+            call = f"main({fds[0]}, {fds[1]}, {self.hidden!r}, {self.folder!r})"
+            self.process = isolated_python(_BOOT.format("workers.forkserver") + call, pass_fds=fds)
 
     @property
     def listening(self) -> str:
-        """The address to give to other processes of the judge."""
+        """The address to give to other processes that grade."""
         return os.path.join(self.folder, "socket")
 
     def _ready(self) -> socket.socket:
@@ -112,14 +115,15 @@ class ForkServer:
         self.held = self.held or ["fork server", *self._answer(self.control)["held"]]
         return self.control
 
-    def start(self, seconds: int) -> Worker:
+    def start(self, seconds: int, exercise: str = "", closed: Units = ()) -> Worker:
         ours, theirs = socket.socketpair()
         folder = tempfile.mkdtemp(prefix="cs348k-")
         try:
             control = self._ready()
-            order = {"start": {"folder": folder, "seconds": seconds, "memory": MEMORY}}
-            socket.send_fds(control, [json.dumps(order).encode()], [theirs.fileno()])
-            return Worker(ours, self._answer(control)["pid"], folder)
+            package = str(copy_for(closed, exercise, Path(self.folder, COPIES)))
+            order = {"folder": folder, "seconds": seconds, "memory": MEMORY, "package": package}
+            socket.send_fds(control, [json.dumps({"start": order}).encode()], [theirs.fileno()])
+            return Worker(ours, self._answer(control)["pid"], folder, package)
         except (OSError, EOFError) as error:
             ours.close()
             self._fall(folder)
@@ -168,17 +172,19 @@ class Spawned:
     def prepare(self) -> None:
         """Each worker is started on its own."""
 
-    def start(self, seconds: int) -> Worker:
+    def start(self, seconds: int, exercise: str = "", closed: Units = ()) -> Worker:
         folder, token = tempfile.mkdtemp(prefix="cs348k-"), secrets.token_hex(16)
+        package = str(copy_for(closed, exercise, Path(folder)))
         with socket.create_server(("127.0.0.1", 0)) as server:
             server.settimeout(120)
             given = {"port": server.getsockname()[1], "token": token, "folder": folder, "seconds": seconds}
-            process = _python(_BOOT.format("worker") + "main()", json.dumps(given | {"memory": MEMORY}))
+            boot = _BOOT.format("workers.worker") + f"main({json.dumps(given | {'memory': MEMORY})!r})"
+            process = isolated_python(boot)
             sock, _ = server.accept()
         sock.settimeout(60)
         if sock.recv(len(token), socket.MSG_WAITALL if hasattr(socket, "MSG_WAITALL") else 0).decode() != token:
             raise WorkersGone
-        return Worker(sock, process.pid, folder, process)
+        return Worker(sock, process.pid, folder, package, process)
 
     def end(self, worker: Worker) -> tuple[int, float]:
         assert worker.process is not None
@@ -192,19 +198,26 @@ class Spawned:
         """Nothing is shared between spawned workers."""
 
 
-def _python(boot: str, *args: str, pass_fds: Iterable[int] = ()) -> subprocess.Popen:
-    """An isolated Python on the same packages, with no environment, output or input of ours."""
-    paths = json.dumps([path or os.getcwd() for path in sys.path])
-    quiet: Any = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}
+def isolated_python(boot: str, pass_fds: Iterable[int] = (), **streams: Any) -> subprocess.Popen:
+    """A Python that runs `boot` on the same packages, and takes nothing from our environment or the current folder."""
+    quiet: Any = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL} | streams
     env = {"PATH": os.defpath, "OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg"}
     env |= {name: os.environ[name] for name in ("SYSTEMROOT", "LD_LIBRARY_PATH") if name in os.environ}
-    command = [sys.executable, "-I", "-c", boot, *args, paths]
+    command = [sys.executable, "-I", "-c", f"import sys; sys.path[:] = {safe_path()!r}; {boot}"]
     return subprocess.Popen(command, env=env, pass_fds=tuple(pass_fds), **quiet)
+
+
+def safe_path() -> list[str]:
+    """`sys.path` from the standard library on, without relative entries: what stands before it may be anyone's."""
+    stdlib = os.path.dirname(os.__file__)
+    start = sys.path.index(stdlib) if stdlib in sys.path else 0
+    installed = [path for path in sys.path[start:] if os.path.isabs(path)]
+    return [*installed, *([] if str(PACKAGE_ROOT.parent) in installed else [str(PACKAGE_ROOT.parent)])]
 
 
 def workers_for(hidden: Iterable[str | Path] = (), address: str = "") -> ForkServer | Spawned:
     """The best that this platform offers; `hidden` files and folders are out of the workers' sight where possible.
 
-    address: where a fork server of the judge's listens already.
+    address: where a fork server of this grading listens already.
     """
     return ForkServer(hidden, address) if sys.platform == "linux" else Spawned()

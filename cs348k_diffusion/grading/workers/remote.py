@@ -10,6 +10,7 @@ import json
 import select
 import socket
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -75,8 +76,10 @@ class RemoteLink:
 
     def _started(self) -> Worker:
         if self.worker is None:
-            self.worker, self.callbacks = self.workers.start(self.seconds), Callbacks()
-            protocol.send(self.worker.sock, protocol.dumps(self.job, _no_callback))
+            self.worker = self.workers.start(self.seconds, self.job.exercise, self.job.closed)
+            self.callbacks = Callbacks()
+            job = replace(self.job, package=self.worker.package)
+            protocol.send(self.worker.sock, protocol.dumps(job, _no_callback))
         return self.worker
 
     def _converse(self, sock: socket.socket, deadline: float) -> Any:

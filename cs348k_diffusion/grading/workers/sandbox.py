@@ -1,9 +1,9 @@
-"""Sandbox around a worker: what the platform allows of them, each tried on its own.
+"""The layers of the sandbox around a worker: what the platform allows of them, each tried on its own.
 
-Linux as root or with user namespaces: own process, mount, IPC and network namespaces, a read-only disk, an own small
-file system, masked folders. Linux as root, in a container too: another user. Any Linux: no new processes, sockets or
-signals (seccomp), no new privileges. Any POSIX: limits on memory, CPU time, file size and open files. Elsewhere: a
-time limit and nothing more.
+Linux as root or with user namespaces: own process, mount, IPC and network namespaces, and a root of its own that holds
+what a worker imports and nothing else, read-only, with a small file system to write on. Linux as root, in a container
+too: another user. Any Linux: no new processes, sockets or signals (`syscalls`), no new privileges. Any POSIX: limits on
+memory, CPU time, file size and open files. Elsewhere: a time limit and nothing more.
 """
 
 from __future__ import annotations
@@ -11,18 +11,26 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import os
-import platform
 import struct
 import sys
-import tempfile
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
+
+from cs348k_diffusion.grading.workers import syscalls
 
 NEWNS, NEWIPC, NEWUSER, NEWPID, NEWNET = 0x00020000, 0x08000000, 0x10000000, 0x20000000, 0x40000000
 RDONLY, NOSUID, NODEV, BIND, REC, PRIVATE = 1, 2, 4, 4096, 16384, 1 << 18
-PR_SET_PDEATHSIG, PR_SET_SECCOMP, PR_SET_NO_NEW_PRIVS = 1, 22, 38
+DETACH, RECURSIVE = 2, 0x8000
+PR_SET_PDEATHSIG, PR_SET_NO_NEW_PRIVS = 1, 38
 MB = 1 << 20
 NOBODY = 65534  # the user and the group that own nothing
+OWN_ROOT = "own root"  # the layer that leaves no other file in sight
+HOME = "/cs348k"  # where a worker with a root of its own lives
+COPIES = "packages"  # in a server's folder: copies of the package, one for each set of withheld names
+PACKAGE_ROOT = Path(__file__).parents[2]
+# Of the system: libraries, their index, the time zone, and devices without memory.
+SYSTEM = ("/usr", "/lib", "/lib64", "/lib32", "/bin", "/etc/ld.so.cache", "/etc/localtime")
+DEVICES = ("/dev/null", "/dev/zero", "/dev/full", "/dev/random", "/dev/urandom")
 
 
 def _libc() -> ctypes.CDLL:
@@ -35,22 +43,38 @@ def _call(name: str, *args: object) -> None:
         raise OSError(ctypes.get_errno(), f"{name}: {os.strerror(ctypes.get_errno())}")
 
 
-class Sandbox:
-    """The namespaces of a fork server: set up once, inherited by every worker it forks."""
+def _mount(source: str | Path, target: str | Path, kind: str | None, flags: int, options: str | None = None) -> None:
+    encoded = [value if value is None else os.fsencode(value) for value in (source, target, kind)]
+    _call("mount", *encoded, flags, options and options.encode())
 
-    def __init__(self, hidden: Iterable[str | Path] = ()):
+
+class Sandbox:
+    """The namespaces of a fork server: set up once, inherited by every worker it forks; `held` names what succeeded.
+
+    hidden: what must not be seen; folder: of the server, where the package's copies will be.
+    """
+
+    def __init__(self, hidden: Iterable[str | Path], folder: str):
         self.held: list[str] = []
-        self.own_pids = -1
+        self.own_pids, self.folder = -1, folder
+        self.copies = os.path.join(folder, COPIES)
         uid, gid = os.getuid(), os.getgid()
         flags = NEWNS | NEWIPC | NEWNET
         unshared = self._try("namespaces", lambda: self._unshare(flags, uid, gid))
-        self._try("another user", _try_to_be_nobody)
         if unshared:
-            self._try("private mounts", lambda: _call("mount", b"none", b"/", None, REC | PRIVATE, None))
+            self._try("private mounts", lambda: _mount("none", "/", None, REC | PRIVATE))
             self._try("process namespace", self._remember_pids)
-            self._try("read-only disk", _read_only)
-            for path in hidden:
-                self._try("hidden files", lambda path=Path(path): _hide(path))
+            self._close_disk([Path(path) for path in hidden])
+        self._try("another user", _try_to_be_nobody)
+
+    def _close_disk(self, hidden: Sequence[Path]) -> None:
+        new = os.path.join(self.folder, "root")
+        if self._try(OWN_ROOT, lambda: _change_root(new, _needed(self.copies))):
+            self.held += ["hidden files", "read-only disk"]
+        else:
+            self._try("read-only disk", lambda: _read_only("/"))
+        for path in hidden:  # what a mounted folder may hold
+            self._try("hidden files", lambda path=path: _hide(path))
 
     def _try(self, name: str, step: Callable[[], None]) -> bool:
         try:
@@ -86,6 +110,67 @@ class Sandbox:
             _call("setns", self.own_pids, NEWPID)
             _call("unshare", NEWPID)
 
+    def move_in(self, folder: str, package: str) -> str:
+        """In a worker: its own small disk, and `package`, the copy made for it, in the package's place.
+
+        Returns the working directory: `folder`, or HOME under a root of its own; of 64 MB, and gone with the worker.
+        """
+        home = HOME if OWN_ROOT in self.held else folder
+        if "private mounts" in self.held:
+            _call("unshare", NEWNS)
+            _mount(package, PACKAGE_ROOT, None, BIND | REC)
+            _mount("none", self.copies, "tmpfs", RDONLY | NOSUID | NODEV, "size=4k")
+            _mount("none", home, "tmpfs", NOSUID | NODEV, "size=64m,mode=700")
+            _own_processes()
+        os.chdir(home)
+        return home
+
+
+def _own_processes() -> None:
+    """Show a worker its own processes in /proc, or none."""
+    try:
+        _mount("proc", "/proc", "proc", RDONLY | NOSUID | NODEV)
+    except OSError:
+        with contextlib.suppress(OSError):
+            _mount("none", "/proc", "tmpfs", RDONLY | NOSUID | NODEV, "size=4k")
+
+
+def _needed(copies: str) -> list[str]:
+    """What a worker may see: the system's libraries, Python, installed packages, the package's copies."""
+    installed = [path for path in sys.path if os.path.isdir(path) and not PACKAGE_ROOT.is_relative_to(path)]
+    every = [*SYSTEM, *DEVICES, "/proc", sys.prefix, sys.base_prefix, *installed, copies]
+    return [path for path in dict.fromkeys(every) if path and os.path.exists(path)]
+
+
+def _change_root(new: str, needed: Sequence[str]) -> None:
+    """Make a new root that holds these paths read-only and nothing else. OSError where that is refused."""
+    os.makedirs(new, exist_ok=True)
+    _mount("none", new, "tmpfs", NOSUID | NODEV, "size=1m,mode=755")
+    for path in sorted(needed):
+        _bind(path, new + path)
+    for path in (HOME, str(PACKAGE_ROOT)):
+        os.makedirs(new + path, exist_ok=True)
+    _read_only(new)
+    os.chdir(new)
+    _call("pivot_root", b".", b".")
+    _call("umount2", b".", DETACH)
+    os.chdir("/")
+
+
+def _bind(path: str, place: str) -> None:
+    """Mount a path at a place; a link stays a link, and what a mounted folder holds already is left."""
+    if os.path.lexists(place):
+        return
+    os.makedirs(os.path.dirname(place), exist_ok=True)
+    if os.path.islink(path):
+        os.symlink(os.readlink(path), place)
+        return
+    if os.path.isdir(path):
+        os.mkdir(place)
+    else:
+        Path(place).touch()
+    _mount(path, place, None, BIND | REC)
+
 
 def _try_to_be_nobody() -> None:
     """Raises OSError where a child cannot become nobody, or nobody could not read what workers import."""
@@ -93,7 +178,7 @@ def _try_to_be_nobody() -> None:
     if child == 0:
         with contextlib.suppress(OSError):
             become_nobody(None)
-            needed = (sys.prefix, sys.base_prefix, Path(__file__).parent, tempfile.gettempdir())
+            needed = (sys.prefix, sys.base_prefix, PACKAGE_ROOT)
             os._exit(not all(os.access(path, os.R_OK | os.X_OK) for path in needed))
         os._exit(1)
     if os.waitpid(child, 0)[1]:
@@ -109,33 +194,21 @@ def become_nobody(folder: str | None) -> None:
     os.setuid(NOBODY)
 
 
-def _read_only() -> None:
+def _read_only(path: str) -> None:
     attributes = struct.pack("QQQQ", RDONLY, 0, 0, 0)
-    result = _libc().syscall(442, -100, b"/", 0x8000, attributes, len(attributes))  # mount_setattr, recursive
+    result = _libc().syscall(442, -100, os.fsencode(path), RECURSIVE, attributes, len(attributes))  # mount_setattr
     if result == -1:
         raise OSError(ctypes.get_errno(), "mount_setattr")
 
 
 def _hide(path: Path) -> None:
-    needed = (Path(sys.prefix), Path(sys.base_prefix), Path(__file__))
     path = path.resolve()
-    if any(path in (each.resolve(), *each.resolve().parents) for each in needed):
+    if any(path in (each.resolve(), *each.resolve().parents) for each in (Path(sys.prefix), Path(sys.base_prefix))):
         raise OSError(f"{path} holds the interpreter")
     if path.is_dir():
-        _call("mount", b"none", os.fsencode(path), b"tmpfs", RDONLY | NOSUID | NODEV, b"size=4k,mode=755")
+        _mount("none", path, "tmpfs", RDONLY | NOSUID | NODEV, "size=4k,mode=755")
     elif path.exists():
-        _call("mount", b"/dev/null", os.fsencode(path), None, BIND, None)
-
-
-def own_disk(folder: str, layers: Sandbox | None) -> None:
-    """Make `folder` the worker's working directory: a file system of 64 MB that goes away with it, where possible."""
-    if layers and "private mounts" in layers.held:
-        with contextlib.suppress(OSError):
-            _call("unshare", NEWNS)
-            _call("mount", b"none", folder.encode(), b"tmpfs", NOSUID | NODEV, b"size=64m,mode=700")
-        with contextlib.suppress(OSError):
-            _call("mount", b"proc", b"/proc", b"proc", RDONLY | NOSUID | NODEV, None)
-    os.chdir(folder)
+        _mount("/dev/null", path, None, BIND)
 
 
 def limit(seconds: int, memory: int) -> None:
@@ -163,7 +236,7 @@ def renounce() -> None:
     """Give up what privileges there are, then new processes, sockets, signals and tracing (Linux)."""
     if sys.platform != "linux":
         return
-    for step in (_die_with_parent, _no_new_privileges, _drop_capabilities, _filter_system_calls):
+    for step in (_die_with_parent, _no_new_privileges, _drop_capabilities, syscalls.refuse):
         with contextlib.suppress(OSError, AttributeError):
             step()
 
@@ -179,34 +252,3 @@ def _no_new_privileges() -> None:
 def _drop_capabilities() -> None:
     header, nothing = struct.pack("Ii", 0x20080522, 0), bytes(24)
     _call("capset", header, nothing)
-
-
-# Calls that get EPERM: execve execveat fork vfork kill tkill ptrace process_vm_readv process_vm_writev socket
-# socketpair pidfd_send_signal unshare setns mount io_uring_setup (aarch64 has no fork); clone passes for threads alone.
-_CALLS = {
-    "x86_64": (0xC000003E, 56, [59, 322, 57, 58, 62, 200, 101, 310, 311, 41, 53, 424, 272, 308, 165, 425]),
-    "aarch64": (0xC00000B7, 220, [221, 281, 129, 130, 117, 270, 271, 198, 199, 424, 97, 268, 40, 425]),
-}
-CLONE3, CLONE_THREAD, X32 = 435, 0x10000, 0x40000000
-_ALLOW, _EPERM, _ENOSYS = 0x7FFF0000, 0x00050001, 0x00050026
-_LOAD, _EQUAL, _AT_LEAST, _BITS, _RETURN = 0x20, 0x15, 0x35, 0x45, 0x06
-
-
-def _program(arch: int, clone: int, refused: list[int]) -> list[tuple[int, int, int, int]]:
-    """The seccomp filter as (code, jump if true, jump if false, value)."""
-    lines = [(_LOAD, 0, 0, 4), (_EQUAL, 1, 0, arch), (_RETURN, 0, 0, _EPERM), (_LOAD, 0, 0, 0)]
-    lines += [(_AT_LEAST, 0, 1, X32), (_RETURN, 0, 0, _EPERM)]
-    lines += [(_EQUAL, 0, 1, CLONE3), (_RETURN, 0, 0, _ENOSYS)]  # the C library then falls back on clone
-    for number in refused:
-        lines += [(_EQUAL, 0, 1, number), (_RETURN, 0, 0, _EPERM)]
-    lines += [(_EQUAL, 1, 0, clone), (_RETURN, 0, 0, _ALLOW), (_LOAD, 0, 0, 16)]
-    return [*lines, (_BITS, 0, 1, CLONE_THREAD), (_RETURN, 0, 0, _ALLOW), (_RETURN, 0, 0, _EPERM)]
-
-
-def _filter_system_calls() -> None:
-    if platform.machine() not in _CALLS or sys.byteorder != "little":
-        return
-    lines = _program(*_CALLS[platform.machine()])
-    code = ctypes.create_string_buffer(b"".join(struct.pack("HBBI", *line) for line in lines))
-    program = struct.pack("HxxxxxxQ", len(lines), ctypes.addressof(code))
-    _call("prctl", PR_SET_SECCOMP, 2, program, 0, 0)

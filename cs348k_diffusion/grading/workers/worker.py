@@ -45,6 +45,7 @@ class Job:
     fallbacks: dict[str, str] = field(default_factory=dict)  # those that take the place of the notebook's own
     rules: Rules = field(default_factory=Rules)
     flags: int = 0  # the notebook's own `from __future__` imports
+    package: str = ""  # the copy of the package without the closed names
 
 
 def enter(sock: socket.socket, folder: str, seconds: int, memory: int) -> None:
@@ -73,7 +74,7 @@ class Serving:
         self.sock = sock
         head, _ = protocol.receive(sock, trusted=True)
         self.job: Job = protocol.loads(head, lambda pid: None)
-        withheld.withhold(self.job.closed, self.job.exercise, self.job.ours, NotYet)
+        withheld.withhold(self.job.closed, self.job.exercise, self.job.ours, NotYet, self.job.package)
         self.server: ObjectServer | None = None
 
     def run(self) -> None:
@@ -210,10 +211,10 @@ def _missed(numbered: tuple[int, ast.stmt], space: dict, flags: int, problems: l
     return False
 
 
-def main() -> None:
-    """Entry where there is no fork server: connect to the judge's port with the token it gave, then work."""
-    given = json.loads(sys.argv[1])
-    sock = socket.create_connection(("127.0.0.1", given["port"]))
-    sock.sendall(given["token"].encode())
-    os.chdir(given["folder"])
-    enter(sock, given["folder"], given["seconds"], given["memory"])
+def main(given: str) -> None:
+    """Entry where there is no fork server: connect to the parent's port with the token it gave, then work."""
+    facts = json.loads(given)
+    sock = socket.create_connection(("127.0.0.1", facts["port"]))
+    sock.sendall(facts["token"].encode())
+    os.chdir(facts["folder"])
+    enter(sock, facts["folder"], facts["seconds"], facts["memory"])
