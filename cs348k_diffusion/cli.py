@@ -289,12 +289,14 @@ def grade(
 ) -> None:
     """Grade a folder of notebooks: a gradebook, and a feedback page for every student."""
     from cs348k_diffusion.grading import grade as grade_folder
-    from cs348k_diffusion.grading.gradebook.roster import moment, read_roster
+    from cs348k_diffusion.grading.gradebook.roster import read_roster
     from cs348k_diffusion.grading.gradebook.rules import NOT_ON_ROSTER, NOT_SUBMITTED, Late, Rules
+    from cs348k_diffusion.grading.tables import moment
 
     time = moment(due, "--due")
     rules = Rules(read_roster(roster) if roster else None, Late(time, late_days, late_penalty) if time else None)
-    graded = grade_folder(folder, out, only=only, held_back=held_back, jobs=jobs, again=again, rules=rules, dask=dask)
+    more = {"rules": rules, "hidden": [roster] if roster else [], "dask": dask}
+    graded = grade_folder(folder, out, only=only, held_back=held_back, jobs=jobs, again=again, **more)
     for what, which in (("handed in nothing", NOT_SUBMITTED), ("handed in and are not on the roster", NOT_ON_ROSTER)):
         names = [student for student, row in graded.items() if which in [*row.notes, *row.remarks]]
         typer.echo(f"{len(names)} {what}: {', '.join(names)}" if names else "", nl=bool(names))
@@ -306,7 +308,7 @@ def grade(
 
 def _tell_changes(out: Path, most: int = 20) -> None:
     """The marks that are not what they were before."""
-    from cs348k_diffusion.grading.batch.run import changes
+    from cs348k_diffusion.grading.batch.journal import changes
 
     changed = changes(out / "results.jsonl")
     for change in changed[:most]:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from cs348k_diffusion.authoring.release import PLAIN, ReleaseError, package, write_zip
 from cs348k_diffusion.exercises.catalogue import FOLDER
-from cs348k_diffusion.grading.batch.run import plan_for
+from cs348k_diffusion.grading.batch.plan import plan_for
 
 ROOT = Path(__file__).parents[2]
 SETUP = """#!/usr/bin/env bash

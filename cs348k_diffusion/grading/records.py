@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Literal
+
+from cs348k_diffusion.grading.tables import plain_text
 
 Status = Literal["passed", "failed", "not yet", "error", "timeout", "waiting"]
 WAITING: Status = "waiting"  # a free-text answer that has not been read yet
@@ -25,10 +27,29 @@ class Record:
     held_back: bool = False
     picture: str = ""  # HTML of the answer beside its target, where a visible check failed and drew one
 
+    def __post_init__(self):
+        self.student, self.message = plain_text(self.student), plain_text(self.message)
+
     @classmethod
     def failed(cls, student: str, check: tuple[str, str, float], why: str, status: Status = "failed") -> Record:
         """A record without points for a check (exercise, test, points) that was not run, and the reason."""
         return cls(student, *check, status=status, message=why)
+
+
+@dataclass
+class Graded:
+    """One student: the records, sentences about the files, what they were made from, and free-text answers.
+
+    remarks: for the instructor, not shown to the student; hints: how many were opened, by exercise.
+    """
+
+    student: str
+    records: list[Record] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
+    digest: str = ""
+    texts: dict[str, str] = field(default_factory=dict)
+    remarks: list[str] = field(default_factory=list)
+    hints: dict[str, int] = field(default_factory=dict)
 
 
 class OutOfTime(Exception):

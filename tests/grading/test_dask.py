@@ -22,7 +22,7 @@ def test_a_cluster_gives_the_same_marks_though_a_worker_is_killed_midway(tmp_pat
     distributed = pytest.importorskip("distributed")
     for name in STUDENTS:
         write(tmp_path / "in" / f"{name}.ipynb", CLASS[name][0])
-    monkeypatch.setattr(batch, "CHUNK", 1)
+    monkeypatch.setattr(dask, "CHUNK", 1)
     shown, killed = batch.progress, []
 
     def interrupted(items, total):
@@ -64,4 +64,4 @@ def test_a_worker_with_other_files_says_so(tmp_path):
 def test_without_dask_the_extra_is_named(monkeypatch):
     monkeypatch.setitem(sys.modules, "distributed", None)
     with pytest.raises(RuntimeError, match=r"--dask needs Dask's distributed: .* cs348k_diffusion\[cluster\]"):
-        next(dask.graded_by_dask([], 1, batch.plan_for({}, ["E9.1"], TOYS, None, ()), "tcp://127.0.0.1:1"))
+        next(dask.graded_by_dask([("ada", [])], batch.plan_for({}, ["E9.1"], TOYS, None, ()), "tcp://127.0.0.1:1"))

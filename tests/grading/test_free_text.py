@@ -70,7 +70,7 @@ def test_odd_markdown_cells_are_no_crash(tmp_path):
     odd = [None, {"cell_type": "markdown"}, {"cell_type": "markdown", "source": 3, "metadata": {"tags": [1, "E9.2"]}}]
     odd += [{"cell_type": "markdown", "source": ["Answer to E9.2\n", "yes"], "metadata": {"tags": "E9.2"}}]
     (tmp_path / "a.ipynb").write_text(json.dumps({"cells": odd}))
-    assert free_text.answers(submission.read([tmp_path / "a.ipynb"]).prose, IDS) == {"E9.2": "yes"}
+    assert free_text.answers(submission.read([tmp_path / "a.ipynb"]).markdown, IDS) == {"E9.2": "yes"}
 
 
 def solution(answer, head="**Answer to E9.2**", tags=("E9.2",)):

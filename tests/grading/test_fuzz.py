@@ -16,7 +16,7 @@ from cs348k_diffusion.exercises import Exercise
 from cs348k_diffusion.grading.gradebook import free_text
 from cs348k_diffusion.grading.submissions import notebook as submission
 from cs348k_diffusion.grading.submissions import similarity
-from cs348k_diffusion.grading.submissions.notebook import Unreadable
+from cs348k_diffusion.grading.submissions.files import Unreadable
 from cs348k_diffusion.grading.workers.worker import Job, _statements
 
 CASES = int(os.environ.get("CS348K_FUZZ", "300"))
@@ -92,7 +92,7 @@ def collected(path: Path) -> str:
     for name in ["double", *bound[:5]]:
         list(_statements(Job("E9.1", name, read.needed(name), flags=read.flags())))
         similarity.written(read, Exercise("E9.1", name, ""), ())
-    free_text.answers(read.prose, ["E9.2"])
+    free_text.answers(read.markdown, ["E9.2"])
     json.dumps(read.notes)
     return " ".join(read.notes)
 

@@ -13,9 +13,11 @@ from pathlib import Path
 from typing import Any
 
 from cs348k_diffusion.exercises.catalogue import FOLDER, registry
-from cs348k_diffusion.grading.batch.run import grade_here, plan_for
+from cs348k_diffusion.grading.batch.local import grade_here
+from cs348k_diffusion.grading.batch.plan import plan_for
 from cs348k_diffusion.grading.gradebook.reports import gradescope, in_order
 from cs348k_diffusion.grading.submissions.source import notebooks_in
+from cs348k_diffusion.grading.tables import write_whole
 
 
 def run(root: Path) -> dict[str, Any]:
@@ -30,12 +32,10 @@ def run(root: Path) -> dict[str, Any]:
     students = {"you": notebooks_in(root / "submission")}
     places = tuple(str(path) for path in (*hidden, held_back))
     plan = plan_for(students, only, FOLDER, held_back if held_back.is_dir() else None, places)
-    graded = next(grade_here(list(students.items()), plan))
+    (graded,) = grade_here(list(students.items()), plan)
     result = gradescope(in_order(graded.records, known), known, graded.notes)
     result["execution_time"] = round(time.monotonic() - start)
-    path = root / "results" / "results.json"
-    path.parent.mkdir(exist_ok=True)
-    path.write_text(json.dumps(result, indent=1, ensure_ascii=False), encoding="utf-8")
+    write_whole(root / "results" / "results.json", json.dumps(result, indent=1, ensure_ascii=False))
     return result
 
 

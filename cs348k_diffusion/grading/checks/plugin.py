@@ -79,9 +79,11 @@ class Grader:
         public: Path | None = None,
         key: str = "",
         twice: bool = True,
+        finished: Callable[[str], None] = lambda student: None,
     ):
         self.exercises = {exercise.id: exercise for exercise in exercises}
-        self.sources, self.done, self.public, self.key, self.twice = sources, done, public, key, twice
+        self.sources, self.done, self.public, self.finished = sources, done, public, finished
+        self.key, self.twice = key, twice
         self.timeouts: dict[tuple[str, str], int] = {}
         self.errors: list[str] = []
         self.drawn: list[tuple[Any, Any, str]] = []  # by the test that ran last
@@ -169,6 +171,7 @@ class Grader:
         if self.source is not None and self.source is not source:
             with contextlib.suppress(WorkersGone):
                 self.source.close()
+            self.finished(self.source.student)
         self.source = source
 
     def _run_again(self, item: pytest.Function, source: Any, exercise: Exercise, seed: int) -> bool:

@@ -5,13 +5,12 @@ The journal is only ever added to, so the answer is the same after an interrupti
 
 from __future__ import annotations
 
-import csv
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from cs348k_diffusion.grading.gradebook.roster import spreadsheet_cell
 from cs348k_diffusion.grading.records import Record
+from cs348k_diffusion.grading.tables import write_table
 
 
 class Change(NamedTuple):
@@ -42,8 +41,5 @@ def changed(student: str, before: Iterable[Record], after: Iterable[Record]) -> 
 
 def write_changes(changes: Sequence[Change], path: Path) -> None:
     """One row a change."""
-    with path.open("w", encoding="utf-8-sig", newline="") as file:
-        table = csv.writer(file)
-        table.writerow(Change._fields)
-        for student, exercise, before, after in changes:
-            table.writerow([spreadsheet_cell(student), exercise, f"{before:g}", f"{after:g}"])
+    rows = [(student, exercise, f"{before:g}", f"{after:g}") for student, exercise, before, after in changes]
+    write_table(path, Change._fields, rows)

@@ -18,6 +18,7 @@ from cs348k_diffusion.grading.checks.card import property_of
 from cs348k_diffusion.grading.gradebook import free_text
 from cs348k_diffusion.grading.gradebook.overrides import TEST
 from cs348k_diffusion.grading.records import WAITING, Record
+from cs348k_diffusion.grading.tables import write_whole
 
 STYLE = Path(__file__).with_name("feedback.css")
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
@@ -84,9 +85,7 @@ def write_feedback(
     known = registry() if exercises is None else exercises
     results = group([record for record in records if record.student == student], known)
     page = render(results, student, notes, comments or {}, hints_used or {})
-    part = path.with_name(path.name + ".part")
-    part.write_text(page, encoding="utf-8", newline="\n")
-    part.replace(path)
+    write_whole(path, page)
 
 
 def group(records: Iterable[Record], exercises: Mapping[str, Exercise]) -> list[Result]:

@@ -1,4 +1,4 @@
-"""Answers in prose: found in the notebooks, written out for reading, and their marks read back.
+"""Free-text answers: found in the notebooks, written out for reading, and their marks read back.
 
 A question stands in the `TEXTS` of a check module. Its answer is the markdown cell that opens with the line "Answer to
 E11.4" (or, where that line was deleted, the one tagged E11.4). A grading writes them to `answers/E11.4.md`, one file a
@@ -7,7 +7,6 @@ question, and to texts.csv, where a person fills in points and comments; the nex
 
 from __future__ import annotations
 
-import csv
 import re
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
@@ -15,8 +14,8 @@ from typing import NamedTuple
 
 from cs348k_diffusion.exercises.catalogue import FreeText
 from cs348k_diffusion.grading.gradebook.overrides import points_of
-from cs348k_diffusion.grading.gradebook.roster import key, read_table, spreadsheet_cell
 from cs348k_diffusion.grading.records import WAITING, Record
+from cs348k_diffusion.grading.tables import key, read_table, spreadsheet_cell, write_table, write_whole
 
 HEAD = re.compile(r"^\W*answer to (E\d+\.\d+)\W*$", re.IGNORECASE)
 PLACEHOLDER = "*Write your answer here.*"
@@ -37,10 +36,10 @@ class Mark(NamedTuple):
 Marks = dict[tuple[str, str], Mark]  # by (key of the student, exercise)
 
 
-def answers(prose: Iterable[tuple[list[str], str]], ids: Collection[str]) -> dict[str, str]:
+def answers(markdown: Iterable[tuple[list[str], str]], ids: Collection[str]) -> dict[str, str]:
     """The answers among the markdown cells (tags, text), by exercise; cells of one question are joined."""
     found: dict[str, list[str]] = {}
-    for tags, text in prose:
+    for tags, text in markdown:
         first, _, rest = text.strip().partition("\n")
         head = HEAD.match(first)
         named, body = ([head[1].upper()], rest) if head else (tags, text)
@@ -64,7 +63,7 @@ def read_marks(path: Path, texts: Mapping[str, FreeText]) -> Marks:
 
 
 def records(student: str, given: Mapping[str, str], texts: Mapping[str, FreeText], marks: Marks) -> list[Record]:
-    """One record for each question: the points a person gave, or that it waits, or that there is no answer."""
+    """One record for each question: the points a reader gave, or that it waits, or that there is no answer."""
     return [
         _record(student, text, given.get(text.id, ""), marks.get((key(student), text.id))) for text in texts.values()
     ]
@@ -120,19 +119,15 @@ def write_out(out: Path, given: Mapping[str, Mapping[str, str]], texts: Mapping[
     for text in texts.values():
         parts = [f"## {who}\n\n{_quoted(each[text.id])}" for who, each in sorted(given.items()) if text.id in each]
         path = out / "answers" / f"{text.id}.md"
-        path.parent.mkdir(exist_ok=True)
-        path.write_text("\n\n".join([f"# {text.id} {text.title} ({text.points:g} points)", *parts]) + "\n", "utf-8")
+        write_whole(path, "\n\n".join([f"# {text.id} {text.title} ({text.points:g} points)", *parts]) + "\n")
 
 
 def _write_table(path: Path, table: Marks) -> None:
-    part = path.with_name(path.name + ".part")
-    with part.open("w", encoding="utf-8-sig", newline="") as file:
-        rows = csv.writer(file)
-        rows.writerow(COLUMNS)
-        for (_, id), mark in sorted(table.items(), key=lambda item: (item[0][1], item[0][0])):
-            points = "" if mark.points is None else f"{mark.points:g}"
-            rows.writerow([spreadsheet_cell(mark.student), id, points, mark.comment, mark.answer])
-    part.replace(path)
+    rows = [
+        (mark.student, id, "" if mark.points is None else f"{mark.points:g}", mark.comment, mark.answer)
+        for (_, id), mark in sorted(table.items(), key=lambda item: (item[0][1], item[0][0]))
+    ]
+    write_table(path, COLUMNS, rows)
 
 
 def _quoted(answer: str) -> str:

@@ -11,8 +11,8 @@ from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from cs348k_diffusion.grading.gradebook.roster import key, read_table
 from cs348k_diffusion.grading.records import Record
+from cs348k_diffusion.grading.tables import key, read_table, write_whole
 
 COLUMNS = ("student", "exercise", "points", "comment")
 TEST = "test_set_by_your_instructor"
@@ -30,7 +30,7 @@ class Override(NamedTuple):
 def template(path: Path) -> None:
     """Make the file with its header, unless there is one."""
     if not path.exists():
-        path.write_text(",".join(COLUMNS) + "\n", encoding="utf-8")
+        write_whole(path, ",".join(COLUMNS) + "\n")
 
 
 def read_overrides(path: Path, students: Collection[str], worth: Callable[[str], float | None]) -> list[Override]:

@@ -1,11 +1,11 @@
 """What comes out of a batch: a gradebook, one results.json per student as Gradescope reads it, JUnit XML.
 
-Feedback pages are written by `feedback`. Whatever a student wrote is cleaned for the format it goes into.
+Feedback pages are written by `feedback`. Whatever a student wrote is cleaned for the format it goes
+into, and what goes wrong with one student's files leaves the others alone.
 """
 
 from __future__ import annotations
 
-import csv
 import json
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -16,34 +16,41 @@ from cs348k_diffusion.exercises.catalogue import Exercise
 from cs348k_diffusion.grading.checks.card import property_of
 from cs348k_diffusion.grading.gradebook.changes import by_exercise
 from cs348k_diffusion.grading.gradebook.feedback import write_feedback
-from cs348k_diffusion.grading.gradebook.roster import spreadsheet_cell
 from cs348k_diffusion.grading.gradebook.rules import StudentRow
 from cs348k_diffusion.grading.records import WAITING, Record
+from cs348k_diffusion.grading.tables import cut, plain_text, write_table, write_whole
 
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
 def write_reports(shown: Mapping[str, StudentRow], exercises: Mapping[str, Exercise], out: Path) -> None:
-    """Write gradebook.csv, junit.xml, gradescope/<student>.json and feedback/<student>.html under `out`."""
+    """Write gradebook.csv, junit.xml, gradescope/<student>.json and feedback/<student>.html under `out`.
+
+    A student's own files that cannot be written are a remark in the gradebook and leave the others' alone.
+    """
+    for student, file in file_names(shown).items():
+        try:
+            _write_files_of(shown[student], file, exercises, out)
+        except Exception as error:  # whatever a hand-in makes of it, the class gets its marks
+            why = plain_text(f"{type(error).__name__}: {error}")[:300]
+            shown[student].remarks.append(f"The feedback page could not be written ({why}).")
     write_gradebook(shown, exercises, out / "gradebook.csv")
     write_junit(shown, out / "junit.xml")
-    for name in ("gradescope", "feedback"):
-        (out / name).mkdir(exist_ok=True)
-    for student, file in file_names(shown).items():
-        row = shown[student]
-        result = gradescope(row.records, exercises, row.notes)
-        result["score"] -= row.lost
-        text = json.dumps(result, indent=1, ensure_ascii=False)
-        (out / "gradescope" / f"{file}.json").write_text(text, encoding="utf-8")
-        page, more = out / "feedback" / f"{file}.html", {"notes": row.notes, "comments": row.comments}
-        write_feedback(row.records, student, page, exercises=exercises, hints_used=row.hints, **more)
+
+
+def _write_files_of(row: StudentRow, file: str, exercises: Mapping[str, Exercise], out: Path) -> None:
+    result = gradescope(row.records, exercises, row.notes)
+    result["score"] -= row.lost
+    write_whole(out / "gradescope" / f"{file}.json", json.dumps(result, indent=1, ensure_ascii=False))
+    page, more = out / "feedback" / f"{file}.html", {"notes": row.notes, "comments": row.comments}
+    write_feedback(row.records, row.student, page, exercises=exercises, hints_used=row.hints, **more)
 
 
 def file_names(students: Iterable[str]) -> dict[str, str]:
     """A file name for each student, of letters, digits, dots and dashes; no two alike on any file system."""
     names: dict[str, str] = {}
     for student in students:
-        base = re.sub(r"[^\w.-]+", "_", student).strip("._")[:100] or "student"
+        base = cut(re.sub(r"[^\w.-]+", "_", student).strip("._")) or "student"
         taken, name, n = {each.casefold() for each in names.values()}, base, 2
         while name.casefold() in taken:
             name, n = f"{base}-{n}", n + 1
@@ -59,15 +66,13 @@ def write_gradebook(shown: Mapping[str, StudentRow], exercises: Mapping[str, Exe
     """
     named, dated = any(row.name for row in shown.values()), any(row.days_late is not None for row in shown.values())
     hiding = any(record.held_back for row in shown.values() for record in row.records)
-    with path.open("w", encoding="utf-8-sig", newline="") as file:
-        table = csv.writer(file)
-        more = [*(["held back"] if hiding else []), *(["days late", "points lost", "final"] if dated else [])]
-        table.writerow(["student", *(["name"] if named else []), *exercises, "total", "of", *more, "notes"])
-        for _, row in sorted(shown.items()):
-            who = [spreadsheet_cell(row.student), *([spreadsheet_cell(row.name)] if named else [])]
-            notes = spreadsheet_cell(" ".join([*row.notes, *row.remarks]))
-            more = [*([_held_back(row)] if hiding else []), *(_late(row) if dated else [])]
-            table.writerow([*who, *_points(row, exercises), *more, notes])
+    more = [*(["held back"] if hiding else []), *(["days late", "points lost", "final"] if dated else [])]
+    rows = []
+    for _, row in sorted(shown.items()):
+        who = [row.student, *([row.name] if named else [])]
+        extra = [*([_held_back(row)] if hiding else []), *(_late(row) if dated else [])]
+        rows.append([*who, *_points(row, exercises), *extra, " ".join([*row.notes, *row.remarks])])
+    write_table(path, ["student", *(["name"] if named else []), *exercises, "total", "of", *more, "notes"], rows)
 
 
 def _points(row: StudentRow, exercises: Iterable[str]) -> list[str]:

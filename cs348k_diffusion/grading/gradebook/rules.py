@@ -12,8 +12,9 @@ from datetime import datetime, timedelta
 from typing import Protocol, runtime_checkable
 
 from cs348k_diffusion.grading.gradebook.overrides import Override, correction
-from cs348k_diffusion.grading.gradebook.roster import Enrolled, key
+from cs348k_diffusion.grading.gradebook.roster import Enrolled
 from cs348k_diffusion.grading.records import Record
+from cs348k_diffusion.grading.tables import key
 
 NOT_SUBMITTED = "Nothing was handed in."
 EARLIER = "No file was found this time; these are earlier marks."

@@ -17,8 +17,9 @@ from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from cs348k_diffusion.grading.submissions.notebook import MAX_FILE
-from cs348k_diffusion.grading.submissions.source import IGNORED, readable
+from cs348k_diffusion.grading.submissions.files import MAX_FILE
+from cs348k_diffusion.grading.submissions.source import IGNORED
+from cs348k_diffusion.grading.tables import cut, readable
 
 CANVAS = re.compile(r"(?P<name>[^_]+)_(?:LATE_)?(?P<id>\d+)_(?P<submission>\d+)_(?P<file>.+)\.ipynb", re.IGNORECASE)
 MOODLE = re.compile(r"(?P<name>.+)_(?P<id>\d+)_assignsubmission_file_?")
@@ -139,7 +140,7 @@ def _found(entry: Entry, match: re.Match[str]) -> Found:
 
 def safe_name(name: str) -> str:
     """A name that is one part of a path on every system."""
-    return re.sub(r'[\\/:*?"<>|]', "_", readable(name)).strip(". ")[:100] or "unnamed"
+    return cut(re.sub(r'[\\/:*?"<>|]', "_", readable(name)).strip(". ")) or "unnamed"
 
 
 def _copied(found: list[Found], out: Path, said: list[str]) -> dict[str, list[str]]:

@@ -9,28 +9,32 @@ from __future__ import annotations
 import __future__
 
 import ast
+import bisect
 import builtins
-import json
 import re
-import stat
 import symtable
+import sys
 import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
-from typing import Any
 
-MAX_FILE, MAX_CELL, MAX_CELLS = 100 << 20, 200_000, 2_000
+from cs348k_diffusion.grading.submissions.cells import Skipped, parsed, parses, python_of
+from cs348k_diffusion.grading.submissions.files import (
+    MAX_CELLS,
+    Unreadable,
+    cells_of,
+    notebook_of,
+    opened_hints,
+    sources,
+    tags,
+)
+from cs348k_diffusion.grading.tables import readable
+
 COMPREHENSIONS = ("listcomp", "setcomp", "dictcomp", "genexpr")
 Place = tuple[int, int]  # cell, statement
 END: Place = (1 << 62, 0)
-HINT = re.compile(r"^(E\d{1,3}\.\d{1,3}), hint (\d{1,2}) of ", re.MULTILINE)  # what `hint` prints
-HARMLESS = ("time", "capture", "prun", "timeit")  # cell magics whose body is ordinary code
-
-
-class Unreadable(Exception):
-    """A file that is no notebook; the message tells the student why."""
 
 
 @dataclass(frozen=True)
@@ -43,11 +47,21 @@ class Definition:
     now: frozenset[str]
     later: frozenset[str]
     adds: bool = False  # changes what a name stands for (`x += 1`, `Block.forward = f`) rather than replacing it
+    stub: bool = False  # does nothing but raise NotYet
 
     @property
     def place(self) -> Place:
         """Where it stands in the notebook."""
         return self.cell, self.index
+
+
+@dataclass(frozen=True)
+class Part:
+    """One file of a submission: its name, its last cell's number, and when it was last changed."""
+
+    name: str
+    last: int
+    changed: float = 0.0
 
 
 @dataclass
@@ -56,35 +70,67 @@ class Submission:
 
     cells: list[tuple[int, str]]  # (number of the cell, Python text)
     notes: list[str] = field(default_factory=list)
-    prose: list[tuple[list[str], str]] = field(default_factory=list)  # (tags, text) of the markdown cells
+    markdown: list[tuple[list[str], str]] = field(default_factory=list)  # (tags, text) of the markdown cells
     hints: dict[str, int] = field(default_factory=dict)  # how many were opened, as far as stored outputs show
+    parts: list[Part] = field(default_factory=list)
+    remarks: list[str] = field(default_factory=list)  # for the instructor
+    chosen: dict[str, int] = field(default_factory=dict)  # the part that counts for a name in several
 
     @cached_property
     def trees(self) -> dict[int, ast.Module]:
-        """The cells that parse, by number; one note for each that does not."""
-        trees = {}
-        for number, text in self.cells:
-            try:
-                trees[number] = _parsed(text)
-            except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
-                place = f" (line {error.lineno}: {error.msg})" if isinstance(error, SyntaxError) else ""
-                self.notes.append(f"Cell {number} is not valid Python{place} and was skipped.")
-        return trees
+        """The cells that parse, by number."""
+        return {number: parsed(text) for number, text in self.cells if parses(text)}
 
     @cached_property
     def definitions(self) -> list[Definition]:
         """Every definition, in the order of the cells."""
         return [found for number, tree in self.trees.items() for found in _definitions(number, tree)]
 
+    @cached_property
+    def _by_name(self) -> dict[str, list[Definition]]:
+        found: dict[str, list[Definition]] = {}
+        for definition in self.definitions:
+            for name in definition.binds:
+                found.setdefault(name, []).append(definition)
+        return found
+
     def has(self, name: str) -> bool:
         """Whether the name is defined anywhere."""
-        return any(name in definition.binds for definition in self.definitions)
+        return name in self._by_name
+
+    def choose(self, names: Iterable[str]) -> None:
+        """Settle which file counts for each name that several define, and say so in the notes.
+
+        One that is not the hand-out's stub comes first, then the newest file.
+        """
+        for name in names:
+            own: dict[int, bool] = {}
+            for definition in self._by_name.get(name, []):
+                part = self._part(definition.cell)
+                own[part] = not definition.stub  # the last one in each file
+            if len(own) > 1:
+                self.chosen[name] = best = max(own, key=lambda i: (own[i], self.parts[i].changed, i))
+                others = ", ".join(readable(self.parts[i].name) for i in own if i != best)
+                self.notes.append(f"{name}: {readable(self.parts[best].name)} counted; {others} defines it, too.")
+
+    def _part(self, cell: int) -> int:
+        return bisect.bisect_left([part.last for part in self.parts], cell)
+
+    def _called(self, cell: int) -> str:
+        """A cell as the student counts it: within its file, which is named where there are several."""
+        part = self._part(cell)
+        if len(self.parts) < 2 or part >= len(self.parts):
+            return f"Cell {cell}"
+        before = self.parts[part - 1].last if part else 0
+        return f"{readable(self.parts[part].name)}: cell {cell - before}"
 
     def needed(self, name: str) -> list[tuple[int, str, list[int]]]:
         """The statements that a name needs, in order: (cell number, its text, indices of its statements)."""
         texts, chosen = dict(self.cells), sorted(self._closure(name), key=lambda each: each.place)
-        numbers = dict.fromkeys(definition.cell for definition in chosen)
-        return [(n, texts[n], [each.index for each in chosen if each.cell == n]) for n in numbers]
+        indices: dict[int, list[int]] = {}
+        for definition in chosen:
+            indices.setdefault(definition.cell, []).append(definition.index)
+        return [(number, texts[number], each) for number, each in indices.items()]
 
     def read_by(self, name: str) -> set[str]:
         """Every name that the statements of `needed` read."""
@@ -92,9 +138,10 @@ class Submission:
 
     def flags(self) -> int:
         """Compiler flags of the notebook's own `from __future__` imports."""
+        trees = [parsed(text) for _, text in self.cells if "__future__" in text and parses(text)]
         imported = [
             alias.name
-            for tree in self.trees.values()
+            for tree in trees
             for statement in tree.body
             if isinstance(statement, ast.ImportFrom) and statement.module == "__future__"
             for alias in statement.names
@@ -106,160 +153,88 @@ class Submission:
         chosen: set[Definition] = set()
         waiting: list[tuple[str, Place]] = [(name, END)]
         done: set[tuple[str, Place]] = set()
+        part = self.chosen.get(name)
         while waiting:
             asked = waiting.pop()
             if asked in done:
                 continue
             done.add(asked)
-            for definition in self._binding(*asked):
+            for definition in self._binding(*asked, part):
                 chosen.add(definition)
                 waiting += [(need, definition.place) for need in definition.now]
                 waiting += [(need, asked[1]) for need in definition.later]
         return chosen
 
-    def _binding(self, name: str, before: Place) -> list[Definition]:
-        """What a name stands for at a place: its last definition before it, or any, with what is added to that."""
-        every = [definition for definition in self.definitions if name in definition.binds]
+    def _binding(self, name: str, before: Place, part: int | None) -> list[Definition]:
+        """What a name stands for at a place: its last definition before it, or any, with what is added to that.
+
+        part: the file that counts, whose own definitions come first.
+        """
+        every = self._by_name.get(name, [])
+        if part is not None:
+            every = [each for each in every if self._part(each.cell) == part] or every
         found = [definition for definition in every if definition.place < before] or every
         if not found and not hasattr(builtins, name):
-            return [definition for definition in self.definitions if "*" in definition.binds]
+            return self._by_name.get("*", [])
         last = max((i for i, definition in enumerate(found) if not definition.adds), default=0)
         return found[last:]
 
 
+def _is_stub(statement: ast.stmt) -> bool:
+    """Whether a definition does nothing but raise NotYet, or is a class with such a method."""
+    if isinstance(statement, ast.ClassDef):
+        return any(_is_stub(each) for each in statement.body if isinstance(each, ast.FunctionDef))
+    if not isinstance(statement, ast.FunctionDef) or not isinstance(statement.body[-1], ast.Raise):
+        return False
+    raised = ast.unparse(statement.body[-1])
+    return "NotYet" in raised
+
+
+def _newer_python(notebook: dict) -> str:
+    """Words for a notebook that ran on a newer Python than this one, whose syntax may not be known here."""
+    metadata = notebook.get("metadata")
+    language = metadata.get("language_info") if isinstance(metadata, dict) else None
+    version = language.get("version") if isinstance(language, dict) else None
+    numbers = re.match(r"3\.(\d{1,3})\b", version) if isinstance(version, str) else None
+    if numbers is None or int(numbers[1]) <= sys.version_info.minor:
+        return ""
+    return f"; it ran on Python 3.{numbers[1]}, and is read by 3.{sys.version_info.minor}"
+
+
 def read(paths: Iterable[Path]) -> Submission:
     """One student's notebooks as one submission. Raises Unreadable when none of them can be read."""
-    cells: list[tuple[int, str]] = []
-    notes: list[str] = []
-    unread: list[str] = []
-    prose: list[tuple[list[str], str]] = []
-    hints: dict[str, int] = {}
-    paths = list(paths)
+    made, unread, paths = Submission([]), [], list(paths)
     for path in paths:
         try:
-            notebook = _notebook(_text(path))
-            found, said = _cells(notebook)
-            prose += [(_tags(cell), text) for cell, text in _sources(notebook, "markdown")]
-            hints |= _hints(cell for cell, _ in _sources(notebook, "code"))
+            _add(made, path)
         except Unreadable as error:
-            unread.append(f"The file {path.name} {error}.")
-            continue
-        start = cells[-1][0] if cells else 0
-        cells += [(start + number, text) for number, text in found]
-        notes += said
+            unread.append(f"The file {readable(path.name)} {error}.")
     if len(unread) == len(paths):
         raise Unreadable(" ".join(unread) or "There is no notebook.")
-    return Submission(cells, notes + unread, prose, hints)
+    made.notes += unread
+    return made
 
 
-def _cells(notebook: dict) -> tuple[list[tuple[int, str]], list[str]]:
-    found, notes = [], []
-    for number, (_, text) in enumerate(_sources(notebook, "code"), start=1):
+def _add(made: Submission, path: Path) -> None:
+    notebook = notebook_of(path)
+    code = list(sources(notebook, "code"))
+    start = made.parts[-1].last if made.parts else 0
+    made.parts.append(Part(path.name, start + len(code), path.lstat().st_mtime))
+    made.markdown += [(tags(cell), text) for cell, text in sources(notebook, "markdown")]
+    made.hints |= opened_hints(cell for cell, _ in code)
+    newer = _newer_python(notebook)
+    for number, (_, text) in enumerate(code, start=start + 1):
         try:
-            found.append((number, _python(text)))
-        except _Skipped as why:
-            notes.append(f"Cell {number} {why} and was skipped.")
-    return found, notes
-
-
-def plain_bytes(path: Path) -> bytes:
-    """A plain file's bytes; looked at before it is opened, since opening a pipe would wait for ever."""
-    try:
-        facts = path.lstat()
-        if not stat.S_ISREG(facts.st_mode):
-            raise Unreadable("is not a plain file (a link, a folder or a pipe), so it was not opened")
-        if facts.st_size > MAX_FILE:
-            raise Unreadable(f"is larger than {MAX_FILE >> 20} MB")
-        return path.read_bytes()
-    except OSError as error:
-        raise Unreadable(f"cannot be opened: {error.strerror}") from error
-
-
-def _text(path: Path) -> str:
-    data = plain_bytes(path)
-    if not data.strip():
-        raise Unreadable("is empty")
-    for encoding in ("utf-16",) if data[:2] in (b"\xff\xfe", b"\xfe\xff") else ("utf-8-sig", "latin-1"):
-        try:
-            return data.decode(encoding)
-        except UnicodeDecodeError:
-            continue
-    raise Unreadable("is not text in a known encoding")
-
-
-def _notebook(text: str) -> dict:
-    try:
-        notebook = json.loads(text)
-    except (ValueError, RecursionError) as error:
-        if re.search(r"^<{7} ", text, re.MULTILINE):
-            raise Unreadable("holds the marks of a merge conflict (<<<<<<<) and is no valid notebook") from error
-        raise Unreadable("is not a valid notebook file (its JSON is broken)") from error
-    if not isinstance(notebook, dict):
-        raise Unreadable("is valid JSON but not a notebook")
-    return notebook
-
-
-def _sources(notebook: dict, kind: str) -> Iterator[tuple[dict, str]]:
-    """Every cell of a kind with its text, of formats 3 and 4."""
-    sheets = notebook.get("worksheets")
-    sheets = sheets if isinstance(sheets, list) else [notebook]
-    lists = [sheet.get("cells") for sheet in sheets if isinstance(sheet, dict)]
-    if not any(isinstance(cells, list) for cells in lists):
-        raise Unreadable("is valid JSON but has no cells")
-    cells = [cell for cells in lists if isinstance(cells, list) for cell in cells if isinstance(cell, dict)]
-    for cell in cells[:MAX_CELLS]:
-        if cell.get("cell_type") == kind:
-            source: Any = cell.get("source", cell.get("input", ""))
-            lines = source if isinstance(source, list) else [source]
-            yield cell, "".join(line for line in lines if isinstance(line, str))
-
-
-def _hints(cells: Iterable[dict]) -> dict[str, int]:
-    """The last hint that `hint(...)` printed, by exercise."""
-    opened: dict[str, int] = {}
-    for cell in cells:
-        outputs = cell.get("outputs")
-        for output in outputs[:20] if isinstance(outputs, list) else ():
-            text = output.get("text") if isinstance(output, dict) else ""
-            text = "".join(line for line in text if isinstance(line, str)) if isinstance(text, list) else text
-            for id, number in HINT.findall(text[:MAX_CELL]) if isinstance(text, str) else ():
-                opened[id] = max(int(number), opened.get(id, 0))
-    return opened
-
-
-def _tags(cell: dict) -> list[str]:
-    metadata = cell.get("metadata")
-    tags = metadata.get("tags") if isinstance(metadata, dict) else None
-    return [tag for tag in tags if isinstance(tag, str)] if isinstance(tags, list) else []
-
-
-class _Skipped(Exception):
-    """Why a cell was not read."""
-
-
-def _python(text: str) -> str:
-    """A cell as plain Python: magics and shell lines become calls that nobody collects."""
-    if len(text) > MAX_CELL:
-        raise _Skipped(f"is longer than {MAX_CELL} characters")
-    first, _, rest = text.lstrip().partition("\n")
-    if first.startswith("%%"):
-        if first[2:].partition(" ")[0] not in HARMLESS:
-            raise _Skipped(f"starts with {first[:20]}, which is not Python,")
-        return _python(rest)
-    if not re.search(r"^\s*[%!?]|[%!?]\s*\w|\?\s*$", text, re.MULTILINE):
-        return text
-    from IPython.core.inputtransformer2 import TransformerManager
-
-    try:
-        return TransformerManager().transform_cell(text)
-    except Exception:  # the transformer is not made for everything a cell may hold
-        return text
-
-
-def _parsed(text: str) -> ast.Module:
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")
-        return ast.parse(text)
+            python = python_of(text)
+            parsed(python)
+            made.cells.append((number, python))
+        except Skipped as why:
+            made.notes.append(f"{made._called(number)} {why} and was skipped.")
+        except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+            place = f" (line {error.lineno}: {error.msg}{newer})" if isinstance(error, SyntaxError) else ""
+            made.notes.append(f"{made._called(number)} is not valid Python{place} and was skipped.")
+    if len(cells_of(notebook)) > MAX_CELLS:
+        made.notes.append(f"The file {readable(path.name)} has more than {MAX_CELLS} cells; the rest was not read.")
 
 
 def _definitions(cell: int, tree: ast.Module) -> Iterator[Definition]:
@@ -268,7 +243,9 @@ def _definitions(cell: int, tree: ast.Module) -> Iterator[Definition]:
         if binds:
             try:
                 now, later = _reads(statement)
-                yield Definition(cell, index, frozenset(binds), frozenset(now), frozenset(later), adds)
+                yield Definition(
+                    cell, index, frozenset(binds), frozenset(now), frozenset(later), adds, _is_stub(statement)
+                )
             except (SyntaxError, ValueError, RecursionError, MemoryError):
                 continue
 

@@ -8,7 +8,6 @@ out short answers and those that many have: a formula written down twice proves 
 from __future__ import annotations
 
 import ast
-import csv
 import functools
 import io
 import itertools
@@ -19,10 +18,11 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cs348k_diffusion.exercises.catalogue import FOLDER, Exercise, registry
-from cs348k_diffusion.grading.gradebook.roster import spreadsheet_cell
 from cs348k_diffusion.grading.submissions import notebook
+from cs348k_diffusion.grading.submissions.files import Unreadable
 from cs348k_diffusion.grading.submissions.notebook import Submission
 from cs348k_diffusion.grading.submissions.source import handed_in
+from cs348k_diffusion.grading.tables import write_table
 from cs348k_diffusion.grading.workers import withheld
 
 SHORT = 60  # tokens; a shorter answer is alike by chance
@@ -151,7 +151,7 @@ def _by_exercise(folder: Path, checks: Path) -> dict[str, dict[str, Tokens]]:
     for student, paths in handed_in(folder, {exercise.word for exercise in exercises}).items():
         try:
             read = notebook.read(paths)
-        except notebook.Unreadable:
+        except Unreadable:
             continue
         for exercise in exercises:
             parts = sorted(written(read, exercise, names), key=len)  # whichever came first
@@ -167,9 +167,8 @@ def _telling(answers: Mapping[str, Tokens]) -> dict[str, Tokens]:
 
 def write_pairs(pairs: Iterable[Pair], path: Path) -> None:
     """One row a pair."""
-    with path.open("w", encoding="utf-8-sig", newline="") as file:
-        table = csv.writer(file)
-        table.writerow(["student", "other", "tokens", "alike"])
-        for pair in pairs:
-            alike = " ".join(f"{id} {score:.2f}" for id, score in pair.alike.items())
-            table.writerow([spreadsheet_cell(pair.one), spreadsheet_cell(pair.other), pair.tokens, alike])
+    rows = [
+        (pair.one, pair.other, pair.tokens, " ".join(f"{id} {score:.2f}" for id, score in pair.alike.items()))
+        for pair in pairs
+    ]
+    write_table(path, ["student", "other", "tokens", "alike"], rows)

@@ -12,12 +12,14 @@ from cs348k_diffusion.exercises.errors import NotYet
 from cs348k_diffusion.grading.subject.subject import Subject
 from cs348k_diffusion.grading.subject.watch import rules_of
 from cs348k_diffusion.grading.submissions.notebook import Submission
+from cs348k_diffusion.grading.tables import key, readable
 from cs348k_diffusion.grading.workers import withheld
 from cs348k_diffusion.grading.workers.pool import Workers
 from cs348k_diffusion.grading.workers.remote import RemoteLink
 from cs348k_diffusion.grading.workers.worker import Job
 
-IGNORED = {"__MACOSX", "handouts"}
+IGNORED = {"__MACOSX", "handouts", "marks"}
+COPY = re.compile(r"(-Copy\d*| ?\(\d+\)| copy( \d+)?|[ _-]old)$", re.IGNORECASE)  # as systems and people name copies
 
 
 class Missing(NotYet):
@@ -83,28 +85,53 @@ def _closed(names: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
     return tuple(withheld.reaching(names)) if names else ()
 
 
-def handed_in(folder: Path, words: Iterable[str] = ()) -> dict[str, list[Path]]:
+def handed_in(folder: Path, words: Iterable[str] = (), out: Path | None = None) -> dict[str, list[Path]]:
     """Students and their notebooks: `alice.ipynb`, `alice_02_forward_noising.ipynb`, or a folder `alice/` of notebooks.
 
-    words: the notebooks' names without number, which a file's name may end with. A student whose folder holds none is
-    listed with none.
+    words: the notebooks' names without number, which a file's name may end with; out: the folder of marks, which is not
+    a student. A student whose folder holds none is listed with none. Spellings that differ by capitals, or by how
+    accents are stored, are one student, and so is a copy (`alice-Copy1.ipynb`) beside its original.
     """
     words = tuple(words) or tuple({exercise.word for exercise in registry().values()})
     found: dict[str, list[Path]] = {}
+    names: dict[str, str] = {}  # by key, the spelling that came first
     for entry in sorted(folder.iterdir()):
-        if entry.name.startswith(".") or entry.name in IGNORED:
+        if entry.name.startswith(".") or entry.name in IGNORED or (out and entry.resolve() == out.resolve()):
             continue
-        if entry.suffix == ".ipynb":
-            found.setdefault(student_of(entry.stem, words), []).append(entry)
-        elif entry.is_dir() or entry.is_symlink():
-            found.setdefault(readable(entry.name), []).extend([] if entry.is_symlink() else notebooks_in(entry))
-    return found
+        if is_notebook(entry):
+            student, files = student_of(_stem(entry), words), [entry]
+        elif (entry.is_dir() or entry.is_symlink()) and not (entry / "results.jsonl").exists():
+            student, files = readable(entry.name), [] if entry.is_symlink() else notebooks_in(entry)
+        else:
+            continue
+        found.setdefault(names.setdefault(key(student), student), []).extend(files)
+    return _with_copies(found)
+
+
+def _with_copies(found: dict[str, list[Path]]) -> dict[str, list[Path]]:
+    """`alice-Copy1`, `alice (1)`, `alice copy` and `alice_old` are alice, where there is an alice."""
+    names = {key(student): student for student in found}
+    merged: dict[str, list[Path]] = {}
+    for student, paths in found.items():
+        original = names.get(key(COPY.sub("", student)), student)
+        merged.setdefault(original, []).extend(paths)
+    return merged
 
 
 def notebooks_in(folder: Path) -> list[Path]:
     """The notebooks of one student, in this folder or below it."""
-    inside = (path for path in folder.rglob("*.ipynb") if not _ignored(path.relative_to(folder)))
+    inside = (path for path in folder.rglob("*") if is_notebook(path) and not _ignored(path.relative_to(folder)))
     return sorted(inside)[:50]
+
+
+def is_notebook(path: Path) -> bool:
+    """Whether a file is named as a notebook, or as what is handed in by mistake in a notebook's place."""
+    name = path.name.lower()
+    return name.endswith((".ipynb", ".ipynb.txt", ".ipynb.json", ".ipynb.zip", ".ipynb.html"))
+
+
+def _stem(path: Path) -> str:
+    return path.name[: path.name.lower().rindex(".ipynb")]
 
 
 def _ignored(path: Path) -> bool:
@@ -114,11 +141,5 @@ def _ignored(path: Path) -> bool:
 def student_of(stem: str, words: Iterable[str]) -> str:
     """The student that a file is named after."""
     pattern = rf"^(.+?)[ _.-]+(\d\d[ _-])?({'|'.join(map(re.escape, words)) or 'notebook'})$"
-    match = re.match(pattern, stem)
+    match = re.match(pattern, COPY.sub("", stem))
     return readable(match[1] if match else stem)
-
-
-def readable(name: str) -> str:
-    """A name that can be written anywhere: control characters and broken bytes are spelt out."""
-    name = name.encode("utf-8", "backslashreplace").decode("utf-8")
-    return "".join(each if each.isprintable() else f"\\x{ord(each):02x}" for each in name)

@@ -236,12 +236,13 @@ def renounce() -> None:
     """Give up what privileges there are, then new processes, sockets, signals and tracing (Linux)."""
     if sys.platform != "linux":
         return
-    for step in (_die_with_parent, _no_new_privileges, _drop_capabilities, syscalls.refuse):
+    for step in (die_with_parent, _no_new_privileges, _drop_capabilities, syscalls.refuse):
         with contextlib.suppress(OSError, AttributeError):
             step()
 
 
-def _die_with_parent() -> None:
+def die_with_parent() -> None:
+    """Let the kernel end this process when its parent is gone (Linux)."""
     _call("prctl", PR_SET_PDEATHSIG, 9, 0, 0, 0)
 
 

@@ -1,0 +1,80 @@
+"""results.jsonl: one line a student, written when that student is done; only ever added to.
+
+An interrupted run goes on where it stopped, and a student whose files or checks changed since is graded anew. The last
+two lines of a student say what the last grading changed.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Callable, Iterator
+from dataclasses import asdict, replace
+from pathlib import Path
+
+from cs348k_diffusion.grading.batch.plan import Plan, digest
+from cs348k_diffusion.grading.gradebook.changes import Change, changed
+from cs348k_diffusion.grading.records import Graded, Record
+
+Students = dict[str, list[Path]]
+
+
+def read_journal(path: Path) -> dict[str, Graded]:
+    """The students of an earlier run, the latest line of each; a line cut off by an interruption is ignored."""
+    return {each.student: each for each in _lines(path)}
+
+
+def changes(path: Path) -> list[Change]:
+    """What the latest grading of each student changed."""
+    latest: dict[str, list[Graded]] = {}
+    for each in _lines(path):
+        latest[each.student] = [*latest.get(each.student, [])[-1:], each]
+    pairs = [two for _, two in sorted(latest.items()) if len(two) == 2]
+    return [change for old, new in pairs for change in changed(new.student, old.records, new.records)]
+
+
+def _lines(path: Path) -> Iterator[Graded]:
+    for line in path.read_text(encoding="utf-8").split("\n") if path.exists() else []:
+        try:
+            yield from_line(line)
+        except (ValueError, TypeError, KeyError):
+            continue
+
+
+def to_line(graded: Graded) -> str:
+    """A student as one line of JSON."""
+    return json.dumps(asdict(graded)) + "\n"
+
+
+def from_line(line: str) -> Graded:
+    """A student from a line. Raises ValueError, TypeError or KeyError for a line that is not whole."""
+    facts = json.loads(line)
+    return Graded(**facts | {"records": [Record(**record) for record in facts["records"]]})
+
+
+def up_to_date(
+    students: Students, plan: Plan, journal: Path, again: bool, grading: Callable[[Students], Iterator[Graded]]
+) -> dict[str, Graded]:
+    """The students' marks: earlier ones where nothing changed since, or else graded now and added to the journal."""
+    earlier = read_journal(journal)
+    digests = {student: digest(paths, plan) for student, paths in students.items()}
+    fresh = {student: each for student, each in earlier.items() if digests.get(student) == each.digest and not again}
+    todo = {student: paths for student, paths in students.items() if student not in fresh}
+    with journal.open("a", encoding="utf-8") as file:
+        file.write("\n" if file.tell() else "")  # an interruption may have left half a line
+        for student in todo.keys() & earlier.keys() if again else ():  # an interrupted run grades them, too
+            file.write(to_line(replace(earlier[student], digest="")))
+        for each in grading(todo):
+            each.digest = digests[each.student]
+            fresh[each.student] = _with_others(each, earlier.get(each.student, Graded(each.student)), plan)
+            file.write(to_line(each))
+            file.flush()
+        os.fsync(file.fileno())
+    return fresh
+
+
+def _with_others(each: Graded, before: Graded, plan: Plan) -> Graded:
+    """The student with what an earlier grading said of exercises that are not graded now."""
+    each.records = [r for r in before.records if r.exercise not in plan.exercises] + each.records
+    each.remarks = [r for r in before.remarks if r.split()[0] not in plan.exercises] + each.remarks
+    return each

@@ -1,0 +1,223 @@
+"""Grading on this machine: in this process, or in a few processes that hand each student back as soon as it is known.
+
+Such a process runs pytest on a few students at a time; what the students wrote runs in workers of its own. It is told
+what to do in lines of JSON, takes nothing from the environment or the current folder, and dies with its parent.
+"""
+
+from __future__ import annotations
+
+import atexit
+import functools
+import json
+import os
+import selectors
+import signal
+import subprocess
+import sys
+from collections import Counter, deque
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from cs348k_diffusion.exercises.catalogue import free_texts
+from cs348k_diffusion.grading.batch.journal import from_line, to_line
+from cs348k_diffusion.grading.batch.plan import Plan, Todo
+from cs348k_diffusion.grading.checks.plugin import Grader, run_checks
+from cs348k_diffusion.grading.gradebook import free_text
+from cs348k_diffusion.grading.records import Graded, Record, missing
+from cs348k_diffusion.grading.submissions import limited, similarity
+from cs348k_diffusion.grading.submissions.files import Unreadable
+from cs348k_diffusion.grading.submissions.source import Submitted
+from cs348k_diffusion.grading.tables import plain_text
+from cs348k_diffusion.grading.workers.pool import ForkServer, Spawned, isolated_python, workers_for
+from cs348k_diffusion.grading.workers.sandbox import die_with_parent
+
+CHUNK, TRIES = 8, 3
+GONE = "The grader's process was ended while it worked on this; please look."
+
+
+def grade_here(chunk: Todo, plan: Plan, done: Callable[[Graded], None] | None = None) -> list[Graded]:
+    """Grade some students in this process; `done` gets each as soon as its last check has run."""
+    workers = _workers(plan.hidden, plan.address)
+    if plan.exercises:
+        workers.prepare()
+    results = {student: Graded(student) for student, _ in chunk}
+    told: set[str] = set()
+
+    def finish(student: str) -> None:
+        if student not in told:
+            told.add(student)
+            results[student].records += missing(results[student].records, plan.expected, student)
+            if done:
+                done(results[student])
+
+    sources = []
+    for student, paths in chunk:
+        try:
+            sources.append(_source(student, paths, plan, results[student], workers))
+        except Unreadable as error:
+            results[student] = ungraded(student, plan, str(error))
+        except Exception as error:  # one hand-in never stops the class
+            why = plain_text(f"{type(error).__name__}: {error}")[:300]
+            results[student] = ungraded(student, plan, f"This could not be read ({why}); please look.")
+    if sources:
+        note = lambda record: results[record.student].records.append(record)  # noqa: E731
+        run_checks(plan.files, Grader(plan.exercises.values(), sources, note, plan.public, finish))
+    for student, _ in chunk:
+        finish(student)
+    return list(results.values())
+
+
+def _source(student: str, paths: list[Path], plan: Plan, result: Graded, workers: Any) -> Submitted:
+    """One student's notebooks as a source; what stands in them beside code goes into the result."""
+    read = limited.read(paths, lambda made: similarity.copies(made, plan.exercises))
+    read.choose([exercise.name for exercise in plan.exercises.values()])
+    result.texts = free_text.answers(read.markdown, free_texts(plan.public))
+    result.hints, result.notes = read.hints, read.notes
+    result.remarks = read.remarks
+    return Submitted(student, read, workers, plan.ours)
+
+
+@functools.lru_cache(maxsize=1)
+def _workers(hidden: tuple[str, ...], address: str = "") -> ForkServer | Spawned:
+    """One fork server, or one clone of the main process's, for each process that grades, for as long as it lives."""
+    workers = workers_for(hidden, address)
+    atexit.register(workers.close)
+    return workers
+
+
+def ungraded(student: str, plan: Plan, why: str) -> Graded:
+    """A student whose files could not be graded: no points, and the reason."""
+    return Graded(student, [Record.failed(student, check, why) for check in plan.expected], [why])
+
+
+def graded_locally(todo: Todo, plan: Plan, jobs: int) -> Iterator[Graded]:
+    """Grade students as they come: here for one job or two students, else in processes."""
+    if len(todo) <= 2 or jobs < 2:
+        for each in todo:
+            yield from grade_here([each], plan)
+        return
+    server = ForkServer(plan.hidden)
+    server.prepare()  # it loads while the other processes do
+    crew = Crew(todo, replace(plan, address=server.listening), jobs)
+    try:
+        yield from crew.graded()
+    finally:
+        crew.close()
+        server.close()
+
+
+class Crew:
+    """The processes that grade, and what each has in hand; students whose process died are tried again, alone."""
+
+    def __init__(self, todo: Todo, plan: Plan, jobs: int):
+        size = max(1, min(CHUNK, len(todo) // (4 * jobs)))
+        self.plan, self.jobs = plan, jobs
+        self.chunks = deque(todo[i : i + size] for i in range(0, len(todo), size))
+        self.failures: Counter[str] = Counter()
+        self.in_hand: dict[subprocess.Popen, dict[str, list[Path]]] = {}
+        self.unread: dict[subprocess.Popen, bytes] = {}
+        self.ready = selectors.DefaultSelector()
+
+    def graded(self) -> Iterator[Graded]:
+        """Every student, as soon as known. Raises ValueError when a check module does not load."""
+        for _ in range(min(self.jobs, len(self.chunks))):
+            self._start()
+        while self.in_hand:
+            for event, _ in self.ready.select():
+                yield from self._heard(event.data)
+
+    def _start(self) -> None:
+        process = isolated_python(
+            "from cs348k_diffusion.grading.batch.local import main; main()",
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+        )
+        assert process.stdout
+        self.in_hand[process], self.unread[process] = {}, b""
+        self.ready.register(process.stdout, selectors.EVENT_READ, process)
+        self._tell(process, self.plan.to_json())
+        self._give(process)
+
+    def _tell(self, process: subprocess.Popen, message: Any) -> None:
+        assert process.stdin
+        try:
+            process.stdin.write(json.dumps(message).encode() + b"\n")
+            process.stdin.flush()
+        except OSError:
+            pass  # it has died, which its closed output says, too
+
+    def _give(self, process: subprocess.Popen) -> None:
+        """Give a process something to do, or let it go."""
+        if not self.chunks:
+            self._bury(process)
+            return
+        chunk = self.chunks.popleft()
+        self.in_hand[process] = dict(chunk)
+        self._tell(process, [[student, [str(path) for path in paths]] for student, paths in chunk])
+
+    def _heard(self, process: subprocess.Popen) -> Iterator[Graded]:
+        assert process.stdout
+        data = os.read(process.stdout.fileno(), 1 << 20)
+        *lines, self.unread[process] = (self.unread[process] + data).split(b"\n")
+        for line in lines:
+            facts = json.loads(line)
+            if "fault" in facts:
+                raise ValueError(facts["fault"])
+            if "student" in facts:
+                self.in_hand[process].pop(facts["student"], None)
+                yield from_line(line.decode())
+            else:
+                self._give(process)
+        if not data and process in self.in_hand:
+            yield from self._replaced(process)
+
+    def _replaced(self, process: subprocess.Popen) -> Iterator[Graded]:
+        """A process has died: those it had in hand are tried again, alone."""
+        left = self._bury(process)
+        for student, paths in left.items():
+            self.failures[student] += 1
+            if self.failures[student] < TRIES:
+                self.chunks.append([(student, paths)])
+            else:
+                yield ungraded(student, self.plan, GONE)
+        while self.chunks and len(self.in_hand) < self.jobs:
+            self._start()
+
+    def _bury(self, process: subprocess.Popen) -> dict[str, list[Path]]:
+        assert process.stdin
+        assert process.stdout
+        self.ready.unregister(process.stdout)
+        process.kill()
+        process.wait()
+        process.stdin.close()
+        process.stdout.close()
+        return self.in_hand.pop(process)
+
+    def close(self) -> None:
+        """End every process."""
+        for process in list(self.in_hand):
+            self._bury(process)
+        self.ready.close()
+
+
+def main() -> None:
+    """In a process of the crew: a line with the plan, then lines with students; a line back for each that is done."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
+    die_with_parent()
+    results = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
+    plan = Plan.from_json(json.loads(sys.stdin.readline()))
+
+    def tell(line: str) -> None:
+        results.write(line)
+        results.flush()
+
+    for line in sys.stdin:
+        chunk = [(student, list(map(Path, paths))) for student, paths in json.loads(line)]
+        try:
+            grade_here(chunk, plan, lambda each: tell(to_line(each)))
+        except ValueError as error:
+            tell(json.dumps({"fault": str(error)}) + "\n")
+        tell("{}\n")

@@ -1,0 +1,118 @@
+"""What is graded: the exercises, the check modules with their tests, and what workers must not see."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from cs348k_diffusion.exercises.catalogue import FOLDER, Exercise, FreeText, checks_in, free_texts, registry
+from cs348k_diffusion.grading.submissions.files import Unreadable, plain_bytes
+
+Todo = list[tuple[str, list[Path]]]  # students and their notebooks
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What is graded: exercises, the check modules that hold their tests, and what workers must not see."""
+
+    exercises: dict[str, Exercise]
+    files: tuple[Path, ...]
+    public: Path = FOLDER
+    hidden: tuple[str, ...] = ()
+    address: str = ""  # of the main process's fork server
+
+    @property
+    def expected(self) -> list[tuple[str, str, float]]:
+        """Every test that must leave a record: exercise, test, points."""
+        checks = [check for file in self.files for check in checks_in(file) if check.exercise in self.exercises]
+        return [(check.exercise, check.test, check.points) for check in checks]
+
+    @property
+    def texts(self) -> dict[str, FreeText]:
+        """The free-text questions in the notebooks that are graded."""
+        words = {file.stem for file in self.files if file.parent == self.public}
+        return {id: text for id, text in free_texts(self.public).items() if text.word in words}
+
+    def worth(self, exercise: str) -> float | None:
+        """The points of an exercise, graded now or not; None when there is no such exercise."""
+        if exercise in free_texts(self.public):
+            return free_texts(self.public)[exercise].points
+        known = registry(self.public).get(exercise)
+        if known is None:
+            return None
+        files = {*self.files, self.public / f"{known.word}.py"}
+        return sum(check.points for file in files for check in checks_in(file) if check.exercise == exercise)
+
+    @property
+    def ours(self) -> dict[str, str]:
+        """Exercise names and the package's answers to them."""
+        known = registry(self.public).values()
+        return {exercise.name: exercise.ours for exercise in known if exercise.ours}
+
+    def to_json(self) -> dict[str, Any]:
+        """What `from_json` needs in another process on the same disk."""
+        files = [str(file) for file in self.files]
+        return {"exercises": list(self.exercises), "files": files, "public": str(self.public),
+                "hidden": self.hidden, "address": self.address}  # fmt: skip
+
+    @classmethod
+    def from_json(cls, facts: dict[str, Any]) -> Plan:
+        """The plan that another process wrote with `to_json`."""
+        public, files = Path(facts["public"]), tuple(map(Path, facts["files"]))
+        exercises = {id: exercise for id, exercise in registry(public).items() if id in facts["exercises"]}
+        return cls(exercises, files, public, tuple(facts["hidden"]), facts["address"])
+
+
+def plan_for(
+    students: dict[str, list[Path]],
+    only: Sequence[str],
+    checks: Path,
+    held_back: Path | None,
+    hidden: tuple[str, ...],
+) -> Plan:
+    """The exercises asked for, or else those of every notebook that was handed in.
+
+    held_back: a folder of the instructor's own check modules, which is hidden, too. LookupError for an unknown `only`.
+    """
+    known, asked = registry(checks), {**registry(checks), **free_texts(checks)}
+    if unknown := [each for each in only if each not in asked and each not in {e.word for e in asked.values()}]:
+        raise LookupError(f"no exercise or notebook is called {', '.join(unknown)}; there are {', '.join(asked)}")
+    words = {each.word for each in asked.values() if each.id in only or each.word in only}
+    words = words or _words_in(students, known.values()) or {exercise.word for exercise in known.values()}
+    chosen = {e.id: e for e in known.values() if e.word in words and (not only or e.id in only or e.word in only)}
+    files = [checks / f"{word}.py" for word in sorted(words)]
+    files += sorted(held_back.glob("*.py")) if held_back else []
+    hidden = (*hidden, str(held_back.resolve())) if held_back else hidden
+    return Plan(chosen, tuple(files), checks, hidden)
+
+
+def _words_in(students: dict[str, list[Path]], exercises: Iterable[Exercise]) -> set[str]:
+    waiting = {exercise.name: exercise.word for exercise in exercises}
+    found: set[str] = set()
+    for path in (path for paths in students.values() for path in paths):
+        if waiting:
+            text = _bytes(path)
+            found |= {word for name, word in waiting.items() if re.search(rf"(def|class) {name}\b".encode(), text)}
+            waiting = {name: word for name, word in waiting.items() if word not in found}
+    return found
+
+
+def digest(paths: Iterable[Path], plan: Plan) -> str:
+    """Changes when a student's files, the exercises asked for or the checks change."""
+    parts = hashlib.sha256(json.dumps(sorted(plan.exercises)).encode())
+    for path in (*plan.files, *paths):
+        parts.update(str(path.name).encode("utf-8", "backslashreplace"))
+        parts.update(hashlib.sha256(_bytes(path)).digest())
+    return parts.hexdigest()
+
+
+def _bytes(path: Path) -> bytes:
+    try:
+        return plain_bytes(path)
+    except Unreadable:
+        return b""
