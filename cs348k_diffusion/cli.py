@@ -6,10 +6,15 @@ told in one sentence with exit status 2.
 
 from __future__ import annotations
 
-import io
-import json
 import os
 import sys
+
+from cs348k_diffusion.grading.safe_path import safe_path
+
+sys.path[:] = safe_path()  # before anything else is imported: the current folder may hold hand-ins
+
+import io
+import json
 from pathlib import Path
 from typing import Annotated
 

@@ -17,7 +17,7 @@ from cs348k_diffusion.authoring import handout
 ROOT = Path(__file__).parents[2]
 FOLDER = "cs348k-course"  # one name for every version: a newer one unpacks over an older, beside the student's work/
 PLAIN = ("pyproject.toml", "lock.txt", "LICENSE", "CHANGELOG.md")
-KINDS = {".py", ".pyi", ".json", ".js", ".css", ".npz", ".safetensors"}
+KINDS = {".py", ".pyi", ".json", ".js", ".css", ".html", ".npz", ".safetensors"}
 LEFT = (".", "__pycache__")  # editors' and Python's own
 AUTHORS = "cs348k_diffusion/authoring"  # the tools of those who write the course
 CUT = "# For those who teach or extend the course"  # where the Makefile stops being the students'

@@ -171,6 +171,7 @@ class Grader:
         if self.source is not None and self.source is not source:
             with contextlib.suppress(WorkersGone):
                 self.source.close()
+            self._settle()
             self.finished(self.source.student)
         self.source = source
 

@@ -19,10 +19,12 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 from cs348k_diffusion.grading.records import WorkersGone
+from cs348k_diffusion.grading.safe_path import safe_path
 from cs348k_diffusion.grading.workers.copies import copy_for
-from cs348k_diffusion.grading.workers.sandbox import COPIES, PACKAGE_ROOT
+from cs348k_diffusion.grading.workers.sandbox import COPIES
 
 MEMORY = 4 << 30  # address space of a worker: importing torch takes 0.7 GB of it
+KEPT = ("SYSTEMROOT", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "LC_CTYPE", "TMPDIR")  # of our environment
 Units = Sequence[tuple[str, str]]  # withheld names of the package, as `withheld.reaching` has them
 SEQPACKET = (socket.AF_UNIX, socket.SOCK_SEQPACKET) if hasattr(socket, "AF_UNIX") else (-1, -1)
 _BOOT = "from cs348k_diffusion.grading.{0} import main; "
@@ -202,17 +204,9 @@ def isolated_python(boot: str, pass_fds: Iterable[int] = (), **streams: Any) -> 
     """A Python that runs `boot` on the same packages, and takes nothing from our environment or the current folder."""
     quiet: Any = {"stdin": subprocess.DEVNULL, "stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL} | streams
     env = {"PATH": os.defpath, "OMP_NUM_THREADS": "1", "MPLBACKEND": "Agg"}
-    env |= {name: os.environ[name] for name in ("SYSTEMROOT", "LD_LIBRARY_PATH") if name in os.environ}
+    env |= {name: os.environ[name] for name in KEPT if name in os.environ}
     command = [sys.executable, "-I", "-c", f"import sys; sys.path[:] = {safe_path()!r}; {boot}"]
     return subprocess.Popen(command, env=env, pass_fds=tuple(pass_fds), **quiet)
-
-
-def safe_path() -> list[str]:
-    """`sys.path` from the standard library on, without relative entries: what stands before it may be anyone's."""
-    stdlib = os.path.dirname(os.__file__)
-    start = sys.path.index(stdlib) if stdlib in sys.path else 0
-    installed = [path for path in sys.path[start:] if os.path.isabs(path)]
-    return [*installed, *([] if str(PACKAGE_ROOT.parent) in installed else [str(PACKAGE_ROOT.parent)])]
 
 
 def workers_for(hidden: Iterable[str | Path] = (), address: str = "") -> ForkServer | Spawned:

@@ -1,4 +1,4 @@
-"""The judge's half of the conversation with a worker: ask, serve the functions it calls, believe nothing.
+"""The parent's half of the conversation with a worker: ask, serve the functions it calls, believe nothing.
 
 Every message is checked against what an honest worker may send; a worker that dies, hangs or answers nonsense is
 ended, and costs its own test.
@@ -6,10 +6,15 @@ ended, and costs its own test.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import select
+import signal
 import socket
+import sys
+import threading
 import time
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +31,9 @@ from cs348k_diffusion.grading.workers.pool import Worker, Workers
 from cs348k_diffusion.grading.workers.worker import Job
 
 WALL = 10  # wall-clock seconds allowed for each CPU second
+MORE_MEMORY = 1 << 30  # bytes that evaluating a check's function for a student may add to this process
+MORE_TIME = 3  # CPU seconds of this process, for each of the worker's, that one request may cost
+MAX_PASSED = 1 << 29  # bytes that one worker may pass to the functions of the checks, which keep copies
 IDLE = 3  # seconds that a worker may sleep at a stretch
 
 
@@ -37,7 +45,7 @@ class RemoteLink:
     def __init__(self, workers: Workers, job: Job, seconds: int):
         self.workers, self.job, self.seconds = workers, job, seconds
         self.worker: Worker | None = None
-        self.callbacks, self.seed = Callbacks(), 0
+        self.callbacks, self.seed, self.passed = Callbacks(), 0, 0
 
     def reseed(self, seed: int) -> None:
         """Start the worker's random numbers anew. Raises NotYet or StudentError if the answer is not there."""
@@ -77,16 +85,18 @@ class RemoteLink:
     def _started(self) -> Worker:
         if self.worker is None:
             self.worker = self.workers.start(self.seconds, self.job.exercise, self.job.closed)
-            self.callbacks = Callbacks()
+            self.callbacks, self.passed = Callbacks(), 0
             job = replace(self.job, package=self.worker.package)
             protocol.send(self.worker.sock, protocol.dumps(job, _no_callback))
         return self.worker
 
     def _converse(self, sock: socket.socket, deadline: float) -> Any:
         """Serve the functions the student calls until the answer is there."""
+        began = time.process_time()
         while True:
             later = self._await(sock, deadline)
             head, raw = protocol.receive(sock, later)
+            left = MORE_TIME * self.seconds - (time.process_time() - began)
             message = json.loads(head)
             if not isinstance(message, dict) or len(message) != 1:
                 raise protocol.ProtocolError("malformed message")
@@ -95,7 +105,12 @@ class RemoteLink:
             if kind == "value":
                 return reader.unpack(body)
             if kind in ("call", "backward"):
-                _send(sock, later, self._served(kind, reader, body))
+                self.passed += len(head) + len(raw)
+                if self.passed > MAX_PASSED:
+                    raise protocol.ProtocolError(
+                        f"more than {MAX_PASSED >> 20} MB passed to the functions of the check"
+                    )
+                _send(sock, later, self._served(kind, reader, body, left))
             else:
                 raise self._raised(kind, body)
 
@@ -105,6 +120,8 @@ class RemoteLink:
         Returns the deadline, put off by as long as a busy machine kept the worker waiting: that is not the student's.
         """
         asleep_since, before = time.monotonic(), None
+        if time.monotonic() > deadline + self._kept_waiting():
+            raise TimeoutError
         while not select.select([sock], [], [], 0.5)[0] and time.monotonic() < deadline + self._kept_waiting():
             state = _activity(self.worker.pid) if self.worker else None
             if state is None or state != before or state[0] not in "ST":
@@ -129,7 +146,7 @@ class RemoteLink:
             return StudentError(*(str(part)[:2000] for part in body))
         return protocol.ProtocolError("malformed message")
 
-    def _served(self, kind: str, reader: protocol.Reader, body: Any) -> bytes:
+    def _served(self, kind: str, reader: protocol.Reader, body: Any, left: float) -> bytes:
         callbacks = self.callbacks
         number, form = body if isinstance(body, list) and len(body) == 2 else (None, None)
         asked = reader.unpack(form)
@@ -138,7 +155,11 @@ class RemoteLink:
         if not (isinstance(asked, tuple) and len(asked) == 2 and isinstance(asked[1], dict)):
             raise protocol.ProtocolError("malformed call")
         try:
-            answer = True, _evaluate(callbacks, kind, number, *asked)
+            with _limited(left):
+                answer = True, _evaluate(callbacks, kind, number, *asked)
+        except OutOfTime:
+            self.close()
+            raise
         except Exception as error:
             answer = False, (type(error).__name__, str(error)[:2000])
         return protocol.dumps(answer, callbacks.number)
@@ -153,6 +174,37 @@ class RemoteLink:
         if number:
             return StudentError("", f"crashed its process (signal {number})")
         return StudentError("", f"ended its process (exit status {status >> 8})")
+
+
+@contextlib.contextmanager
+def _limited(seconds: float) -> Iterator[None]:
+    """Limits on memory and computing time while a check's function is evaluated on what a student chose (Linux).
+
+    What is too large raises what the allocation raises; what takes too long raises OutOfTime, in the main thread.
+    """
+    if sys.platform != "linux":
+        yield
+        return
+    import resource
+
+    pages = int(Path("/proc/self/statm").read_text().split()[0])
+    soft, hard = resource.getrlimit(resource.RLIMIT_AS)
+    resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + MORE_MEMORY, hard))
+    in_main = threading.current_thread() is threading.main_thread()
+    before = signal.signal(signal.SIGPROF, _too_long) if in_main else None
+    try:
+        if in_main:
+            signal.setitimer(signal.ITIMER_PROF, max(seconds, 0.01))
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+        if in_main:
+            signal.setitimer(signal.ITIMER_PROF, 0)
+            signal.signal(signal.SIGPROF, before)
+
+
+def _too_long(number: int, frame: Any) -> None:
+    raise OutOfTime("called the functions of the check for too long")
 
 
 def peak_of(pid: int | str) -> int | None:
