@@ -24,7 +24,7 @@ WATCHED = [Path("/tmp/forged-by-a-submission"), Path("/dev/shm/forged-by-a-submi
 
 @pytest.fixture(scope="module")
 def held():
-    """The walls that this machine allows."""
+    """The layers of the sandbox that this machine allows."""
     workers = ForkServer()
     workers.end(workers.start(1))
     yield list(workers.held)
@@ -47,7 +47,7 @@ def graded(held, tmp_path_factory):
     canary.mkdir()
     (canary / "canary.txt").write_text("alive")
     cases = {name: case for name, case in CASES.items() if not case.needs or case.needs in held}
-    write(cases, inbox, out=out, canary=canary, checks=CHECKS)
+    write(cases, inbox, out=out, canary=canary, checks=CHECKS, root=ROOT)
     before = seen(inbox, canary, CHECKS)
     command = [sys.executable, "-m", "tests.hostile", str(inbox), str(out)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
@@ -63,8 +63,8 @@ def points(each):
 
 
 def test_there_are_enough_of_them():
-    assert len(CORPUS) == sum(map(len, PARTS)) >= 90
-    assert len(CASES) >= 90
+    assert len(CORPUS) == sum(map(len, PARTS)) >= 360
+    assert len(CASES) >= 180
 
 
 def test_everybody_gets_the_expected_marks(graded):

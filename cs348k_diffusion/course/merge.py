@@ -125,11 +125,17 @@ def _with_unique_ids(cells: list[Cell]) -> list[Cell]:
 
 
 def _source(cell: Cell) -> str:
-    return "".join(cell["source"])
+    """A cell's text with one kind of line end: editors on Windows write another, which changes nothing."""
+    return "".join(cell["source"]).replace("\r\n", "\n").replace("\r", "\n")
 
 
 def _same_source(one: Cell, other: Cell) -> bool:
-    return one["cell_type"] == other["cell_type"] and _source(one).strip() == _source(other).strip()
+    """Whether two cells say the same, whatever their line ends and the spaces at the ends of their lines."""
+    return one["cell_type"] == other["cell_type"] and _lines(one) == _lines(other)
+
+
+def _lines(cell: Cell) -> list[str]:
+    return [line.rstrip() for line in _source(cell).strip().split("\n")]
 
 
 def _same_names(one: Cell, other: Cell) -> bool:

@@ -9,9 +9,12 @@ import itertools
 import json
 import os
 import socket
+import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
+
+from cs348k_diffusion.grading.workers.syscalls import REFUSED
 
 FULL, NO_DOUBLE, ONLY_SHAPE, NO_NOISE, NOTHING = (3, 2), (0, 2), (1, 2), (3, 0), (0, 0)
 HEADER = "import gc, importlib, inspect, os, sys, time\nimport torch\nfrom cs348k_diffusion import check, NotYet"
@@ -261,6 +264,8 @@ NAMES = {
         "back\\slash",
         "[x]-y::z",
         "n" * 200,
+        "\u65e5" * 83,
+        "\U0001f600" * 60,
     )
 }
 
@@ -462,7 +467,121 @@ WRITE["removes"] = Case(in_noise("import shutil\nshutil.rmtree('{canary}')"), NO
 WRITE["renames"] = Case(in_noise("os.rename('{inbox}/right.ipynb', '{inbox}/x.ipynb')"), NO_NOISE)
 WRITE["changes modes"] = Case(in_noise("os.chmod('{canary}', 0)"), NO_NOISE, needs="read-only disk")
 
-PARTS = (ORDINARY, SCRATCH, SHAPES, FILES, NAMES, TIME, SIZE, PROCESS, PATCH, CHEATS, REACH, DISK, WRITE)
+REFUSED_CALL = """
+    import ctypes, platform
+    column = {{"x86_64": 0, "aarch64": 1}}.get(platform.machine())
+    number = None if column is None else {numbers!r}[column]
+    libc = ctypes.CDLL(None, use_errno=True)
+    refused = number is None or (libc.syscall(number, {arguments}) == -1 and ctypes.get_errno() == 1)
+    return 2 * x if refused else x"""
+PROBED = (
+    "execve fork kill tkill tgkill rt_sigqueueinfo rt_tgsigqueueinfo ptrace process_vm_readv process_vm_writev kcmp "
+    "pidfd_open pidfd_getfd pidfd_send_signal socket socketpair io_uring_setup io_setup fanotify_init shmget semget "
+    "msgget mq_open memfd_create userfaultfd add_key keyctl mount umount2 unshare setns chroot pivot_root open_tree "
+    "fsopen bpf perf_event_open personality setpriority sched_setaffinity sched_setscheduler ioprio_set"
+).split()
+CALLS = {
+    f"system call {name}": Case(
+        right(double="def double(x):" + REFUSED_CALL.format(numbers=REFUSED[name], arguments="0, 0, 0, 0, 0, 0"))
+    )
+    for name in PROBED
+}
+CALLS["limits of another process"] = Case(
+    right(double="def double(x):" + REFUSED_CALL.format(numbers=(302, 261), arguments="1, 7, 0, 0, 0, 0"))
+)
+CALLS["signals by a file's owner"] = Case(
+    right(double="def double(x):" + REFUSED_CALL.format(numbers=(72, 25), arguments="0, 8, 1, 0, 0, 0"))
+)
+
+UNSEEN = {
+    "the checks": "{checks}/small.py",
+    "the hand-ins": "{inbox}",
+    "the marks": "{out}",
+    "a canary": "{canary}/canary.txt",
+    "the repository": "{root}/.git",
+    "the solutions": "{root}/solutions",
+    "the tests": "{root}/tests",
+    "the course's exercises": "{root}/cs348k_diffusion/exercises",
+    "the grader": "{root}/cs348k_diffusion/grading",
+    "passwords": "/etc/passwd",
+    "shadows": "/etc/shadow",
+    "the machine's name": "/etc/hostname",
+    "logs": "/var/log",
+    "process 1's files": "/proc/1/root{inbox}",
+    "shared memory": "/dev/shm",
+}
+WALLED = {
+    f"sees {name}": Case(in_double(f"seen = os.path.exists({path!r})", "x if seen else 2 * x"), needs="own root")
+    for name, path in UNSEEN.items()
+}
+BARE = "seen = {*os.listdir('/')} & {'srv', 'mnt', 'media', 'boot', 'sys', 'run', 'sbin'}"
+WALLED["root is bare"] = Case(in_double(BARE, "x if seen else 2 * x"), needs="own root")
+
+ODD_TEXTS = {
+    "half a character": "'\\ud800'",
+    "an escaped byte": "'\\udcff'",
+    "a null": "'a\\0b'",
+    "a terminal's escape": "'\\x1b[2J\\x1b]0;mine\\x07'",
+    "a direction mark": "'\\u202e\\u2066'",
+    "line separators": "'\\u2028\\u2029\\x85'",
+    "a page of tags": "'</pre></div><script>alert(1)</script>'",
+    "a formula": "'=HYPERLINK(1)'",
+}
+TEXTS = {}
+for name, text in ODD_TEXTS.items():
+    TEXTS[f"message of {name}"] = Case(in_double(f"raise ValueError({text})"), NO_DOUBLE)
+    TEXTS[f"answer of {name}"] = Case(in_double("pass", text), NO_DOUBLE)
+    TEXTS[f"class from {name}"] = Case(in_double(f"class Odd: pass\nOdd.__module__ = {text}", "Odd()"), NO_DOUBLE)
+    TEXTS[f"key of {name}"] = Case(in_double("pass", f"{{{text}: x}}".replace("{{", "{")), NO_DOUBLE)
+TEXTS["module is a number"] = Case(in_double("class Odd: pass\nOdd.__module__ = 3", "Odd()"), NO_DOUBLE)
+TEXTS["surrogate in a magic"] = Case(notebook("%%\ud800\nx", HEADER, DOUBLE, NOISE))
+TEXTS["surrogate in a tag"] = Case(
+    right()
+    | {"cells": [{"cell_type": "markdown", "metadata": {"tags": ["\ud800"]}, "source": "\ud800"}, *right()["cells"]]}
+)
+TEXTS["surrogate in a comment"] = Case(right(double=DOUBLE + "  # \ud800"))
+
+WINDOWS = DOUBLE.replace("\n", "\r\n")
+INDENTED = "\n".join("    " + line for line in DOUBLE.split("\n"))
+PROMPTS = ">>> def double(x):\n...     return 2 * x\n"
+NUMBERED = "In [1]: def double(x):\n   ...:     return 2 * x"
+READ = {
+    "windows line ends": Case(right(double=WINDOWS)),
+    "old mac line ends": Case(right(double=DOUBLE.replace("\n", "\r"))),
+    "timed on windows": Case(right(double="%%time\r\n" + WINDOWS)),
+    "timed below blank lines": Case(right(double="\n\n%%time\n" + DOUBLE)),
+    "timed twice": Case(right(double="%%time\n%%capture out\n" + DOUBLE)),
+    "timed with options": Case(right(double="%%timeit -n 1 -r 1\n" + DOUBLE)),
+    "indented as a whole": Case(right(double=INDENTED)),
+    "pasted with prompts": Case(right(double=PROMPTS)),
+    "pasted from a terminal": Case(right(double=NUMBERED)),
+    "magics around": Case(
+        right(double="%matplotlib inline\n!pip list\n" + DOUBLE + "\ndouble?\nfiles = !ls\n%time double(x)")
+    ),
+    "a shell line goes on": Case(right(double="!echo a \\\n  b\n" + DOUBLE)),
+    "modulo at a line's start": Case(right(double="def double(x):\n    return (2 * x\n% 1000000)")),
+    "newer syntax": Case(right(double="type X = int\n" + DOUBLE), NO_DOUBLE if sys.version_info < (3, 12) else FULL),
+    "trailing spaces": Case(right(double=DOUBLE.replace("\n", "   \n"))),
+    "2,500 cells before": Case(notebook(*["x = 1"] * 2500, HEADER, DOUBLE, NOISE)),
+    "40,000 blank lines": Case(notebook(HEADER, "\n" * 40_000 + "x = 1 %", DOUBLE, NOISE)),
+    "600 shell lines": Case(notebook(HEADER, "!ls\n" * 600, DOUBLE, NOISE)),
+    "5,000 definitions": Case(notebook(HEADER, "\n".join(f"f{i} = {i}" for i in range(5000)), DOUBLE, NOISE)),
+}
+BLANK = notebook(HEADER, STUB, STUB.replace("double(x)", "noise_once(x, beta, noise)"))
+COPIES = {
+    f"solved in {name}": Case(folder(**{"02": BLANK, f"02{name}": right()}), says="counted")
+    for name in ("-Copy1", " (1)", " copy", "_old", "-2", ".bak")
+}
+COPIES["solved in the original"] = Case(folder(**{"02": right(), "02-Copy1": BLANK}), says="counted")
+COPIES["half in each"] = Case(
+    folder(one=notebook(HEADER, DOUBLE, STUB.replace("double(x)", "noise_once(x, beta, noise)")),
+           two=notebook(HEADER, STUB, NOISE)), says="counted",
+)  # fmt: skip
+COPIES["named .IPYNB"] = Case(lambda path: path.with_suffix(".IPYNB").write_bytes(raw(right())))
+COPIES["named .ipynb.txt"] = Case(lambda path: path.with_suffix(".ipynb.txt").write_bytes(raw(right())))
+
+PARTS = (ORDINARY, SCRATCH, SHAPES, FILES, NAMES, TIME, SIZE, PROCESS, PATCH, CHEATS, REACH, DISK, WRITE,
+         CALLS, WALLED, TEXTS, READ, COPIES)  # fmt: skip
 CORPUS: dict[str, Case] = dict(itertools.chain.from_iterable(part.items() for part in PARTS))
 
 

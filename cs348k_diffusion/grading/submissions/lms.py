@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import re
 import stat
+import unicodedata
 import zipfile
 import zlib
 from collections.abc import Callable, Iterator
@@ -21,8 +22,12 @@ from cs348k_diffusion.grading.submissions.files import MAX_FILE
 from cs348k_diffusion.grading.submissions.source import IGNORED
 from cs348k_diffusion.grading.tables import cut, readable
 
+MAX_SUM = 10 << 30  # bytes of notebooks in one download
+MAX_RATIO, SMALL = 100, 4 << 20  # how many times its compressed size a file may have, beyond a small one
 CANVAS = re.compile(r"(?P<name>[^_]+)_(?:LATE_)?(?P<id>\d+)_(?P<submission>\d+)_(?P<file>.+)\.ipynb", re.IGNORECASE)
 MOODLE = re.compile(r"(?P<name>.+)_(?P<id>\d+)_assignsubmission_file_?")
+MOODLE_FLAT = re.compile(r"(?P<name>.+)_(?P<id>\d+)_assignsubmission_file_(?P<file>.+)\.ipynb", re.IGNORECASE)
+NAMES = re.compile(rb"(?:def|class) (\w+)")
 COPY = re.compile(r"(?:-(\d+)| ?\((\d+)\))$")  # Canvas counts re-submissions, browsers count downloads
 
 
@@ -31,7 +36,8 @@ class Found(NamedTuple):
 
     name: str
     id: str
-    file: str
+    file: str  # without what counts copies
+    full: str
     rank: tuple[int, int, float]
     place: str
     bytes: Callable[[], bytes]  # read when it is copied: a class may be larger than the memory
@@ -46,6 +52,9 @@ class Entry(NamedTuple):
     bytes: Callable[[], bytes]
 
 
+FAULTS = (OSError, RuntimeError, NotImplementedError, EOFError, zipfile.BadZipFile, zlib.error)
+
+
 def collect(download: Path, out: Path) -> tuple[dict[str, list[str]], list[str]]:
     """Copy the notebooks to `out`/student/; returns them by student, and sentences on what was left or replaced.
 
@@ -54,15 +63,35 @@ def collect(download: Path, out: Path) -> tuple[dict[str, list[str]], list[str]]
     found, said = _understood(entries(download))
     if not found:
         raise ValueError(
-            f"{download}: no notebook is named as Canvas or Moodle name them. {' '.join(said[:5])}".strip()
+            f"{download}: no notebook is named as Canvas or Moodle name them, "
+            f"name_123_456_file.ipynb or name_123_assignsubmission_file/. {' '.join(said[:5])}".strip()
         )
-    newest: dict[tuple[str, str, str], Found] = {}
+    return _copied(_newest(found, said), out, said), said
+
+
+def _newest(found: list[Found], said: list[str]) -> list[Found]:
+    """Of copies of one file the newest; files of a copy's names that define something else are all kept."""
+    kept: dict[tuple[str, str, str], Found] = {}
     for each in sorted(found, key=lambda each: each.rank):
         place = (each.name, each.id, each.file.casefold())
-        if place in newest:
-            said.append(f"{each.name}: {newest[place].place} is older than {each.place} and was left.")
-        newest[place] = each
-    return _copied(list(newest.values()), out, said), said
+        if place in kept and not _same_work(kept[place], each):
+            place = (each.name, each.id, each.full.casefold())
+            each = each._replace(file=each.full)
+        if place in kept:
+            said.append(f"{each.name}: {kept[place].place} is older than {each.place} and was left.")
+        kept[place] = each
+    return list(kept.values())
+
+
+def _same_work(one: Found, other: Found) -> bool:
+    """Whether two files of nearly one name are versions of one: they define the same names, or are no notebooks."""
+    if one.full == other.full:
+        return True
+    try:
+        defined = [set(NAMES.findall(each.bytes())) for each in (one, other)]
+    except FAULTS:
+        return True
+    return not all(defined) or bool(defined[0] & defined[1])
 
 
 def entries(download: Path) -> Iterator[Entry]:
@@ -88,15 +117,35 @@ def _in_zip(path: Path) -> Iterator[Entry]:
         archive = zipfile.ZipFile(path)
     except zipfile.BadZipFile as error:
         raise ValueError(f"{path} is neither a folder nor a zip") from error
+    total = 0
     for info in archive.infolist():
-        inside = PurePosixPath(info.filename.replace("\\", "/"))
-        fault = _fault(info.file_size)
+        inside = PurePosixPath(_name_in_zip(info).replace("\\", "/"))
+        fault = _fault(info.file_size) or _bomb(info)
+        total += 0 if fault else info.file_size
+        if total > MAX_SUM:
+            fault = f"was left: the notebooks before it are {MAX_SUM >> 30} GB already"
         if inside.is_absolute() or ".." in inside.parts:
             fault = "points out of the zip"
         elif stat.S_ISLNK(info.external_attr >> 16) or info.flag_bits & 1:
             fault = "is a link or encrypted"
         if not info.is_dir():
             yield Entry(inside, _zip_time(info), fault, lambda info=info: _inflated(archive, info))
+
+
+def _name_in_zip(info: zipfile.ZipInfo) -> str:
+    """The name of an entry; many systems write UTF-8 and do not say so."""
+    if info.flag_bits & 0x800:
+        return info.filename
+    try:
+        return info.filename.encode("cp437").decode("utf-8")
+    except UnicodeError:
+        return info.filename
+
+
+def _bomb(info: zipfile.ZipInfo) -> str:
+    if info.file_size <= SMALL or info.file_size <= MAX_RATIO * info.compress_size:
+        return ""
+    return f"was left: {info.compress_size >> 10} kB in the zip would become {info.file_size >> 20} MB"
 
 
 def _zip_time(info: zipfile.ZipInfo) -> float:
@@ -119,7 +168,7 @@ def _understood(listed: Iterator[Entry]) -> tuple[list[Found], list[str]]:
     found, said = [], []
     for entry in listed:
         match = next(filter(None, map(MOODLE.fullmatch, entry.path.parts[:-1])), None)
-        match = match or CANVAS.fullmatch(entry.path.name)
+        match = match or MOODLE_FLAT.fullmatch(entry.path.name) or CANVAS.fullmatch(entry.path.name)
         fault = entry.fault or ("" if entry.path.suffix.lower() == ".ipynb" else "is not a notebook")
         fault = fault or ("" if match else "is not named as Canvas or Moodle name hand-ins")
         if fault or match is None:
@@ -131,15 +180,22 @@ def _understood(listed: Iterator[Entry]) -> tuple[list[Found], list[str]]:
 
 def _found(entry: Entry, match: re.Match[str]) -> Found:
     parts = match.groupdict()
-    stem = parts.get("file") or entry.path.stem
+    stem = parts.get("file") or _below(entry.path, match[0])
     copy = COPY.search(stem)
-    rank = int(parts.get("submission") or 0), int(copy[1] or copy[2]) if copy else 0, entry.time
-    file = f"{safe_name(COPY.sub('', stem))}.ipynb"
-    return Found(safe_name(parts["name"]), parts["id"], file, rank, readable(str(entry.path)), entry.bytes)
+    rank = int(parts.get("submission") or 0), int((copy[1] or copy[2])[-9:]) if copy else 0, entry.time
+    file, full = f"{safe_name(COPY.sub('', stem))}.ipynb", f"{safe_name(stem)}.ipynb"
+    return Found(safe_name(parts["name"]), parts["id"], file, full, rank, readable(str(entry.path)), entry.bytes)
+
+
+def _below(path: PurePosixPath, folder: str) -> str:
+    """A file's name with the folders between it and the student's, so that no two are one."""
+    inner = path.parts[path.parts.index(folder) + 1 : -1] if folder in path.parts else ()
+    return "_".join([*inner, path.stem])
 
 
 def safe_name(name: str) -> str:
-    """A name that is one part of a path on every system."""
+    """A name that is one part of a path on every system, in the form that other systems' lists have."""
+    name = unicodedata.normalize("NFC", name)
     return cut(re.sub(r'[\\/:*?"<>|]', "_", readable(name)).strip(". ")) or "unnamed"
 
 
@@ -156,7 +212,7 @@ def _copied(found: list[Found], out: Path, said: list[str]) -> dict[str, list[st
             said.append(f"Two students are called {each.name}; this one is {student}.")
         try:
             note = _put(out / student / each.file, each)
-        except (OSError, RuntimeError, NotImplementedError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        except FAULTS as error:
             note = f"{each.place} was not copied: {error}."
         said += [note] if note else []
         done.setdefault(student, []).append(each.file)
