@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from html import escape
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cs348k_diffusion.exercises.expecting import LIKELY
@@ -48,16 +48,15 @@ def as_text(outcome: Outcome) -> str:
 
 def as_html(outcome: Outcome) -> str:
     """The card as HTML: a heading, a list of properties, the likely mistake, and what to do next."""
+    from jinja2 import Environment, FileSystemLoader
+    from markupsafe import Markup
+
     from cs348k_diffusion.grading.checks.pictures import beside
 
-    items = "".join(_item(record) for record in outcome.records)
-    drawn = "".join(beside(*each) for each in outcome.pictures)
-    frame = "border-left:3px solid currentColor;padding:2px 12px;margin:4px 0"
-    return (
-        f'<div role="group" aria-label="check" style="{frame}"><strong>{escape(_title(outcome))}</strong>'
-        f'<ul style="list-style:none;padding:0;margin:4px 0">{items}</ul>{drawn}'
-        f"<div>{escape(_offer(outcome))}</div></div>"
-    )
+    template = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True).get_template("card.html")
+    lines = [(_MARK.get(record.status, "? error"), _line(record), record, split(record)) for record in outcome.records]
+    drawn = Markup("".join(beside(*each) for each in outcome.pictures))
+    return template.render(title=_title(outcome), lines=lines, drawn=drawn, offer=_offer(outcome))
 
 
 def _title(outcome: Outcome) -> str:
@@ -68,16 +67,6 @@ def _title(outcome: Outcome) -> str:
 def _line(record: Record) -> str:
     plural = "" if record.points == 1 else "s"
     return f"{property_of(record.test)} ({number(record.points)} point{plural})"
-
-
-def _item(record: Record) -> str:
-    head = f"<li>{_MARK.get(record.status, '? error')}: {escape(_line(record))}"
-    if record.status == "passed":
-        return head + "</li>"
-    says, likely, details = split(record)
-    guess = f"<div><b>Likely mistake:</b> {escape(likely)}</div>" if likely else ""
-    more = f'<pre style="white-space:pre-wrap;margin:2px 0">{escape(details)}</pre>' if details else ""
-    return f'{head}<div style="padding-left:1.5em">{escape(says)}{more}{guess}</div></li>'
 
 
 def _offer(outcome: Outcome) -> str:

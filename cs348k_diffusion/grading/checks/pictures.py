@@ -1,10 +1,9 @@
-"""Yours beside the target, drawn without a plotting library: pixels as PNG, points and curves as SVG."""
+"""Yours beside the target, drawn without a plotting library: pixels as PNG (Pillow), points and curves as SVG."""
 
 from __future__ import annotations
 
 import base64
-import struct
-import zlib
+import io
 from collections.abc import Sequence
 from html import escape
 from typing import Any
@@ -65,13 +64,11 @@ def _image(value: Tensor, alt: str) -> str:
 
 def png(pixels: Tensor) -> bytes:
     """A PNG file of (H, W, 3) bytes."""
-    height, width, _ = pixels.shape
-    rows = b"".join(b"\0" + bytes(row.flatten().tolist()) for row in pixels)
-    head = struct.pack("!IIBBBBB", width, height, 8, 2, 0, 0, 0)
-    chunks = [(b"IHDR", head), (b"IDAT", zlib.compress(rows)), (b"IEND", b"")]
-    return b"\x89PNG\r\n\x1a\n" + b"".join(
-        struct.pack("!I", len(data)) + kind + data + struct.pack("!I", zlib.crc32(kind + data)) for kind, data in chunks
-    )
+    from PIL import Image
+
+    file = io.BytesIO()
+    Image.fromarray(pixels.numpy()).save(file, "PNG")
+    return file.getvalue()
 
 
 def _points(value: Tensor, frame: Tensor, alt: str) -> str:
