@@ -92,7 +92,7 @@ ORDINARY = {
     "decorated": Case(right("import functools\n@functools.lru_cache\ndef double(x):\n    return 2 * x")),
     "global state": Case(right("calls = 0\ndef double(x):\n    global calls\n    calls += 1\n    return 2 * x")),
     "parameter": Case(in_double("pass", "torch.nn.Parameter(2 * x)")),
-    "in place": Case(in_double("x *= 2", "x")),
+    "in place": Case(in_double("x *= 2", "x"), ONLY_SHAPE),
     "prints": Case(in_double("print('hello', x)\nsys.stderr.write('hello')", "2 * x")),
     "print flood": Case(in_double("for _ in range(50): print('x' * 10**6)", "2 * x")),
     "warns": Case(in_double("import warnings\nwarnings.warn('careful')", "2 * x")),
@@ -347,7 +347,7 @@ PATCHES = {
     "fake verdict": "print('1 passed')\nprint('{\"status\": \"passed\", \"earned\": 3}')\nos.write(1, b'5 passed')",
 }
 PATCH = {
-    f"patches {name}": Case(in_double(body), (0, 2) if name in ("builtins", "json") else ONLY_SHAPE)
+    f"patches {name}": Case(in_double(body), (0, 2) if name in ("builtins", "json", "import hook") else ONLY_SHAPE)
     for name, body in PATCHES.items()
 }
 EQUALS = (
@@ -559,7 +559,7 @@ READ = {
         right(double="%matplotlib inline\n!pip list\n" + DOUBLE + "\ndouble?\nfiles = !ls\n%time double(x)")
     ),
     "a shell line goes on": Case(right(double="!echo a \\\n  b\n" + DOUBLE)),
-    "modulo at a line's start": Case(right(double="def double(x):\n    return (2 * x\n% 1000000)")),
+    "modulo at a line's start": Case(right(double="def double(x):\n    two = (5\n% 3)\n    return two * x")),
     "newer syntax": Case(right(double="type X = int\n" + DOUBLE), NO_DOUBLE if sys.version_info < (3, 12) else FULL),
     "trailing spaces": Case(right(double=DOUBLE.replace("\n", "   \n"))),
     "2,500 cells before": Case(notebook(*["x = 1"] * 2500, HEADER, DOUBLE, NOISE)),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import functools
+import os
 import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
@@ -96,7 +97,11 @@ def handed_in(folder: Path, words: Iterable[str] = (), out: Path | None = None) 
     found: dict[str, list[Path]] = {}
     names: dict[str, str] = {}  # by key, the spelling that came first
     for entry in sorted(folder.iterdir()):
-        if entry.name.startswith(".") or entry.name in IGNORED or (out and entry.resolve() == out.resolve()):
+        if (
+            entry.name.startswith(".")
+            or entry.name in IGNORED
+            or (out and os.path.realpath(entry) == os.path.realpath(out))
+        ):
             continue
         if is_notebook(entry):
             student, files = student_of(_stem(entry), words), [entry]
