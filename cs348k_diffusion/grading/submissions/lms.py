@@ -37,7 +37,8 @@ class Found(NamedTuple):
     name: str
     id: str
     file: str  # without what counts copies
-    full: str
+    full: str  # with it, and with the folders between the file and the student's
+    below: str
     rank: tuple[int, int, float]
     place: str
     bytes: Callable[[], bytes]  # read when it is copied: a class may be larger than the memory
@@ -85,6 +86,8 @@ def _newest(found: list[Found], said: list[str]) -> list[Found]:
 
 def _same_work(one: Found, other: Found) -> bool:
     """Whether two files of nearly one name are versions of one: they define the same names, or are no notebooks."""
+    if one.below != other.below:
+        return False
     if one.full == other.full:
         return True
     try:
@@ -180,17 +183,17 @@ def _understood(listed: Iterator[Entry]) -> tuple[list[Found], list[str]]:
 
 def _found(entry: Entry, match: re.Match[str]) -> Found:
     parts = match.groupdict()
-    stem = parts.get("file") or _below(entry.path, match[0])
+    stem, below = parts.get("file") or entry.path.stem, _below(entry.path, match[0])
     copy = COPY.search(stem)
     rank = int(parts.get("submission") or 0), int((copy[1] or copy[2])[-9:]) if copy else 0, entry.time
-    file, full = f"{safe_name(COPY.sub('', stem))}.ipynb", f"{safe_name(stem)}.ipynb"
-    return Found(safe_name(parts["name"]), parts["id"], file, full, rank, readable(str(entry.path)), entry.bytes)
+    file, full = f"{safe_name(COPY.sub('', stem))}.ipynb", f"{safe_name(below + stem)}.ipynb"
+    return Found(safe_name(parts["name"]), parts["id"], file, full, below, rank, readable(str(entry.path)), entry.bytes)
 
 
 def _below(path: PurePosixPath, folder: str) -> str:
-    """A file's name with the folders between it and the student's, so that no two are one."""
+    """The folders between a file and the student's, as the beginning of a name."""
     inner = path.parts[path.parts.index(folder) + 1 : -1] if folder in path.parts else ()
-    return "_".join([*inner, path.stem])
+    return "".join(f"{name}_" for name in inner)
 
 
 def safe_name(name: str) -> str:
