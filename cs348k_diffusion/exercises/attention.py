@@ -29,7 +29,7 @@ EXERCISES = (
             "m is the largest number of each row: x.amax(-1, keepdim=True). Every row has its own.",
             "f = (x - m).exp() and l = f.sum(-1, keepdim=True). No division: the slide's softmax is f / l.",
         ),
-        withheld=("attention.softmax_parts",),
+        withheld=("attention.softmax_parts", "attention._rows"),
         ours="attention.softmax_parts",
     ),
     Exercise(
