@@ -384,3 +384,24 @@ def test_a_spawned_worker_speaks_the_same_language():
     link = RemoteLink(Spawned(), Job("E9.1", "answer", cells.needed("answer")), 60)
     expect(Subject(link)(torch.ones(2), lambda x: 2 * x), torch.full((2,), 3.0), "2 x + 1")
     link.close()
+
+
+def test_what_a_student_has_the_checks_compute_is_limited(remote, monkeypatch):
+    """Its memory, which grows with the square of what is passed; the bytes passed, which are kept; its time."""
+    pairs = remote("import torch\ndef answer(f, n): return f(torch.ones(n))")
+    with pytest.raises(StudentError, match="memory"):
+        pairs(lambda x: (x[:, None] * x).sum(), 40_000)
+    expect(pairs(lambda x: x.sum(), 3), torch.tensor(3.0), "the grader has its memory again")
+    monkeypatch.setattr("cs348k_diffusion.grading.workers.remote.MAX_PASSED", 1 << 20)
+    many = remote("import torch\ndef answer(f):\n    for _ in range(100): f(torch.ones(1 << 14))")
+    with pytest.raises(StudentError, match="passed to the functions"):
+        many(lambda x: None)
+    monkeypatch.setattr("cs348k_diffusion.grading.workers.remote.MORE_TIME", 0.1)
+    slow = remote("def answer(f): f(1)", seconds=1)
+    with pytest.raises(OutOfTime, match="too long"):
+        slow(endless)
+
+
+def endless(n):
+    while True:
+        n += 1
