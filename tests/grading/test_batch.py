@@ -1,6 +1,7 @@
 """From a folder of notebooks to marks: definitions found by name, bad files and bad cells that cost only themselves."""
 
 import csv
+import dataclasses
 import json
 import os
 import sys
@@ -11,6 +12,7 @@ import nbformat
 import pytest
 
 from cs348k_diffusion.grading.batch import local
+from cs348k_diffusion.grading.batch import plan as planning
 from cs348k_diffusion.grading.batch import run as batch
 from cs348k_diffusion.grading.gradebook.reports import file_names, gradescope
 from cs348k_diffusion.grading.records import missing
@@ -385,3 +387,13 @@ def test_mistakes_of_the_instructor_are_told(tmp_path):
         batch.grade(tmp_path / "nothing", tmp_path / "out")
     with pytest.raises(LookupError, match=r"E0\.0"):
         batch.grade(tmp_path, tmp_path / "out", only=["E0.0"], checks=TOYS)
+
+
+def test_a_folder_of_marks_keeps_its_key(tmp_path):
+    (tmp_path / "other").mkdir()
+    first = batch.key_of(tmp_path)
+    assert batch.key_of(tmp_path) == first
+    assert batch.key_of(tmp_path / "other") != first
+    plan = batch.plan_for({}, ["E9.1"], TOYS, None, ())
+    digests = {planning.digest([], dataclasses.replace(plan, key=key)) for key in (first, "another")}
+    assert len(digests) == 2

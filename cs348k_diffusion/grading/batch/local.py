@@ -63,7 +63,7 @@ def grade_here(chunk: Todo, plan: Plan, done: Callable[[Graded], None] | None = 
             results[student] = ungraded(student, plan, f"This could not be read ({why}); please look.")
     if sources:
         note = lambda record: results[record.student].records.append(record)  # noqa: E731
-        run_checks(plan.files, Grader(plan.exercises.values(), sources, note, plan.public, finished=finish))
+        run_checks(plan.files, Grader(plan.exercises.values(), sources, note, plan.public, plan.key, finished=finish))
     for student, _ in chunk:
         finish(student)
     return list(results.values())

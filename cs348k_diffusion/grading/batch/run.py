@@ -15,7 +15,7 @@ from typing import Any
 from cs348k_diffusion.exercises.catalogue import FOLDER, Exercise, in_course_order, registry
 from cs348k_diffusion.grading.batch.journal import changes, read_journal, up_to_date
 from cs348k_diffusion.grading.batch.local import grade_here, graded_locally
-from cs348k_diffusion.grading.batch.plan import Plan, plan_for
+from cs348k_diffusion.grading.batch.plan import Plan, key_of, plan_for
 from cs348k_diffusion.grading.gradebook import free_text
 from cs348k_diffusion.grading.gradebook.changes import write_changes
 from cs348k_diffusion.grading.gradebook.overrides import read_overrides, template
@@ -61,6 +61,7 @@ def grade(
     unseen = tuple(str(path.resolve()) for path in (folder, out, *hidden))
     plan = plan_for(students, only, checks, held_back, unseen)
     out.mkdir(parents=True, exist_ok=True)
+    plan = replace(plan, key=key_of(out))
     template(out / "overrides.csv")
     journal = out / "results.jsonl"
     earlier = read_journal(journal)
