@@ -29,10 +29,10 @@ _HOMES = {
     "denoiser": "Denoiser NetDenoiser clip drop "
     "eps_from_x0 x0_from_eps v_from_x0 x0_from_v score_from_x0 x0_from_score",
     "sampling": "State step ancestral_step ddim_step implied_x0 path log_snr_path edm_path ancestral "
-    "sample ddpm ddim first_order multistep heun",
+    "sample ddpm ddim first_order multistep heun look_ahead",
     "training": "fit denoising warm_cosine Progress",
-    "distill": "progressive progressive_target imitation_target consistency_target guided conditional grid_times "
-    "truncated_snr matching_direction match_distribution",
+    "distill": "progressive progressive_x0 progressive_target imitation_target consistency_target guided "
+    "conditional grid_times truncated_snr matching_direction match_distribution",
     "running": "last",
     "lab": "watch live show_trajectory compare figure show_figure image_grid budget progress present explore",
     "exercises": "NotYet",

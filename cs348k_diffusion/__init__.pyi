@@ -10,6 +10,17 @@ from cs348k_diffusion.denoiser import v_from_x0 as v_from_x0
 from cs348k_diffusion.denoiser import x0_from_eps as x0_from_eps
 from cs348k_diffusion.denoiser import x0_from_score as x0_from_score
 from cs348k_diffusion.denoiser import x0_from_v as x0_from_v
+from cs348k_diffusion.distill import conditional as conditional
+from cs348k_diffusion.distill import consistency_target as consistency_target
+from cs348k_diffusion.distill import grid_times as grid_times
+from cs348k_diffusion.distill import guided as guided
+from cs348k_diffusion.distill import imitation_target as imitation_target
+from cs348k_diffusion.distill import match_distribution as match_distribution
+from cs348k_diffusion.distill import matching_direction as matching_direction
+from cs348k_diffusion.distill import progressive as progressive
+from cs348k_diffusion.distill import progressive_target as progressive_target
+from cs348k_diffusion.distill import progressive_x0 as progressive_x0
+from cs348k_diffusion.distill import truncated_snr as truncated_snr
 from cs348k_diffusion.exact import EmpiricalDenoiser as EmpiricalDenoiser
 from cs348k_diffusion.exact import Mixture as Mixture
 from cs348k_diffusion.exact import gaussian as gaussian
@@ -53,6 +64,7 @@ from cs348k_diffusion.sampling import first_order as first_order
 from cs348k_diffusion.sampling import heun as heun
 from cs348k_diffusion.sampling import implied_x0 as implied_x0
 from cs348k_diffusion.sampling import log_snr_path as log_snr_path
+from cs348k_diffusion.sampling import look_ahead as look_ahead
 from cs348k_diffusion.sampling import multistep as multistep
 from cs348k_diffusion.sampling import path as path
 from cs348k_diffusion.sampling import sample as sample

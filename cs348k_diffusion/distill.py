@@ -22,6 +22,7 @@ from cs348k_diffusion.guidance import guide
 from cs348k_diffusion.noise import noise_like, per_example
 from cs348k_diffusion.running import Run
 from cs348k_diffusion.sampling import implied_x0, step
+from cs348k_diffusion.schedule import Schedule, as_time
 from cs348k_diffusion.training import (
     Batch,
     Cond,
@@ -69,20 +70,31 @@ def progressive_target(teacher: Teacher, stride: float) -> Target:
     """The x0_hat that takes a student in one step from t to t - stride, where the teacher arrives in two.
 
     x_s = teacher's two steps of stride / 2,   target = implied_x0(x_t, x_s, t, s),   s = t - stride
-    Raises ValueError where t < stride / 2: such a step would end before the data. Source: Salimans & Ho 2022,
+    Raises ValueError where t < stride: such a step would end before the data. Source: Salimans & Ho 2022,
     algorithm 2, arXiv:2202.00512.
     """
 
     def target(x0: Tensor, x_t: Tensor, t: Tensor, cond: Cond) -> Tensor:
-        if bool((t < stride / 2).any()):
+        if bool((t < stride - 1e-6).any()):
             raise ValueError(f"a step of {stride:g} starts at a multiple of it: use times=grid_times({1 / stride:g})")
         denoise = teacher(cond)
-        middle, s = (t - stride / 2).clamp(min=0), (t - stride).clamp(min=0)
-        halfway = step(denoise.schedule, x_t, denoise(x_t, t), t, middle)
-        x_s = step(denoise.schedule, halfway, denoise(halfway, middle), middle, s)
-        return implied_x0(denoise.schedule, x_t, x_s, t, s)
+        return progressive_x0(denoise, denoise.schedule, x_t, t, (t - stride).clamp(min=0))
 
     return target
+
+
+def progressive_x0(
+    teacher: Callable[[Tensor, Tensor], Tensor], schedule: Schedule, x_t: Tensor, t: Tensor | float, s: Tensor | float
+) -> Tensor:
+    """The x0 with which one step from t to s lands where the teacher's two steps land, by way of the middle.
+
+    t, s: numbers or (batch,), s < t. See `progressive_target`.
+    """
+    t, s = as_time(t, x_t), as_time(s, x_t)
+    middle = (t + s) / 2
+    halfway = step(schedule, x_t, teacher(x_t, t), t, middle)
+    x_s = step(schedule, halfway, teacher(halfway, middle), middle, s)
+    return implied_x0(schedule, x_t, x_s, t, s)
 
 
 def consistency_target(student: NetDenoiser, stride: float, teacher: Teacher | None = None) -> Target:

@@ -190,6 +190,15 @@ def first_order(walked: Walked, t: float, s: float) -> Tensor:
     return walked.x0_hats[-1]
 
 
+def look_ahead(new: Tensor, old: Tensor, before: float, now: float, after: float) -> Tensor:
+    """The line through two guesses, old at `before` and new at `now`, read off in the middle of the step to `after`.
+
+    new + (after - now) / (2 (now - before)) (new - old),   lambda = log(alpha / sigma) at three times,
+    before < now <= after
+    """
+    return new + (after - now) / (2 * (now - before)) * (new - old)
+
+
 def multistep(walked: Walked, t: float, s: float) -> Tensor:
     """DPM-Solver++(2M): extrapolate x0_hat along half the log-SNR from the last two; no further evaluation.
 
@@ -204,7 +213,7 @@ def multistep(walked: Walked, t: float, s: float) -> Tensor:
     before, now, after = (walked.denoise.schedule.log_snr(grid) / 2).tolist()
     if now == before:  # both beyond the limit of the log-SNR
         return new
-    return new + (after - now) / (2 * (now - before)) * (new - walked.x0_hats[-2])
+    return look_ahead(new, walked.x0_hats[-2], before, now, after)
 
 
 def heun(walked: Walked, t: float, s: float) -> Tensor:

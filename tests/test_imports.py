@@ -43,14 +43,14 @@ ALLOWED = {
     "cascade": "denoiser noise running sampling schedule",
     "latent": "running sampling",
     "checkpoints": "training",
-    "distill": "denoiser forward guidance noise running sampling training",
+    "distill": "denoiser forward guidance noise running sampling schedule training",
     "nets": "attention",
     "metrics": "",
     "procedural": "langevin noise running",
     "data": "procedural",
     "pipeline": "cascade denoiser guidance running sampling",
-    "recipes": "__version__ cascade checkpoints data denoiser exact forward metrics nets noise parallel pipeline "
-    "running sampling schedule training",
+    "recipes": "__version__ cascade checkpoints data denoiser distill exact forward metrics nets noise parallel "
+    "pipeline running sampling schedule training",
     "evaluate": "cascade data denoiser guidance metrics nets noise procedural recipes running sampling schedule "
     "training",
     "exercises": "exact guidance procedural sampling schedule",

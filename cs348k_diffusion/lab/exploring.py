@@ -33,24 +33,30 @@ class Shown(NamedTuple):
         return self.caption
 
 
-def explore(f: Callable[..., Any], *, alt: str, look: Look | None = None, **sliders: Sequence[Any]) -> "Explorer":
+def explore(
+    f: Callable[..., Any], *, alt: str, look: Look | None = None, as_typed: bool = False, **sliders: Sequence[Any]
+) -> "Explorer":
     """Sliders whose values go to `f`; what it returns is drawn: a frame, or an iterator of frames drawn as they come.
 
     `f(**values, preview=..., cancelled=...)`: with preview=True it should answer roughly and within 0.1 s;
     cancelled() says that the slider has moved on and the answer is not wanted any more. A slider is (low, high) or
-    (low, high, start), of whole numbers if both ends are; a list gives a menu, a text a line to type into:
+    (low, high, start), of whole numbers if both ends are; a list gives a menu, a text a line to type into, which counts
+    when Enter is pressed, or with `as_typed` at every key (then `f` raises ValueError for a text that is not finished:
+    the picture of the last complete one stays, with that sentence under it).
     `explore(draw, alt="...", scale=(0.0, 10.0, 3.0))`.
     """
     if not sliders:
         raise ValueError("explore needs something to move, such as scale=(0.0, 10.0)")
-    return Explorer(f, need_alt(alt), look or {}, {name: control(name, choice) for name, choice in sliders.items()})
+    return Explorer(
+        f, need_alt(alt), look or {}, {name: control(name, choice, as_typed) for name, choice in sliders.items()}
+    )
 
 
-def control(name: str, choice: Sequence[Any]) -> Any:
+def control(name: str, choice: Sequence[Any], as_typed: bool = False) -> Any:
     """The widget for one value; ValueError if `choice` is neither a range nor a list nor a text."""
     wide = {"description": name.replace("_", " "), "style": {"description_width": "initial"}}
-    if isinstance(choice, str):  # the text counts when Enter is pressed: half a word means nothing
-        return ipywidgets.Text(choice, continuous_update=False, layout={"width": "40em"}, **wide)
+    if isinstance(choice, str):  # half a word means nothing, so Enter says when the text counts, unless f is fast
+        return ipywidgets.Text(choice, continuous_update=as_typed, layout={"width": "40em"}, **wide)
     if isinstance(choice, list) and choice:
         return ipywidgets.Dropdown(options=choice, **wide)
     if not isinstance(choice, tuple) or len(choice) not in (2, 3) or not choice[0] < choice[1]:

@@ -22,9 +22,11 @@ from cs348k_diffusion.recipes import (
     cards,
     digits,
     digits_classifier,
+    digits_fast,
     digits_noisy_classifier,
     picture_reader,
     pictures,
+    pictures_fast,
     points,
     upsamplers,
 )
@@ -58,6 +60,8 @@ _ALL = (
     picture_reader.RECIPE,
     pictures.RECIPE,
     *upsamplers.RECIPES,
+    digits_fast.RECIPE,
+    pictures_fast.RECIPE,
 )
 RECIPES = {recipe.name: recipe for recipe in _ALL}
 CHECKPOINTS = 100  # of a training, evenly spread

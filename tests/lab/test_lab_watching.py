@@ -227,6 +227,12 @@ def test_exploring_takes_a_text_to_type_into():
     assert "words = a red tree" in still.html
 
 
+def test_a_text_counts_at_every_key_where_it_is_drawn_as_typed():
+    for as_typed in (False, True):
+        (line,) = explore(lambda **_: torch.zeros(1, 2), alt="a dot", as_typed=as_typed, words="a").controls.values()
+        assert line.continuous_update == as_typed
+
+
 class Notebook(LiveCanvas):
     """A canvas that keeps what it is sent."""
 
