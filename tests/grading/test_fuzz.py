@@ -66,6 +66,14 @@ PIECES = [
     "type X = double",
     "__class__ = 1",
     "1if x else y",
+    "x = '\udcff\u202e\x1b[31m'",
+    "# " + "\x07\x85\u2028" * 50,
+    "x = '" + "a" * 3000 + "'",
+    "!ls\r\n" * 60,
+    "\r%%time\rdef double(): pass",
+    ">>> double = 1\n... x",
+    "\n" * 5000 + "?x",
+    "%%\udfff\nx",
 ]
 text = st.one_of(st.lists(st.sampled_from(PIECES), max_size=5).map("\n".join), st.text(max_size=80))
 anything = st.recursive(
@@ -144,6 +152,7 @@ def test_a_file_of_any_bytes_is_read_or_refused(path):
         plain.encode(),
         plain.encode("utf-16"),
         json.dumps({"worksheets": [{"cells": made[:9]}]}, indent=1).encode(),
+        json.dumps({"cells": [{"cell_type": "code", "source": "x = '" + "a" * 250_000 + "'"}]}).encode(),
     ]
     dice, refused = random.Random(0), 0
     for _ in range(CASES):
