@@ -1,0 +1,549 @@
+"""Checks of notebook 09: resizing, what regression and a draw can reach, and the pieces of a cascade of upsamplers."""
+
+import math
+
+import pytest
+import torch
+import torch.nn.functional as F
+
+from cs348k_diffusion.exercises import Counted, Exercise, expect, picture, run_against
+
+EXERCISES = (
+    Exercise(
+        "E9.1",
+        "resize_matrix",
+        "Bicubic by hand",
+        gives="weights: tensor",
+        hints=(
+            "Lay both rows of pixels over the same piece of the line. Where, counted in old pixels, is the middle of "
+            "new "
+            "pixel i?",
+            "Old pixel j has its middle at j + 1/2, new pixel i at (i + 1/2) n / size. The kernel takes the distance "
+            "between the two, and each row of weights is then divided by its sum.",
+            "When n > size, a kernel of the usual width skips old pixels. Divide the distances by n / size before "
+            "calling the kernel; when n < size, by 1.",
+        ),
+        withheld=("cascade.resize_matrix", "cascade.resize"),
+        ours="cascade.resize_matrix",
+    ),
+    Exercise(
+        "E9.2",
+        "expected_psnr",
+        "What the best can reach",
+        gives="psnr: object",
+        hints=(
+            "Given the small picture, the truth is itself a draw from the posterior. How far from the posterior's "
+            "mean is "
+            "it, squared and on average, in terms of cov?",
+            "The mean of k draws differs from the truth by two independent parts: the truth's own deviation, and that "
+            "of the mean of the draws. Their variances add.",
+            "The error of a pixel is a factor times the mean of cov's diagonal: 1 for the mean, 2 for one draw. Which "
+            "factor belongs to the mean of k draws? Then PSNR = 10 log10(2^2 / error).",
+        ),
+    ),
+    Exercise(
+        "E9.3",
+        "with_low_res",
+        "Conditioning by concatenation",
+        gives="channels: tensor",
+        hints=(
+            "A convolution reads all channels at a place together. What must be true of the small picture before it "
+            "can "
+            "be a channel beside the noisy one?",
+            "Enlarge it to the size of x and concatenate along the axis of channels. What can take its place when "
+            "nothing is known, so that the number of channels stays the same?",
+            "For None, zeros shaped like x; else the enlarged picture, which must first be expanded where its batch "
+            "is 1 "
+            "and that of x is not.",
+        ),
+        withheld=("nets.upsampler.with_low_res", "nets.upsampler.UpsamplerUNet"),
+        ours="nets.upsampler.with_low_res",
+    ),
+    Exercise(
+        "E9.4",
+        "training_pair",
+        "Noise augmentation",
+        gives="residual: tensor, low_res: tensor",
+        hints=(
+            "Which small picture will the network see when it is used, the clean one or the noisy one? Its condition "
+            "and the picture that the residual is added to must both come from that one.",
+            "low_res = shrink(high) + level * noise, one level for each example: level needs as many axes as the "
+            "picture.",
+            "The residual is high minus an enlarged picture, divided by spread. Enlarge the small picture that you "
+            "return.",
+        ),
+        withheld=("cascade.training_pair", "cascade.augment", "cascade.Upsampler"),
+        ours="cascade.training_pair",
+    ),
+    Exercise(
+        "E9.5",
+        "run_stages",
+        "A cascade is a fold",
+        gives="film: list",
+        hints=(
+            "What does stage 1 start from: the picture that you were given, or something that stage 0 made?",
+            "Keep one variable, the picture so far. Every stage is called once on it, and its last frame becomes the "
+            "new "
+            "picture so far.",
+            "In a loop over enumerate(stages): call the stage once, keep its frames with its number, and only then "
+            "let x "
+            "be the last of them.",
+        ),
+        withheld=("cascade.cascade",),
+    ),
+    Exercise(
+        "E9.6",
+        "test_upsampler",
+        "A property test for an upsampler",
+        hints=(
+            "You cannot know what the large picture should look like. You do know what it becomes when it is shrunk "
+            "again.",
+            "What should happen to a picture of one colour, to one picture without its neighbours in the batch, and to "
+            "a picture that is moved by one small pixel, away from the borders?",
+            "Four assertions. Means of 4 x 4 blocks give x back; a constant stays constant; one example gives the same "
+            "alone as in a batch; and x moved by 1 gives the result moved by 4, away from the borders.",
+        ),
+    ),
+)
+
+
+def draws(*shape, seed=0, dtype=torch.float32):
+    """Standard normal numbers."""
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(dtype)
+
+
+# ---- E9.1 ----------------------------------------------------------------------------------------------------------
+
+
+def keys(a):
+    """Keys' cubic with parameter a, from its definition."""
+
+    def kernel(x):
+        d = x.abs()
+        near = (a + 2) * d**3 - (a + 3) * d**2 + 1
+        far = a * d**3 - 5 * a * d**2 + 8 * a * d - 4 * a
+        return torch.where(d <= 1, near, torch.where(d < 2, far, torch.zeros_like(d)))
+
+    return kernel
+
+
+def tent(x):
+    """The kernel of linear interpolation."""
+    return (1 - x.abs()).clamp(min=0)
+
+
+def table(kernel, n, size, centre=None, stretch=None, normalise: int | None = 1):
+    """The matrix, entry by entry, with slips to order."""
+    centre = centre or (lambda i: (i + 0.5) * n / size - 0.5)
+    width = max(n / size, 1.0) if stretch is None else stretch
+    places = torch.tensor([[(j - centre(i)) / width for j in range(n)] for i in range(size)])
+    weights = kernel(places)
+    return weights / weights.sum(normalise, keepdim=True) if normalise is not None else weights
+
+
+def resizing_mistakes(kernel, n, size):
+    """What the usual slips give, as functions."""
+    return {
+        "the corners are aligned: a pixel has its middle half a pixel inside": lambda: table(
+            kernel, n, size, centre=lambda i: i * (n - 1) / max(size - 1, 1)
+        ),
+        "the half pixel is forgotten": lambda: table(kernel, n, size, centre=lambda i: i * n / size),
+        "the half pixel is added and not taken away again": lambda: table(
+            kernel, n, size, centre=lambda i: (i + 0.5) * n / size
+        ),
+        "the kernel is not stretched where the picture shrinks": lambda: table(kernel, n, size, stretch=1.0),
+        "the kernel is squeezed where the picture grows": lambda: table(kernel, n, size, stretch=n / size),
+        "the rows are not made to sum to 1": lambda: table(kernel, n, size, normalise=None),
+        "columns instead of rows are made to sum to 1": lambda: table(kernel, n, size, normalise=0),
+        "rows and columns are swapped": lambda: table(kernel, n, size).T,
+        "n and size are swapped": lambda: table(kernel, size, n),
+    }
+
+
+@pytest.mark.exercise("E9.1", points=2)
+def test_enlarges_rows_of_pixels(resize_matrix):
+    for kernel, n, size in ((keys(-0.5), 8, 32), (keys(-0.75), 5, 7), (tent, 1, 3), (keys(-0.5), 6, 6)):
+        got = resize_matrix(kernel, n, size)
+        if isinstance(got, torch.Tensor) and got.shape == (32, 8):
+            row = torch.tensor([0.0, 0, 1, 1, 0, 1, 0, 0])
+            picture(got.float() @ row, table(kernel, 8, 32) @ row, "a row of 8 pixels on its way to 32")
+        expect(
+            got,
+            table(kernel, n, size),
+            says=f"{n} pixels must become {size}: one row of {n} weights for each new pixel.",
+            mistakes=resizing_mistakes(kernel, n, size),
+            rtol=1e-3,
+            atol=1e-5,
+        )
+
+
+@pytest.mark.exercise("E9.1", points=2)
+def test_shrinks_rows_without_passing_pixels_over(resize_matrix):
+    for kernel, n, size in ((keys(-0.5), 32, 8), (keys(-0.75), 13, 5), (tent, 9, 1)):
+        expect(
+            resize_matrix(kernel, n, size),
+            table(kernel, n, size),
+            says=f"{n} pixels must become {size}, and each of the {n} must count.",
+            mistakes=resizing_mistakes(kernel, n, size),
+            rtol=1e-3,
+            atol=1e-5,
+        )
+
+
+# ---- E9.2 ----------------------------------------------------------------------------------------------------------
+
+
+def number(value):
+    """A number, also when it comes as a tensor of one."""
+    if isinstance(value, torch.Tensor) and value.numel() == 1:
+        return float(value)
+    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def decibel(error):
+    return 10 * math.log10(4 / error)
+
+
+def psnr_mistakes(cov, k):
+    """What the usual slips give, in dB."""
+    spread, d = float(cov.trace()), len(cov)
+    error = (1 + 1 / k) * spread / d
+    return {
+        "the truth's own deviation is forgotten": lambda: decibel(spread / d / k) if math.isfinite(k) else math.inf,
+        "the draws' own deviation is forgotten": lambda: decibel(spread / d),
+        "the variance of a mean of k draws is not 1/k": lambda: decibel(2 * spread / d),
+        "deviations are added where variances add": lambda: decibel((1 + k**-0.5) ** 2 * spread / d),
+        "the error is summed over pixels, not averaged": lambda: decibel(error * d),
+        "all entries of cov instead of its diagonal": lambda: decibel((1 + 1 / k) * float(cov.mean())),
+        "pictures in [-1, 1] span 2, not 1": lambda: decibel(4 * error),
+        "20 log10 is for ratios of amplitudes; this one is of squares": lambda: 2 * decibel(error),
+        "the natural logarithm": lambda: 10 * math.log(4 / error),
+        "the ratio is upside down": lambda: -decibel(error),
+        "the span is not squared": lambda: 10 * math.log10(2 / error),
+    }
+
+
+def covariance(d, seed, dtype=torch.float32):
+    """A covariance whose off-diagonal matters: positive correlations."""
+    root = draws(d, d, seed=seed, dtype=dtype).abs() * 0.1
+    return root @ root.T
+
+
+@pytest.mark.exercise("E9.2", points=1)
+def test_knows_what_the_mean_reaches(expected_psnr):
+    for d, seed in ((16, 1), (1, 2), (5, 3)):
+        cov = covariance(d, seed)
+        expect(
+            number(expected_psnr(cov, math.inf)),
+            decibel(float(cov.trace()) / d),
+            says=f"The mean of infinitely many draws is the posterior mean; tried {d} pixels.",
+            mistakes=psnr_mistakes(cov, math.inf),
+            rtol=1e-4,
+        )
+
+
+@pytest.mark.exercise("E9.2", points=2)
+def test_knows_what_draws_lose(expected_psnr):
+    for d, k, dtype in ((16, 4, torch.float32), (9, 32, torch.float64), (2, 1, torch.float32), (1, 7, torch.float32)):
+        cov = covariance(d, 10 + d, dtype)
+        expect(
+            number(expected_psnr(cov, k)),
+            decibel((1 + 1 / k) * float(cov.trace()) / d),
+            says=f"PSNR of the mean of k = {k} draws over {d} pixels.",
+            mistakes=psnr_mistakes(cov, k),
+            rtol=1e-4,
+        )
+
+
+# ---- E9.3 ----------------------------------------------------------------------------------------------------------
+
+
+def blocks(low, size):
+    """Enlarging by repeated pixels, then marked, so that no other way of enlarging gives the same."""
+    grown = low.repeat_interleave(size // low.shape[-1], -1).repeat_interleave(size // low.shape[-2], -2)
+    return 0.9 * grown + 0.05
+
+
+def concatenation_mistakes(x, low):
+    """What the usual slips give, as functions."""
+    grown = blocks(low, x.shape[-1]).expand_as(x)
+    return {
+        "the enlarged picture comes before x": lambda: torch.cat([grown, x], 1),
+        "added instead of concatenated": lambda: x + grown,
+        "channels take turns": lambda: torch.stack([x, grown], 2).flatten(1, 2),
+        "joined along another axis than that of the channels": lambda: torch.cat([x, grown], -1),
+        "joined below x, along the height": lambda: torch.cat([x, grown], -2),
+        "`enlarge` is not used": lambda: torch.cat(
+            [x, F.interpolate(low, x.shape[-2:], mode="nearest").expand_as(x)], 1
+        ),
+    }
+
+
+@pytest.mark.exercise("E9.3", points=1)
+def test_puts_the_enlarged_picture_beside_x(with_low_res):
+    for batch, of, channels, small, size in ((2, 2, 3, 4, 16), (3, 1, 1, 8, 16), (1, 1, 2, 8, 8)):
+        dtype = torch.float64 if batch == 3 else torch.float32
+        x = draws(batch, channels, size, size, seed=size, dtype=dtype)
+        low = draws(of, channels, small, small, seed=3, dtype=dtype)
+        expect(
+            with_low_res(x, low, blocks),
+            torch.cat([x, blocks(low, size).expand_as(x)], 1),
+            says=f"x first, then the enlarged picture, as channels; tried {batch} with {of} small ones.",
+            mistakes=concatenation_mistakes(x, low),
+        )
+
+
+@pytest.mark.exercise("E9.3", points=1)
+def test_has_a_value_for_nothing_known(with_low_res):
+    for shape in ((2, 3, 8, 8), (1, 1, 4, 4)):
+        x = draws(*shape, seed=5)
+        expect(
+            with_low_res(x, None, blocks),
+            torch.cat([x, torch.zeros_like(x)], 1),
+            says="Without a small picture the channels are still there, and 0.",
+            mistakes={
+                "x alone: the network needs the same number of channels": x,
+                "x twice: nothing known is 0, not x": torch.cat([x, x], 1),
+                "ones for nothing known": torch.cat([x, torch.ones_like(x)], 1),
+                "zeros before x": torch.cat([torch.zeros_like(x), x], 1),
+                "zeros are enlarged like a picture: 0 itself is asked for": torch.cat([x, torch.full_like(x, 0.05)], 1),
+            },
+        )
+
+
+# ---- E9.4 ----------------------------------------------------------------------------------------------------------
+
+
+def halved(high):
+    """Half the size, by means of 2 x 2 blocks, and marked."""
+    return 0.8 * F.avg_pool2d(high, 2)
+
+
+def doubled(low):
+    """Twice the size, by repeated pixels, and marked."""
+    return 1.1 * low.repeat_interleave(2, -1).repeat_interleave(2, -2)
+
+
+def augmentation_cases():
+    """(high, level, noise, spread): batches of several and of one, levels that differ, and 0."""
+    for n, channels, size, seed in ((4, 3, 8, 1), (1, 1, 4, 2), (8, 2, 8, 3)):
+        dtype = torch.float64 if n == 8 else torch.float32
+        high = draws(n, channels, size, size, seed=seed, dtype=dtype)
+        noise = draws(n, channels, size // 2, size // 2, seed=seed + 9, dtype=dtype)
+        yield high, torch.linspace(0.5, 0.0, n, dtype=dtype) if n > 1 else torch.tensor([0.3]), noise, 0.25
+
+
+def pair(value, high, noise):
+    """Two values, or a failure that says what is missing."""
+    assert isinstance(value, tuple | list) and len(value) == 2, "wrong number of values: return (residual, low_res)"
+    shapes = [getattr(one, "shape", None) for one in value]
+    swapped = "the two results are in the wrong order: the residual, as large as high, comes first"
+    assert shapes != [noise.shape, high.shape], swapped
+    return value
+
+
+@pytest.mark.exercise("E9.4", points=2)
+def test_the_small_picture_has_noise_of_its_own_level(training_pair):
+    for high, level, noise, spread in augmentation_cases():
+        small, each = halved(high), level.view(-1, 1, 1, 1)
+        _, low = pair(training_pair(high, halved, doubled, level, noise, spread), high, noise)
+        expect(
+            low,
+            small + each * noise,
+            says=f"The condition must be shrink(high) + level * noise, a level for each example; tried {len(high)}.",
+            mistakes={
+                "the clean small picture is returned": small,
+                "level is a standard deviation, not a variance": small + each.sqrt() * noise,
+                "the noise is not scaled by the level": small + noise,
+                "one level for the whole batch": small + level[0] * noise,
+                "the mean level for every example": small + level.mean() * noise,
+                "the picture is scaled down as noise comes in; here it is not": (
+                    (1 - each**2).sqrt() * small + each * noise
+                ),
+                "noise is subtracted": small - each * noise,
+            },
+            rtol=1e-4,
+            atol=1e-5,
+        )
+
+
+@pytest.mark.exercise("E9.4", points=2)
+def test_the_residual_is_what_is_missing_from_what_the_network_sees(training_pair):
+    for high, level, noise, spread in augmentation_cases():
+        small = halved(high)
+        seen = small + level.view(-1, 1, 1, 1) * noise
+        residual, _ = pair(training_pair(high, halved, doubled, level, noise, spread), high, noise)
+        expect(
+            residual,
+            (high - doubled(seen)) / spread,
+            says="enlarge(low_res) + spread * residual must be the large picture, for the low_res that is returned.",
+            mistakes={
+                "the residual of the clean small picture: at sampling nobody has that": (
+                    (high - doubled(small)) / spread
+                ),
+                "not divided by spread": high - doubled(seen),
+                "multiplied by spread": (high - doubled(seen)) * spread,
+                "divided by a variance: spread is a standard deviation": (high - doubled(seen)) / spread**2,
+                "the wrong sign": (doubled(seen) - high) / spread,
+                "the large picture itself is the target": high,
+                "the large picture divided by spread": high / spread,
+            },
+            rtol=1e-4,
+            atol=1e-4,
+        )
+
+
+# ---- E9.5 ----------------------------------------------------------------------------------------------------------
+
+
+def stages_of(sizes, limit=3):
+    """Stages that enlarge to these sizes in several frames: the last is the picture, the others are on the way."""
+
+    def stage(size, count):
+        def frames(x):
+            grown = 0.9 * F.interpolate(x, size=(size, size), mode="nearest") + 0.1
+            return [grown * (k + 1) / count + (count - 1 - k) for k in range(count)]
+
+        return frames
+
+    return [Counted(stage(size, 1 + k % 3), limit) for k, size in enumerate(sizes)]
+
+
+def film(stages, x):
+    """The truth: [(number, picture), ...]."""
+    found = []
+    for number, stage in enumerate(stages):
+        frames = stage(x)
+        found += [(number, frame) for frame in frames]
+        x = frames[-1]
+    return found
+
+
+def slips(sizes, x):
+    """What the usual slips give."""
+    right = film(stages_of(sizes), x)
+
+    def from_first():
+        found, now = [], x
+        for number, stage in enumerate(stages_of(sizes)):
+            frames = stage(now)
+            found += [(number, frame) for frame in frames]
+            now = frames[0]
+        return found
+
+    last = dict(right)
+    return {
+        "every stage starts from the first picture": lambda: [
+            (number, frame) for number, stage in enumerate(stages_of(sizes)) for frame in stage(x)
+        ],
+        "the next stage starts from the first frame, not the last": from_first,
+        "stages are counted from 1": lambda: [(number + 1, frame) for number, frame in right],
+        "frames are counted, not stages": lambda: [(k, frame) for k, (_, frame) in enumerate(right)],
+        "only the last frame of each stage is kept": lambda: list(last.items()),
+        "only the last stage's frames are kept": lambda: [row for row in right if row[0] == len(sizes) - 1],
+        "the picture that was given is in the film": lambda: [(0, x), *right],
+        "pictures without the number of their stage": lambda: [frame for _, frame in right],
+        "the picture comes before the number": lambda: [(frame, number) for number, frame in right],
+    }
+
+
+@pytest.mark.exercise("E9.5", points=2)
+def test_each_stage_starts_where_the_one_before_ended(run_stages):
+    for sizes, batch in (((8, 16, 32), 2), ((4,), 1), ((4, 4, 8, 8), 1)):
+        x = draws(batch, 1, 4, 4, seed=len(sizes))
+        expect(
+            run_stages(stages_of(sizes), x),
+            film(stages_of(sizes), x),
+            says=f"All frames of all stages in order, each with its stage's number; tried {len(sizes)} stage(s).",
+            mistakes=slips(sizes, x),
+        )
+
+
+@pytest.mark.exercise("E9.5", points=1)
+def test_every_stage_runs_once(run_stages):
+    stages, x = stages_of((8, 8, 16), limit=20), draws(1, 2, 4, 4, seed=8)
+    run_stages(stages, x)
+    expect(
+        [stage.calls for stage in stages],
+        [1, 1, 1],
+        says="A stage is costly: it must be called once, and its frames kept.",
+        mistakes={
+            "each stage is called twice": [2, 2, 2],
+            "a stage never runs": [0, 0, 0],
+            "the last stage never runs": [1, 1, 0],
+            "every stage runs again for each later one": [3, 2, 1],
+        },
+    )
+
+
+# ---- E9.6 ----------------------------------------------------------------------------------------------------------
+
+
+def nearest(x):
+    """Repeated pixels: right, and dull."""
+    return x.repeat_interleave(4, -1).repeat_interleave(4, -2)
+
+
+def consistent(mode):
+    """Smooth enlargement, corrected so that the means of its blocks are the small picture."""
+
+    def upsample(x):
+        smooth = F.interpolate(x, scale_factor=4, mode=mode)
+        return smooth + nearest(x - F.avg_pool2d(smooth, 4))
+
+    return upsample
+
+
+def with_detail(detail):
+    """Right but for some detail; `detail` is a function of x, shaped like the result."""
+    return lambda x: nearest(x) + detail(x)
+
+
+def edges(x):
+    """Horizontal contrast of the small picture, per large pixel: 0 where it is constant."""
+    return nearest(x - x.roll(1, -1))
+
+
+def stripes(x):
+    """Columns +1, -1, -1, +1 in every block: its means are 0."""
+    return torch.tensor([1.0, -1, -1, 1]).to(x).repeat(x.shape[-1]).expand_as(nearest(x))
+
+
+def slope(x):
+    """From -1 at the left border to 1 at the right one."""
+    return torch.linspace(-1, 1, 4 * x.shape[-1]).to(x).expand_as(nearest(x))
+
+
+RIGHT_UPSAMPLERS = {
+    "repeated pixels": nearest,
+    "bicubic, with the means of its blocks corrected": consistent("bicubic"),
+    "bilinear, with the means of its blocks corrected": consistent("bilinear"),
+}
+STRICTER = "Compare with a tolerance of 1e-3, and moved pictures away from the borders only."
+WRONG_UPSAMPLERS = {
+    "does not enlarge faithfully: too bright": lambda x: nearest(x) + 0.1,
+    "is a nearest neighbour moved by two pixels": lambda x: nearest(x).roll(2, -1),
+    "loses contrast": lambda x: 0.8 * nearest(x),
+    "mirrors the picture": lambda x: nearest(x).flip(-1),
+    "draws stripes over a picture of one colour": with_detail(lambda x: 0.1 * stripes(x)),
+    "mixes the pictures of a batch": with_detail(lambda x: 0.2 * stripes(x) * edges(x).mean(0, keepdim=True)),
+    "invents more detail at the left than at the right": with_detail(lambda x: 0.3 * stripes(x) * edges(x) * slope(x)),
+    "forgets the other examples: the first one for all": lambda x: nearest(x[:1]).expand(len(x), -1, -1, -1),
+}
+
+
+@pytest.mark.exercise("E9.6", points=2)
+def test_accepts_right_upsamplers_and_rejects_the_crude_ones(test_upsampler):
+    crude = ("does not enlarge faithfully: too bright", "is a nearest neighbour moved by two pixels", "loses contrast")
+    run_against(test_upsampler, RIGHT_UPSAMPLERS, {name: WRONG_UPSAMPLERS[name] for name in crude}, stricter=STRICTER)
+
+
+@pytest.mark.exercise("E9.6", points=3)
+def test_rejects_the_subtle_ones_too(test_upsampler):
+    run_against(
+        test_upsampler,
+        RIGHT_UPSAMPLERS,
+        WRONG_UPSAMPLERS,
+        seed=1,
+        stricter=STRICTER,
+    )
