@@ -7,17 +7,19 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from cs348k_diffusion.exercises import Exercise, expect, run_against
+from cs348k_diffusion.exercises import Exercise, agree, expect, generator, run_against, same_form, varied
 
 EXERCISES = (
     Exercise(
         "E6.1",
         "scaled_attention",
         "S, P and O",
+        gives="O: tensor",
         hints=(
-            "One line of the slide is one line of code: S = Q K^T / sqrt(d), P = softmax of S over its rows, O = P V.",
-            "k.transpose(-1, -2) turns the last two axes only, whatever stands in front; d is q.shape[-1]; a softmax "
-            "over rows runs along the last axis.",
+            "Which number of the shapes is d, and along which axis must the weights sum to 1?",
+            "One line of the slide is one line of code. k.transpose(-1, -2) turns the last two axes only, whatever "
+            "stands in front.",
+            "Begin with S, divided by the root of q.shape[-1]; a softmax over rows runs along the last axis.",
         ),
         withheld=("attention.dense_attention", "attention.attention_map", "attention.tiled_attention"),
     ),
@@ -25,9 +27,12 @@ EXERCISES = (
         "E6.2",
         "softmax_pieces",
         "m, f and l",
+        gives="m: tensor, f: tensor, l: tensor",
         hints=(
-            "m is the largest number of each row: x.amax(-1, keepdim=True). Every row has its own.",
-            "f = (x - m).exp() and l = f.sum(-1, keepdim=True). No division: the slide's softmax is f / l.",
+            "Where does one row end? Which axis is it?",
+            "m is the largest number of each row, and every row has its own. Nothing is divided yet: the softmax will "
+            "be f / l.",
+            "amax and sum take the axis and keepdim=True, which leaves an axis of size 1 to subtract and divide by.",
         ),
         withheld=("attention.softmax_parts", "attention._rows"),
         ours="attention.softmax_parts",
@@ -36,10 +41,13 @@ EXERCISES = (
         "E6.3",
         "merge_blocks",
         "Two blocks become one",
+        gives="m: tensor, l: tensor, o: tensor",
         hints=(
-            "The new maximum is torch.maximum(m_a, m_b). What was computed with m_a is too large or too small by a "
-            "factor e^(m_a - m).",
-            "With s_a = exp(m_a - m) and s_b = exp(m_b - m): l = s_a l_a + s_b l_b and o = s_a o_a + s_b o_b.",
+            "What would the maximum of all keys be? And what did each block use in its place?",
+            "What was computed with m_a is too large or too small by one factor for each row, e^(m_a - m). The same "
+            "factor serves l and o.",
+            "Write the two factors, s_a and s_b, first; torch.maximum takes the larger of two tensors number by "
+            "number. exp(-inf) is 0, so an empty block needs no case of its own.",
         ),
         withheld=("attention.merge_parts", "attention._one_row_of_tiles"),
     ),
@@ -47,12 +55,13 @@ EXERCISES = (
         "E6.4",
         "attention_in_tiles",
         "Attention in tiles",
+        gives="O: tensor, log_sum_exp: tensor",
         hints=(
-            "Two loops: over tiles of queries, range(0, len(q), tile), and inside it over tiles of keys. Start a row "
-            "of tiles with m = -inf, l = 0, o = 0 and merge each tile into them. A slice past the end is cut for you.",
-            "In the inner loop: s = q_i @ k_j.T / sqrt(d), m_new = maximum(m, rowmax(s)), f = exp(s - m_new), shrink = "
-            "exp(m - m_new), l = shrink l + rowsum(f), o = shrink o + f @ v_j. After it: o / l and m + log(l). Collect "
-            "them in lists and use torch.cat, so that autograd can follow. q.new_zeros makes new tensors in q's dtype.",
+            "What must be remembered of the keys seen so far? E6.3 merges two such memories.",
+            "Two loops: over tiles of queries, range(0, len(q), tile), and inside it over tiles of keys. A slice past "
+            "the end is cut for you. Before the first key: m = -inf, l = 0, o = 0.",
+            "In the inner loop a tile of S gives its own m, f and f @ v_j, which E6.3's rule merges into m, l and o. "
+            "Divide once, after the last key. Collect the rows in a list for torch.cat, so that autograd can follow.",
         ),
         withheld=(
             "attention.tiled_attention",
@@ -66,10 +75,12 @@ EXERCISES = (
         "E6.5",
         "numbers_moved",
         "What the tiles move",
+        gives="numbers: number",
         hints=(
-            "Q comes in once and O goes out once: n d numbers each. How often do K and V come past?",
-            "Once for each tile of queries, and there are ceil(n / rows) of those: the last may be smaller, but K and "
-            "V come past in full.",
+            "What comes in once, what goes out once, and what comes past again and again?",
+            "K and V come past in full for each tile of queries. How many of those are there, when the last may be "
+            "smaller?",
+            "math.ceil rounds up, and so does -(-n // rows). How many numbers has Q?",
         ),
         withheld=("attention.memory_traffic.tiled", "attention.memory_traffic.FastMemory"),
         stars=1,
@@ -78,11 +89,13 @@ EXERCISES = (
         "E6.6",
         "CrossAttention",
         "Pixels look at words",
+        gives="block: module",
         hints=(
-            "Q = to_q(x), K = to_k(tokens), V = to_v(tokens), each cut into heads: q.unflatten(-1, (heads, -1)) has "
-            "shape (batch, N, heads, width / heads), and transpose(1, 2) puts the heads next to the batch.",
-            "S has shape (batch, heads, N, M) and the mask (batch, M): s.masked_fill(~mask[:, None, None], -inf). "
-            "At the end, o.transpose(1, 2).flatten(2) puts the heads side by side again; then x + to_out(o).",
+            "Which of Q, K and V comes from the picture, and which from the tokens? What are their shapes?",
+            "Heads are cut from the last axis: q.unflatten(-1, (heads, -1)) is (batch, N, heads, width / heads), and "
+            "transpose(1, 2) puts the heads next to the batch. The mask (batch, M) needs two axes in its middle.",
+            "Hide before the softmax, with -inf. On the way back first transpose(1, 2), then flatten(2): the heads lie "
+            "side by side again for to_out.",
         ),
         withheld=("attention.Attention", "attention.dense_attention", "attention.attention_map", "attention._hide"),
         seconds=20,
@@ -91,11 +104,13 @@ EXERCISES = (
         "E6.7",
         "hide_tile",
         "What a query may not see",
+        gives="s: tensor",
         hints=(
-            "Row r of the tile is query i + r, and column c is key j + c. Write both as tensors, one as a column and "
-            "one as a row, and compare them.",
-            "hidden = (j + torch.arange(columns))[None] > (i + torch.arange(rows))[:, None] if causal; and the keys of "
-            "this tile are mask[j : j + columns]. s.masked_fill(hidden, -torch.inf).",
+            "Which query is row r of this tile, and which key is column c?",
+            "Write both numbers as tensors, one as a column and one as a row, and compare them: that is the causal "
+            "rule. The mask speaks of all keys; this tile has only some.",
+            "The keys of this tile are mask[j : j + columns]. A number is hidden if one rule or the other hides it: "
+            "masked_fill with -torch.inf.",
         ),
         withheld=("attention._hide",),
         stars=1,
@@ -104,11 +119,13 @@ EXERCISES = (
         "E6.8",
         "tile_backward",
         "Backwards through one tile",
+        gives="dQ: tensor, dK: tensor, dV: tensor",
         hints=(
-            "Compute P again: with S~ = Q K^T / sqrt(d), exp(S~ - log_sum_exp) is the finished softmax, no matter how "
-            "small the tile is. Then dV = P^T dO, and dP = dO V^T.",
-            "The softmax's derivative, row by row: dS~ = P * (dP - D). S~ = Q K^T / sqrt(d), so dQ = dS~ K / sqrt(d) "
-            "and dK = dS~^T Q / sqrt(d).",
+            "What is P of this tile, if the sum over all keys is already known?",
+            "exp(S~ - log_sum_exp) is the finished softmax, however small the tile. dP follows from O = P V, and "
+            "P's rows were made by a softmax: D is what all keys have in common.",
+            "S~ = Q K^T / sqrt(d): the factor comes back in dQ and in dK. log_sum_exp and D belong to rows, so they "
+            "need an axis behind.",
         ),
         withheld=("attention.tiled_attention", "attention._walk_back"),
         stars=1,
@@ -117,11 +134,13 @@ EXERCISES = (
         "E6.9",
         "test_tiles",
         "A property test for tiles",
+        gives="the test: nothing",
         hints=(
-            "What must not matter? The size of the tile, and the order of the keys (if the values move with them). Try "
-            "tile sizes that do not divide the number of keys.",
-            "Large logits find a missing maximum: multiply q by 1000. One comparison with softmax(q k^T / sqrt(d)) v, "
-            "written with torch.softmax, with ordinary logits settles the scale and the axis.",
+            "What must not matter? Two answers that have to agree make a test.",
+            "The size of the tile must not matter. Try some that do not divide the number of keys, nor that of the "
+            "queries, and one that is larger than both.",
+            "Large logits find what overflows: try very large ones, and a query whose logits are all very negative. "
+            "One comparison with a softmax of your own settles the scale and the axis.",
         ),
         stars=1,
     ),
@@ -130,7 +149,7 @@ EXERCISES = (
 
 def draws(*shapes, seed=0, size=1.0, dtype=torch.float64):
     """Independent tensors of normal numbers, the first (the queries) `size` times as large."""
-    g = torch.Generator().manual_seed(seed)
+    g = generator(seed)
     first, *others = (torch.randn(shape, generator=g, dtype=dtype) for shape in shapes)
     return (size * first, *others)
 
@@ -141,88 +160,171 @@ def require(holds, says):
         pytest.fail(says, pytrace=False)
 
 
-def values(got, count, names):
-    """`count` values, or a failure that says what is missing."""
-    require(isinstance(got, tuple | list) and len(got) == count, f"wrong number of values: return ({names})")
-    return got
+def weighted(weigh, axis=-1, after=lambda o, q: o):
+    """Attention with the logits, the axis or the output replaced, as a whole answer."""
+
+    def answer(q, k, v):
+        return after(torch.softmax(weigh(q @ k.transpose(-1, -2), q, k, v), axis) @ v, q)
+
+    return answer
 
 
-def softmax_mistakes(q, k, v):
-    """What attention becomes with one slip."""
-    s, d = q @ k.transpose(-1, -2), q.shape[-1]
-    return {
-        "forgotten 1/sqrt(d)": torch.softmax(s, -1) @ v,
-        "softmax over columns: every row of P must sum to 1": torch.softmax(s / math.sqrt(d), -2) @ v,
-        "divides by d instead of sqrt(d)": torch.softmax(s / d, -1) @ v,
-        "multiplies by sqrt(d)": torch.softmax(s * math.sqrt(d), -1) @ v,
-        "no softmax": s / math.sqrt(d) @ v,
-        "1/sqrt(d) comes after the softmax": torch.softmax(s, -1) @ v / math.sqrt(d),
-        "1/sqrt(number of keys) instead of 1/sqrt(d)": torch.softmax(s / math.sqrt(k.shape[-2]), -1) @ v,
-        "all keys count the same": v.mean(-2, keepdim=True).expand_as(s @ v),
-    }
+def root(s, q, k, v):
+    return s / math.sqrt(q.shape[-1])
+
+
+def bare(q, k, v):
+    f = torch.exp(root(q @ k.transpose(-1, -2), q, k, v))
+    return f / f.sum(-1, keepdim=True) @ v
+
+
+SOFTMAX_MISTAKES = {
+    "forgotten 1/sqrt(d)": weighted(lambda s, q, k, v: s),
+    "softmax over columns: every row of P must sum to 1": weighted(root, -2),
+    "softmax(dim = 1), which is the last axis only where nothing stands in front: use -1": weighted(root, 1),
+    "softmax(dim = 0): over the batch, or the queries": weighted(root, 0),
+    "divides by d instead of sqrt(d)": weighted(lambda s, q, k, v: s / q.shape[-1]),
+    "multiplies by sqrt(d)": weighted(lambda s, q, k, v: s * math.sqrt(q.shape[-1])),
+    "no softmax": lambda q, k, v: root(q @ k.transpose(-1, -2), q, k, v) @ v,
+    "1/sqrt(d) comes after the softmax": weighted(lambda s, q, k, v: s, after=lambda o, q: o / q.shape[-1] ** 0.5),
+    "1/sqrt(number of keys) instead of 1/sqrt(d)": weighted(lambda s, q, k, v: s / math.sqrt(k.shape[-2])),
+    "1/sqrt(width of V) instead of 1/sqrt(d)": weighted(lambda s, q, k, v: s / math.sqrt(v.shape[-1])),
+    "all keys count the same": lambda q, k, v: v.mean(-2, keepdim=True).expand(*q.shape[:-1], v.shape[-1]),
+    "only the best key counts: that is the hard choice, not softmax": lambda q, k, v: (
+        F.one_hot((q @ k.transpose(-1, -2)).argmax(-1), k.shape[-2]).to(v.dtype) @ v
+    ),
+    "no max subtraction: a softmax by hand that overflows": bare,
+    "O is transposed": lambda q, k, v: F.scaled_dot_product_attention(q, k, v).transpose(-1, -2),
+    "P itself, without V": lambda q, k, v: torch.softmax(root(q @ k.transpose(-1, -2), q, k, v), -1),
+}
+
+
+def attention_inputs(shapes, seed):
+    """(q, k, v) for some ((front, N, M), d, e), in both dtypes and of ordinary and large logits."""
+    for k, ((front, n, m), d, e) in enumerate(shapes):
+        (case,) = varied(((n, d),), (torch.float64, torch.float32)[k % 2 : k % 2 + 1], seed=seed + k)
+        yield case.normal(*front, n, d, scale=2.0), case.normal(*front, m, d), case.normal(*front, m, e)
+
+
+def one_piece(q, k, v):
+    """PyTorch's own."""
+    return F.scaled_dot_product_attention(q, k, v)
 
 
 @pytest.mark.exercise("E6.1", points=1)
 def test_is_the_slide_with_the_scale(scaled_attention):
-    q, k, v = draws((5, 6), (7, 6), (7, 3), size=2.0)
-    expect(
-        scaled_attention(q, k, v),
-        F.scaled_dot_product_attention(q, k, v),
-        says="O = softmax(Q K^T / sqrt(d)) V does not hold; tried 5 queries, 7 keys, d = 6.",
-        mistakes=softmax_mistakes(q, k, v),
+    flat = ((((), 5, 7), 6, 3), (((), 1, 4), 2, 5), (((), 3, 1), 1, 1), (((), 4, 4), 9, 9))
+    q, k, v = draws((4, 8), (6, 8), (6, 3), seed=1, size=3000.0)
+    agree(
+        scaled_attention,
+        one_piece,
+        [*attention_inputs(flat, seed=20), (q, k, v)],
+        says="O = softmax(Q K^T / sqrt(d)) V does not hold.",
+        mistakes=SOFTMAX_MISTAKES,
+        rtol=1e-4,
+        atol=1e-5,
     )
 
 
 @pytest.mark.exercise("E6.1", points=1)
 def test_leaves_batch_and_heads_alone(scaled_attention):
-    q, k, v = draws((2, 3, 4, 8), (2, 3, 4, 8), (2, 3, 4, 5), seed=1, size=2.0, dtype=torch.float32)
-    expect(
-        scaled_attention(q, k, v),
-        F.scaled_dot_product_attention(q, k, v),
+    deep = (((2, 3), 4, 6), 8, 5), (((1, 2), 3, 3), 4, 4), (((3,), 2, 5), 6, 1), (((1, 1), 1, 1), 2, 2)
+    agree(
+        scaled_attention,
+        one_piece,
+        attention_inputs(deep, seed=30),
+        says="Axes in front (batch, heads) must stay apart.",
+        mistakes=SOFTMAX_MISTAKES,
         rtol=1e-4,
         atol=1e-5,
-        says="Axes in front (batch, heads) must stay apart; tried shape (2, 3, 4, 8).",
-        mistakes=softmax_mistakes(q, k, v),
     )
+
+
+def pieces(top=None, f=None, l=None, out=lambda m, f, l: (m, f, l)):
+    """m, f and l with one of them replaced, as a whole answer."""
+
+    def answer(x):
+        m = x.amax(-1, keepdim=True) if top is None else top(x)
+        values = torch.exp(x - m) if f is None else f(x, m)
+        return out(m, values, values.sum(-1, keepdim=True) if l is None else l(values, x - m))
+
+    return answer
+
+
+def plain_exp(x):
+    f = torch.exp(x)
+    return x.amax(-1, keepdim=True), f, f.sum(-1, keepdim=True)
+
+
+def right_pieces(x):
+    """By Python's own max, row by row."""
+    rows = [max(row) for row in x.reshape(-1, x.shape[-1]).tolist()]
+    m = torch.tensor(rows, dtype=x.dtype).view(*x.shape[:-1], 1)
+    f = torch.exp(x - m)
+    return m, f, f @ x.new_ones(x.shape[-1], 1)
+
+
+PIECES = {
+    "no max subtraction": plain_exp,
+    "one maximum for the whole block, not one a row": pieces(lambda x: x.max().expand(*x.shape[:-1], 1)),
+    "the mean is subtracted, not the maximum": pieces(lambda x: x.mean(-1, keepdim=True)),
+    "the largest absolute value, not the largest number": pieces(lambda x: x.abs().amax(-1, keepdim=True)),
+    "m is the smallest number, not the largest": pieces(lambda x: x.amin(-1, keepdim=True)),
+    "f is divided by l already": pieces(out=lambda m, f, l: (m, f / l, l)),
+    "f is the softmax, and l its sum, 1": pieces(f=lambda x, m: torch.softmax(x, -1)),
+    "l is the mean, not the sum": pieces(l=lambda f, d: f.mean(-1, keepdim=True)),
+    "l is log(l)": pieces(l=lambda f, d: f.sum(-1, keepdim=True).log()),
+    "l sums x - m: the exponential is missing": pieces(l=lambda f, d: d.sum(-1, keepdim=True)),
+    "f is x - m: the exponential is missing": pieces(f=lambda x, m: x - m),
+    "the sign: exp(m - x)": pieces(f=lambda x, m: torch.exp(m - x)),
+    "2 to the power, not e": pieces(f=lambda x, m: torch.exp2(x - m)),
+    "l comes before f": pieces(out=lambda m, f, l: (m, l, f)),
+    "l has lost its last axis: keepdim=True": pieces(l=lambda f, d: f.sum(-1)),
+    "m has lost its last axis: keepdim=True": pieces(out=lambda m, f, l: (m.squeeze(-1), f, l)),
+    "m and l have lost their last axis: keepdim=True": pieces(out=lambda m, f, l: (m.squeeze(-1), f, l.squeeze(-1))),
+    "the axes of length 1 are squeezed away": pieces(out=lambda m, f, l: (m.squeeze(), f.squeeze(), l.squeeze())),
+}
+PARTS = ("m", "f", "l")
 
 
 @pytest.mark.exercise("E6.2", points=1)
 def test_are_the_slides_m_f_and_l(softmax_pieces):
-    (x,) = draws((2, 4, 6), seed=2, size=2.0)
-    m = torch.tensor([[[max(row)] for row in rows] for rows in x.tolist()], dtype=x.dtype)
-    f, whole, bare = torch.exp(x - m), torch.exp(x - x.max()), torch.exp(x)
-    l = f.sum(-1, keepdim=True)
-    expect(
-        values(softmax_pieces(x), 3, "m, f, l"),
-        (m, f, l),
+    shapes = ((2, 4, 6), (3, 5), (7,), (1, 4), (3, 1), (2, 1, 2, 3), (1,))
+    agree(
+        softmax_pieces,
+        right_pieces,
+        [(case.normal(scale=2.0),) for case in varied(shapes, seed=2)],
         says="m is the largest of each row, f = exp(x - m), l is the sum of f; m and l keep a last axis of size 1.",
-        mistakes={
-            "no max subtraction": (m, bare, bare.sum(-1, keepdim=True)),
-            "one maximum for the whole block, not one a row": lambda: (
-                x.max().expand_as(m), whole, whole.sum(-1, keepdim=True),
-            ),
-            "f is divided by l already": (m, f / l, l),
-            "l is the mean, not the sum": (m, f, f.mean(-1, keepdim=True)),
-            "l sums x - m: the exponential is missing": (m, f, (x - m).sum(-1, keepdim=True)),
-            "f is x - m: the exponential is missing": (m, x - m, (x - m).sum(-1, keepdim=True)),
-            "the sign: exp(m - x)": (m, torch.exp(m - x), torch.exp(m - x).sum(-1, keepdim=True)),
-            "l comes before f": (m, l, f),
-        },
-    )  # fmt: skip
+        mistakes=PIECES,
+        rtol=1e-5,
+        atol=1e-6,
+        names=PARTS,
+    )
+
+
+def quotient(softmax_pieces, parts):
+    """f / l of an answer whose form is right."""
+    return lambda x: (lambda m, f, l: f / l)(*same_form(softmax_pieces(x), parts(x), PARTS))
 
 
 @pytest.mark.exercise("E6.2", points=1)
 def test_never_overflow(softmax_pieces):
     x = torch.tensor([[1000.0, 999.0, 0.0], [-1000.0, -1001.0, -1000.5], [0.0, 1.0, 2.0]])
-    _, f, l = values(softmax_pieces(x), 3, "m, f, l")
-    whole = torch.exp(x - x.max())
-    expect(
-        f / l,
-        torch.softmax(x.double(), -1).float(),
+    agree(
+        quotient(softmax_pieces, right_pieces),
+        lambda x: torch.softmax(x.double(), -1).to(x.dtype),
+        [(x,), (x.double(),), (x[1:2],), (torch.full((2, 4), -5000.0),)],
         says="f / l must be the softmax of each row, however large the numbers and however different the rows.",
         mistakes={
-            "no max subtraction": lambda: torch.exp(x) / torch.exp(x).sum(-1, keepdim=True),
-            "one maximum for the whole block, not one a row": lambda: whole / whole.sum(-1, keepdim=True),
+            name: lambda x, name=name: (lambda m, f, l: f / l)(*PIECES[name](x))
+            for name in (
+                "no max subtraction",
+                "one maximum for the whole block, not one a row",
+                "the mean is subtracted, not the maximum",
+                "the largest absolute value, not the largest number",
+                "m is the smallest number, not the largest",
+                "the sign: exp(m - x)",
+            )
         },
         rtol=1e-5,
         atol=1e-6,
@@ -236,40 +338,98 @@ def block(x, v):
     return m, f.sum(-1, keepdim=True), f @ v
 
 
-def merge_mistakes(a, b):
-    """What the merge becomes with one slip."""
+def merging(rule):
+    """A rule of (m, s_a, l_a, o_a, s_b, l_b, o_b), s the factors e^(m_a - m) and e^(m_b - m), as a whole answer."""
+
+    def answer(a, b):
+        (m_a, l_a, o_a), (m_b, l_b, o_b) = a, b
+        m = torch.maximum(m_a, m_b)
+        return rule(m, torch.exp(m_a - m), l_a, o_a, torch.exp(m_b - m), l_b, o_b)
+
+    return answer
+
+
+def measured_from(top):
+    """Everything is measured from another maximum: top(m_a, m_b)."""
+
+    def answer(a, b):
+        (m_a, l_a, o_a), (m_b, l_b, o_b) = a, b
+        m = top(m_a, m_b)
+        s_a, s_b = torch.exp(m_a - m), torch.exp(m_b - m)
+        return m, s_a * l_a + s_b * l_b, s_a * o_a + s_b * o_b
+
+    return answer
+
+
+def bare_merge(a, b):
     (m_a, l_a, o_a), (m_b, l_b, o_b) = a, b
-    m = torch.maximum(m_a, m_b)
-    s_a, s_b = torch.exp(m_a - m), torch.exp(m_b - m)
-    l, o = s_a * l_a + s_b * l_b, s_a * o_a + s_b * o_b
-    low = torch.minimum(m_a, m_b)
-    g_a, g_b = torch.exp(m_a - low), torch.exp(m_b - low)
-    return {
-        "missing rescale of O": (m, l, o_a + o_b),
-        "missing rescale of l": (m, l_a + l_b, o),
-        "nothing is rescaled": (m, l_a + l_b, o_a + o_b),
-        "only the first block is rescaled": (m, s_a * l_a + l_b, s_a * o_a + o_b),
-        "the exponent has the wrong sign": (m, l_a / s_a + l_b / s_b, o_a / s_a + o_b / s_b),
-        "the smaller maximum is kept": (low, g_a * l_a + g_b * l_b, g_a * o_a + g_b * o_b),
-        "the factors of the two blocks are swapped": (m, s_b * l_a + s_a * l_b, s_b * o_a + s_a * o_b),
-        "O is divided by l already": (m, l, o / l),
-        "the maxima are added": (m_a + m_b, l, o),
-    }  # fmt: skip
+    return torch.maximum(m_a, m_b), m_a.exp() * l_a + m_b.exp() * l_b, m_a.exp() * o_a + m_b.exp() * o_b
+
+
+MERGE_MISTAKES = {
+    "missing rescale of O": merging(lambda m, s, l, o, r, k, p: (m, s * l + r * k, o + p)),
+    "missing rescale of l": merging(lambda m, s, l, o, r, k, p: (m, l + k, s * o + r * p)),
+    "nothing is rescaled": merging(lambda m, s, l, o, r, k, p: (m, l + k, o + p)),
+    "only the first block is rescaled": merging(lambda m, s, l, o, r, k, p: (m, s * l + k, s * o + p)),
+    "only the second block is rescaled": merging(lambda m, s, l, o, r, k, p: (m, l + r * k, o + r * p)),
+    "the exponent has the wrong sign": merging(lambda m, s, l, o, r, k, p: (m, l / s + k / r, o / s + p / r)),
+    "the new maximum is not subtracted: exp(m_a), not exp(m_a - m)": bare_merge,
+    "the smaller maximum is kept": measured_from(torch.minimum),
+    "everything is measured from a's maximum, not from the larger one": measured_from(lambda m_a, m_b: m_a),
+    "everything is measured from b's maximum, not from the larger one": measured_from(lambda m_a, m_b: m_b),
+    "one maximum for all rows": measured_from(lambda m_a, m_b: torch.maximum(m_a, m_b).max().expand_as(m_a)),
+    "the factors of the two blocks are swapped": merging(lambda m, s, l, o, r, k, p: (m, r * l + s * k, r * o + s * p)),
+    "O is divided by l already": merging(
+        lambda m, s, l, o, r, k, p: (m, s * l + r * k, (s * o + r * p) / (s * l + r * k))
+    ),
+    "o is taken for a quotient o / l: it is the undivided sum": merging(
+        lambda m, s, l, o, r, k, p: (m, s * l + r * k, (s * l * o + r * k * p) / (s * l + r * k))
+    ),
+    "o is the average of the two": merging(lambda m, s, l, o, r, k, p: (m, s * l + r * k, (s * o + r * p) / 2)),
+    "the maxima are added": merging(lambda m, s, l, o, r, k, p: (m + m, s * l + r * k, s * o + r * p)),
+    "l is the larger one, not the sum": merging(
+        lambda m, s, l, o, r, k, p: (m, torch.maximum(s * l, r * k), s * o + r * p)
+    ),
+    "the order is m, l, o: o and l are swapped": merging(lambda m, s, l, o, r, k, p: (m, s * o + r * p, s * l + r * k)),
+}
+MERGED = ("m", "l", "o")
+
+
+def two_blocks(x, v, cut):
+    return block(x[:, :cut], v[:cut]), block(x[:, cut:], v[cut:])
 
 
 @pytest.mark.exercise("E6.3", points=2)
 def test_is_the_block_of_both(merge_blocks):
-    x, v = draws((4, 9), (9, 3), seed=3, size=3.0)
-    for cut in (2, 8):
-        a, b = block(x[:, :cut], v[:cut]), block(x[:, cut:], v[cut:])
-        expect(
-            values(merge_blocks(a, b), 3, "m, l, o"),
-            block(x, v),
-            says=f"Merging the blocks of the first {cut} and the last {9 - cut} keys must give the block of all 9.",
-            mistakes=merge_mistakes(a, b),
-            rtol=1e-9,
-            atol=1e-12,
-        )
+    inputs, wholes = [], {}
+    for case, (keys, e) in zip(
+        varied(((4, 9), (1, 5), (3, 2)), (torch.float64, torch.float32), seed=3), ((9, 3), (5, 1), (2, 2))
+    ):
+        x, v = case.normal(scale=3.0), case.normal(keys, e)
+        for cut in (1, keys - 1):
+            inputs.append(two_blocks(x, v, cut))
+            wholes[id(inputs[-1][0])] = block(x, v)
+    agree(
+        merge_blocks,
+        lambda a, b: wholes[id(a)],
+        inputs,
+        says="Merging the blocks of some keys and of the others must give the block of all.",
+        mistakes=MERGE_MISTAKES,
+        rtol=1e-5,
+        atol=1e-6,
+        names=MERGED,
+    )
+
+
+def finite(answer):
+    """The values of a mistake where all are finite: NaN alone is no evidence of which slip it was."""
+
+    def checked(*args):
+        values = answer(*args)
+        require(all(bool(value.isfinite().all()) for value in values), "not finite")
+        return values
+
+    return checked
 
 
 @pytest.mark.exercise("E6.3", points=1)
@@ -279,116 +439,187 @@ def test_survives_extremes(merge_blocks):
     low = torch.tensor([[-900.0, -899.0], [-905.0, -904.0]], dtype=v.dtype)
     full, small, both = block(high, v), block(low, v), block(torch.cat([high, low], 1), v.repeat(2, 1))
     nothing = (torch.full((2, 1), -torch.inf, dtype=v.dtype), torch.zeros(2, 1, dtype=v.dtype), torch.zeros_like(v))
-    for a, b, want in ((full, nothing, full), (nothing, full, full), (full, small, both), (small, full, both)):
-        expect(
-            values(merge_blocks(a, b), 3, "m, l, o"),
-            want,
-            says="Maxima 1800 apart, and a block that has seen no key (m = -inf, l = 0, o = 0), must leave no NaN.",
-            mistakes=merge_mistakes(a, b),
-            rtol=1e-9,
-            atol=1e-12,
-        )
+    pairs = [(full, small), (small, full), (full, nothing), (nothing, full), (nothing, small)]
+    wants = {
+        (id(a), id(b)): both if b is not nothing and a is not nothing else b if a is nothing else a for a, b in pairs
+    }
+    agree(
+        merge_blocks,
+        lambda a, b: wants[id(a), id(b)],
+        pairs,
+        says="Maxima 1800 apart, and a block that has seen no key (m = -inf, l = 0, o = 0), must leave no NaN.",
+        mistakes={name: finite(answer) for name, answer in MERGE_MISTAKES.items()},
+        rtol=1e-9,
+        atol=1e-12,
+        names=MERGED,
+    )
 
 
 def walk(q, k, v, tile, slip=""):
     """The tiled algorithm with one slip: (O, log-sum-exp)."""
-    m, l, o = torch.full((len(q), 1), -torch.inf).to(q), q.new_zeros(len(q), 1), q.new_zeros(len(q), v.shape[1])
+    start = 0.0 if slip == "m at 0" else -torch.inf
+    m, l, o = torch.full((len(q), 1), start).to(q), q.new_zeros(len(q), 1), q.new_zeros(len(q), v.shape[1])
     whole = len(k) // tile * tile if slip == "drops the rest" else len(k)
     for j in range(0, whole, tile):
         s = q @ k[j : j + tile].T / (1 if slip == "no scale" else math.sqrt(q.shape[1]))
         m_new = torch.maximum(m, s.amax(1, keepdim=True))
+        if slip == "one m":
+            m_new = m_new.max().expand_as(m)
+        if slip == "own m":
+            m_new = s.amax(1, keepdim=True)
         if slip == "no max":
             m_new = torch.zeros_like(m)
         f, shrink = torch.exp(s - m_new), torch.exp(m - m_new)
         f = f / f.sum(1, keepdim=True) if slip == "own sum" else f
         l = (1 if slip == "l" else shrink) * l + f.sum(1, keepdim=True)
         o = (1 if slip == "o" else shrink) * o + f @ v[j : j + tile]
+        o = o / l if slip == "divided in the loop" else o
         m = m_new
-    return (o if slip == "undivided" else o / l), (m + torch.log(l))[:, 0]
+    return (o if slip in ("undivided", "divided in the loop") else o / l), (m + torch.log(l))[:, 0]
 
 
-def tile_mistakes(q, k, v, tile):
-    """What O becomes with one slip; computed when needed."""
+def sum_exp(change):
+    """The right O with another second value: change(m, l)."""
+
+    def answer(q, k, v, tile):
+        s = q @ k.T / math.sqrt(q.shape[1])
+        m = s.amax(1)
+        return torch.softmax(s, 1) @ v, change(m, torch.exp(s - m[:, None]).sum(1))
+
+    return answer
+
+
+def over_columns(q, k, v, tile):
     s = q @ k.T / math.sqrt(q.shape[1])
-    return {
-        "forgotten 1/sqrt(d)": lambda: walk(q, k, v, tile, "no scale")[0],
-        "missing rescale of O": lambda: walk(q, k, v, tile, "o")[0],
-        "missing rescale of l": lambda: walk(q, k, v, tile, "l")[0],
-        "softmax over columns": lambda: torch.softmax(s, 0) @ v,
-        "each tile is divided by its own sum": lambda: walk(q, k, v, tile, "own sum")[0],
-        "works only for tile sizes that divide the number of keys": lambda: walk(q, k, v, tile, "drops the rest")[0],
-        "O is never divided by l": lambda: walk(q, k, v, tile, "undivided")[0],
-        "no max subtraction": lambda: walk(q, k, v, tile, "no max")[0],
-    }
+    return torch.softmax(s, 0) @ v, torch.logsumexp(s, 0)
+
+
+TILE_MISTAKES = {
+    name: partial(walk, slip=slip)
+    for name, slip in {
+        "forgotten 1/sqrt(d)": "no scale",
+        "missing rescale of O": "o",
+        "missing rescale of l": "l",
+        "each tile is divided by its own sum": "own sum",
+        "works only for tile sizes that divide the number of keys": "drops the rest",
+        "O is never divided by l": "undivided",
+        "O is divided by l after every tile, not once at the end": "divided in the loop",
+        "no max subtraction": "no max",
+        "m is the maximum of this tile alone, not of all keys so far": "own m",
+    }.items()
+}
+SUM_MISTAKES = {
+    "log(l) alone: m is forgotten": lambda m, l: l.log(),
+    "m + l: the logarithm is missing": lambda m, l: m + l,
+    "l itself, not log sum exp": lambda m, l: l,
+    "m alone, not log sum exp": lambda m, l: m,
+    "m - log(l): the sign": lambda m, l: m - l.log(),
+    "log to base 2, not e": lambda m, l: m + l.log2(),
+}
+TILED = ("O", "log_sum_exp")
+
+
+def dense(q, k, v, tile):
+    return F.scaled_dot_product_attention(q, k, v), torch.logsumexp(q @ k.T / math.sqrt(q.shape[1]), 1)
+
+
+def first_of(attention_in_tiles, which):
+    """One of the two values, once the form of both is right."""
+    return lambda *args: same_form(attention_in_tiles(*args), dense(*args), TILED)[which]
+
+
+def one_of(answers, which):
+    return {name: lambda *args, answer=answer: answer(*args)[which] for name, answer in answers.items()}
 
 
 @pytest.mark.exercise("E6.4", points=1)
 def test_any_tile_size_gives_the_dense_answer(attention_in_tiles):
     q, k, v = draws((13, 6), (11, 6), (11, 4), seed=5, size=2.0)
-    want = F.scaled_dot_product_attention(q, k, v)
-    for tile in (1, 4, 11, 3, 50):
-        out, _ = values(attention_in_tiles(q, k, v, tile), 2, "out, log_sum_exp")
-        rest = " (it need not divide 13 or 11)" if 11 % tile else ""
-        expect(
-            out,
-            want,
-            says=f"O must be that of softmax(Q K^T / sqrt(d)) V; tried 13 queries, 11 keys in "
-            f"float64, tile = {tile}{rest}.",
-            mistakes=tile_mistakes(q, k, v, tile),
-            rtol=1e-10,
-            atol=1e-12,
-        )
+    few = draws((1, 2), (1, 2), (1, 1), seed=6, dtype=torch.float32)
+    some = draws((5, 1), (3, 1), (3, 2), seed=7, dtype=torch.float32)
+    agree(
+        first_of(attention_in_tiles, 0),
+        lambda *args: dense(*args)[0],
+        [(q, k, v, tile) for tile in (4, 1, 11, 3, 50)] + [(*few, 1), (*few, 8), (*some, 2)],
+        says="O must be that of softmax(Q K^T / sqrt(d)) V, whatever the size of the tile.",
+        mistakes=one_of(TILE_MISTAKES | {"softmax over columns": over_columns}, 0),
+        rtol=1e-5,
+        atol=1e-6,
+    )
+    agree(
+        first_of(attention_in_tiles, 0),
+        lambda *args: dense(*args)[0],
+        [(q, k, v, 4)],
+        says="O must be exact in float64, too.",
+        rtol=1e-10,
+        atol=1e-12,
+    )
 
 
 @pytest.mark.exercise("E6.4", points=1)
 def test_large_logits_do_no_harm(attention_in_tiles):
     q, k, v = draws((9, 8), (10, 8), (10, 3), seed=6, size=200.0, dtype=torch.float32)
-    want = F.scaled_dot_product_attention(q.double(), k.double(), v.double()).float()
-    for tile in (4, 10):
-        out, _ = values(attention_in_tiles(q, k, v, tile), 2, "out, log_sum_exp")
-        expect(
-            out,
-            want,
-            says="With logits of a few hundred O must stay exact and finite.",
-            mistakes=tile_mistakes(q, k, v, tile),
-            rtol=1e-3,
-            atol=1e-4,
-        )
+    agree(
+        first_of(attention_in_tiles, 0),
+        lambda *args: dense(*(x.double() if isinstance(x, torch.Tensor) else x for x in args))[0].float(),
+        [(q, k, v, tile) for tile in (4, 10)],
+        says="With logits of a few hundred O must stay exact and finite.",
+        mistakes=one_of(TILE_MISTAKES | {"one m for all queries of a tile": partial(walk, slip="one m")}, 0),
+        rtol=1e-3,
+        atol=1e-4,
+    )
+    low = torch.cat([100.0 * k[:, :1].abs() + 30000.0, k[:, 1:]], 1)  # every logit is below -10000
+    far = (torch.tensor([[-8.0, 0, 0, 0, 0, 0, 0, 0]]).expand(9, 8).contiguous(), low, v, 4)
+    out = first_of(attention_in_tiles, 0)(*far)
+    require(
+        out.isfinite().all(),
+        "NaN or infinity where all logits of a row are very negative. Does m start at 0, or at another number that "
+        "logits can be below? Then every exponential is 0, and 0/0 is NaN. Only -inf is below all.",
+    )
+    expect(
+        out,
+        dense(*(x.double() if isinstance(x, torch.Tensor) else x for x in far))[0].float(),
+        says="With logits below -10000 O must stay exact: m starts at -inf.",
+        rtol=1e-2,
+        atol=1e-2,
+    )
 
 
 @pytest.mark.exercise("E6.4", points=1)
 def test_returns_the_log_sum_exp(attention_in_tiles):
     q, k, v = draws((7, 4), (10, 4), (10, 2), seed=7, size=3.0)
-    s = q @ k.T / 2
-    m = s.amax(1)
-    l = torch.exp(s - m[:, None]).sum(1)
-    for tile in (3, 10):
-        _, got = values(attention_in_tiles(q, k, v, tile), 2, "out, log_sum_exp")
-        expect(
-            got,
-            torch.logsumexp(s, 1),
-            says="The second value is log sum exp of each row of S / sqrt(d), shape (N,): m + log(l).",
-            mistakes={
-                "log(l) alone: m is forgotten": l.log(),
-                "m + l: the logarithm is missing": m + l,
-                "l itself": l,
-                "m alone": m,
-                "forgotten 1/sqrt(d)": torch.logsumexp(2 * s, 1),
-                "missing rescale of l": lambda tile=tile: walk(q, k, v, tile, "l")[1],
-            },
-            rtol=1e-10,
-            atol=1e-12,
-        )
+    few = draws((1, 9), (1, 9), (1, 1), seed=8)
+    agree(
+        first_of(attention_in_tiles, 1),
+        lambda *args: dense(*args)[1],
+        [(q, k, v, 3), (q, k, v, 10), (*few, 2)],
+        says="The second value is log sum exp of each row of S / sqrt(d), shape (N,): m + log(l).",
+        mistakes=one_of(
+            {name: sum_exp(change) for name, change in SUM_MISTAKES.items()}
+            | {name: TILE_MISTAKES[name] for name in ("forgotten 1/sqrt(d)", "missing rescale of l")}
+            | {"softmax over columns": over_columns},
+            1,
+        ),
+        rtol=1e-8,
+        atol=1e-10,
+    )
 
 
 @pytest.mark.exercise("E6.4", points=3)
 def test_never_holds_all_of_s(attention_in_tiles):
-    q, k, v = draws((32, 8), (4096, 8), (4096, 8), seed=8, dtype=torch.float32)
-    largest, keys, s = attention_in_tiles.largest(q, k, v, 16), 4 * k.numel(), 4 * 32 * 4096
-    said = f"With 32 queries, 4096 keys and tile = 16 the largest tensor had {largest / 1024:.0f} KiB"
-    require(largest < s, f"untiled: all of S is there at once. {said}; S has {s // 1024}.")
-    require(largest <= 1.5 * keys, f"only the queries are tiled: S has whole rows. {said}; K has {keys // 1024}.")
-    small, large = (attention_in_tiles.memory(*draws(*[(n, 8)] * 3, dtype=torch.float32), 128) for n in (512, 2048))
+    for n, m in ((64, 2048), (2048, 64)):
+        q, k, v = draws((n, 8), (m, 8), (m, 8), seed=8, dtype=torch.float32)
+        says = f"O must be right where its memory is looked at; tried {n} queries, {m} keys and tile = 32."
+        expect(first_of(attention_in_tiles, 0)(q, k, v, 32), dense(q, k, v, 32)[0], says=says, rtol=1e-3, atol=1e-4)
+        largest, allowed, s = attention_in_tiles.largest(q, k, v, 32), 4 * 8 * max(n, m), 4 * n * m
+        say = f"With {n} queries, {m} keys and tile = 32 the largest tensor had {largest / 1024:.0f} KiB"
+        require(largest < s, f"untiled: all of S is there at once. {say}; S has {s // 1024}.")
+        which = "queries: S has whole rows" if m > n else "keys: S has whole columns"
+        biggest = f"{'K' if m > n else 'Q'} has {allowed // 1024}"
+        require(
+            largest <= 1.5 * allowed, f"only the {which}. {say}; {biggest}.".replace("only the", "tiles cut only the")
+        )
+    small, large = (attention_in_tiles.memory(*draws(*[(n, 8)] * 3, dtype=torch.float32), 256) for n in (512, 2048))
     grown = (large - small) / 2**20
     require(grown < 8, f"untiled: from N = 512 to 2048 the memory grew by {grown:.0f} MiB; S alone needs 15 MiB more.")
     out, _ = values(attention_in_tiles(q, k, v, 16), 2, "out, log_sum_exp")
@@ -414,41 +645,92 @@ def test_lets_gradients_through(attention_in_tiles):
             one,
             other,
             says=f"The gradient with respect to {name} must be that of dense attention.",
-            mistakes={f"{'Q is' if name == 'Q' else 'K and V are'} detached": torch.zeros_like(other)},
+            mistakes={
+                f"{'Q is' if name == 'Q' else 'K and V are'} detached": torch.zeros_like(other),
+                "missing rescale of O": lambda name=name: sloped(inputs, cotangent, "o")["QKV".index(name)],
+                "missing rescale of l": lambda name=name: sloped(inputs, cotangent, "l")["QKV".index(name)],
+                "forgotten 1/sqrt(d)": lambda name=name: sloped(inputs, cotangent, "no scale")["QKV".index(name)],
+            },
             rtol=1e-7,
             atol=1e-9,
         )
 
 
+def sloped(inputs, cotangent, slip):
+    """The gradients of the tiled algorithm with one slip."""
+    leaves = [x.clone().requires_grad_() for x in inputs]
+    return torch.autograd.grad(walk(*leaves, 3, slip)[0], leaves, cotangent)
+
+
+TRAFFIC_MISTAKES = {
+    "floor for ceil: the last, smaller tile is forgotten": lambda n, d, rows: 2 * n * d * (1 + n // rows),
+    "one tile too many where rows divides n": lambda n, d, rows: 2 * n * d * (2 + n // rows),
+    "a division that is not rounded up": lambda n, d, rows: 2 * n * d * (1 + n / rows),
+    "V is forgotten": lambda n, d, rows: n * d * (2 + -(-n // rows)),
+    "Q is forgotten, or O is forgotten": lambda n, d, rows: n * d * (1 + 2 * -(-n // rows)),
+    "Q and O are forgotten": lambda n, d, rows: 2 * n * d * -(-n // rows),
+    "K and V come past once only": lambda n, d, rows: 4 * n * d,
+    "S is moved too": lambda n, d, rows: 2 * n * d * (1 + -(-n // rows)) + n * n,
+    "m and l are moved too": lambda n, d, rows: 2 * n * d * (1 + -(-n // rows)) + 2 * n,
+    "Q is loaded for every tile of keys": lambda n, d, rows: n * d * (1 + 3 * -(-n // rows)),
+    "Q and O cross for every tile of queries": lambda n, d, rows: 4 * n * d * -(-n // rows),
+    "K and V come past for every query": lambda n, d, rows: 2 * n * d * (1 + n),
+    "a float: count with whole numbers, // or math.ceil": lambda n, d, rows: float(2 * n * d * (1 + -(-n // rows))),
+}
+
+
 @pytest.mark.exercise("E6.5", points=2)
 def test_counts_what_crosses(numbers_moved):
-    for n, d, rows in ((64, 8, 16), (100, 4, 7), (10, 3, 1), (50, 16, 49), (50, 16, 50), (9, 2, 64)):
-        q_and_o, passes, kv = 2 * n * d, -(-n // rows), 2 * n * d
-        expect(
-            numbers_moved(n, d, rows),
-            q_and_o + passes * kv,
-            says=f"Q in once, O out once, K and V past every tile of queries; tried n = {n}, d = {d}, rows = {rows}.",
-            mistakes={
-                "floor for ceil: the last, smaller tile is forgotten": q_and_o + n // rows * kv,
-                "a division that is not rounded up": q_and_o + n / rows * kv,
-                "V is forgotten": q_and_o + passes * kv // 2,
-                "O is forgotten": n * d + passes * kv,
-                "K and V come past once only": q_and_o + kv,
-                "S is moved too": q_and_o + passes * kv + n * n,
-                "Q is loaded for every tile of keys": n * d + passes * (kv + n * d),
-                "K and V come past for every query": q_and_o + n * kv,
-            },
+    g = generator(5)
+    drawn = [[int(torch.randint(1, top, (), generator=g)) for top in (300, 40, 60)] for _ in range(6)]
+    agree(
+        numbers_moved,
+        lambda n, d, rows: sum(2 * min(rows, n - i) * d + 2 * n * d for i in range(0, n, rows)),
+        [(100, 4, 7), (64, 8, 16), (10, 3, 1), (50, 16, 49), (50, 16, 50), (9, 2, 64), (1, 1, 1), *map(tuple, drawn)],
+        says="Q in once, O out once, K and V past every tile of queries.",
+        mistakes=TRAFFIC_MISTAKES,
+    )
+
+
+def shapes_of(width, context):
+    """The shapes of the parameters that the docstring asks for."""
+    square, wide = (width, width), (width, context)
+    return {
+        "to_q.weight": square,
+        "to_k.weight": wide,
+        "to_v.weight": wide,
+        "to_out.weight": square,
+        "to_out.bias": (width,),
+    }
+
+
+def same_layers(state, width, context):
+    """Fail, in the student's words, unless the parameters have the names and shapes of the docstring."""
+    want = shapes_of(width, context)
+    extra, absent = sorted(set(state) - set(want)), sorted(set(want) - set(state))
+    biased = [name for name in extra if name in ("to_q.bias", "to_k.bias", "to_v.bias")]
+    require(not biased, f"{' and '.join(biased)}: to_q, to_k and to_v have no bias (bias=False).")
+    listed = f"The parameters must be {sorted(want)}"
+    require(not extra and not absent, f"{listed}; missing: {absent or 'none'}, not expected: {extra or 'none'}.")
+    for name, shape in want.items():
+        got = tuple(state[name].shape)
+        layer = name.partition(".")[0]
+        why = (
+            "context_width is the width of the tokens, which K and V are made of"
+            if layer in ("to_k", "to_v")
+            else ("heads share the width: each has width / heads numbers of it")
+        )
+        require(
+            got == shape,
+            f"{name} has shape {got}, expected {shape}, for width = {width}, context_width = {context}: {why}.",
         )
 
 
-LAYERS = {"to_q.weight", "to_k.weight", "to_v.weight", "to_out.weight", "to_out.bias"}
-
-
-def filled(block, seed, sharp=1.0):
+def filled(block, width, context, seed, sharp=1.0):
     """Fill a block with random parameters, so that nothing hides behind a zero; returns them. sharp: of the queries."""
-    state, g = block.state(), torch.Generator().manual_seed(seed)
-    require(set(state) == LAYERS, f"The parameters must be {sorted(LAYERS)}, got {sorted(state)}.")
-    new = {name: 0.5 * torch.randn(value.shape, generator=g) for name, value in state.items()}
+    state, g = block.state(), generator(seed)
+    same_layers(state, width, context)
+    new = {name: 0.5 * torch.randn(value.shape, generator=g) for name, value in sorted(state.items())}
     new["to_q.weight"] *= sharp
     block.load_state(new)
     return new
@@ -458,31 +740,77 @@ def cut(x, heads):
     return x.unflatten(-1, (heads, -1)).transpose(1, 2)
 
 
-def look(state, x, tokens, mask, heads, scale=None, axis=-1, cutter=cut, fill=-torch.inf, late=False):
+def joined(o):
+    return o.transpose(1, 2).flatten(2)
+
+
+def look(
+    state,
+    x,
+    tokens,
+    mask,
+    heads,
+    scale=None,
+    axis=-1,
+    cutter=cut,
+    fill=-torch.inf,
+    late=False,
+    spread=None,
+    join=joined,
+):
     """x + to_out(O) by its formula, with places for slips."""
     q, k, v = x @ state["to_q.weight"].T, tokens @ state["to_k.weight"].T, tokens @ state["to_v.weight"].T
     q, k, v = (cutter(h, heads) for h in (q, k, v))
     s = q @ k.transpose(-1, -2) * (q.shape[-1] ** -0.5 if scale is None else scale)
-    seen = torch.ones_like(s, dtype=torch.bool) if mask is None else mask[:, None, None].expand_as(s)
+    seen = torch.ones_like(s, dtype=torch.bool)
+    if mask is not None:
+        seen = (mask[:, None, None] if spread is None else spread(mask)).expand_as(s)
     p = torch.softmax(s, axis) * seen if late else torch.softmax(s.masked_fill(~seen, fill), axis)
-    o = (p @ v).transpose(1, 2).flatten(2)
-    return x + o @ state["to_out.weight"].T + state["to_out.bias"]
+    return x + join(p @ v) @ state["to_out.weight"].T + state["to_out.bias"]
 
 
-def look_mistakes(state, x, tokens, heads):
-    """What the block becomes with one slip."""
-    width = x.shape[-1]
-    right = look(state, x, tokens, None, heads)
-    kv_swapped = state | {"to_k.weight": state["to_v.weight"], "to_v.weight": state["to_k.weight"]}
+def inside(state, x, tokens, mask, heads):
+    """x is added in front of to_out."""
+    right = look(state, x, tokens, mask, heads)
+    return right - x + x @ state["to_out.weight"].T
+
+
+def look_mistakes(heads):
+    """What the block becomes with one slip: functions of (state, x, tokens, mask)."""
+
+    def swapped(state):
+        return state | {"to_k.weight": state["to_v.weight"], "to_v.weight": state["to_k.weight"]}
+
+    def of(**slip):
+        return lambda state, x, tokens, mask: look(state, x, tokens, mask, heads, **slip)
+
     return {
-        "x is not added": lambda: right - x,
-        "the heads are not apart": lambda: look(state, x, tokens, None, 1),
-        "1/sqrt(width) instead of 1/sqrt(width of a head)": lambda: look(state, x, tokens, None, heads, width**-0.5),
-        "forgotten 1/sqrt(d)": lambda: look(state, x, tokens, None, heads, 1.0),
-        "softmax over columns": lambda: look(state, x, tokens, None, heads, axis=-2),
-        "K and V come from x": lambda: look(state, x, x, None, heads),
-        "K and V are swapped": lambda: look(kv_swapped, x, tokens, None, heads),
-        "the heads are cut without transpose": lambda: look(state, x, tokens, None, heads, cutter=cut_wrongly),
+        "x is not added": lambda state, x, tokens, mask: look(state, x, tokens, mask, heads) - x,
+        "x is added before to_out, not after it": lambda state, x, tokens, mask: inside(state, x, tokens, mask, heads),
+        "the heads are not apart": lambda state, x, tokens, mask: look(state, x, tokens, mask, 1),
+        "1/sqrt(width) instead of 1/sqrt(width of a head)": lambda state, x, tokens, mask: look(
+            state, x, tokens, mask, heads, x.shape[-1] ** -0.5
+        ),
+        "1/sqrt(heads) instead of 1/sqrt(width of a head)": of(scale=heads**-0.5),
+        "forgotten 1/sqrt(d)": of(scale=1.0),
+        "softmax over columns": of(axis=-2),
+        "softmax over the heads": of(axis=1),
+        "K and V come from x": lambda state, x, tokens, mask: look(state, x, x, None, heads),
+        "K and V are swapped": lambda state, x, tokens, mask: look(swapped(state), x, tokens, mask, heads),
+        "the heads are cut without transpose": of(cutter=cut_wrongly),
+        "the heads are joined without transposing back": of(join=lambda o: o.reshape(len(o), o.shape[2], -1)),
+        "head h takes every heads-th number, not the h-th slice": of(
+            cutter=lambda x, heads: x.unflatten(-1, (-1, heads)).permute(0, 3, 1, 2),
+            join=lambda o: o.permute(0, 2, 3, 1).flatten(2),
+        ),
+        "the mask is not used": lambda state, x, tokens, mask: look(state, x, tokens, None, heads),
+        "the mask is inverted": lambda state, x, tokens, mask: look(state, x, tokens, ~mask, heads),
+        "-10000 instead of -inf: large logits are lower still": of(fill=-1e4),
+        "0 instead of -inf: padding still gets e^0": of(fill=0.0),
+        "hidden after the softmax: rows no longer sum to 1": of(late=True),
+        "mask[:, None] puts the batch where the heads are: it needs two axes in its middle": of(
+            spread=lambda mask: mask[:, None]
+        ),
     }
 
 
@@ -490,70 +818,92 @@ def cut_wrongly(x, heads):
     return x.reshape(len(x), heads, x.shape[1], -1)
 
 
-def example(width=8, context=8, words=5, seed=11):
-    return draws((2, 6, width), (2, words, context), seed=seed, size=1.5, dtype=torch.float32)
+def example(batch=2, n=6, width=8, context=8, words=5, seed=11):
+    return draws((batch, n, width), (batch, words, context), seed=seed, size=1.5, dtype=torch.float32)
 
 
 @pytest.mark.exercise("E6.6", points=1)
 def test_starts_by_changing_nothing(CrossAttention):
-    block = CrossAttention.construct(8, 2, 6)
-    names = set(block.state())
-    require(names == LAYERS, f"The parameters must be {sorted(LAYERS)}, got {sorted(names)}.")
-    x, tokens = example(context=6)
-    expect(
-        block(x, tokens),
-        x,
-        says="A new block must pass x through unchanged: if it does not, to_out is not zeroed.",
-        mistakes={"x is not added": torch.zeros_like(x)},
-    )
+    for width, heads, context in ((8, 2, 6), (12, 3, 5), (4, 1, 4)):
+        block = CrossAttention.construct(width, heads, context)
+        same_layers(block.state(), width, context)
+        x, tokens = example(width=width, context=context)
+        expect(
+            block(x, tokens),
+            x,
+            says="A new block must pass x through unchanged: if it does not, to_out is not zeroed.",
+            mistakes={"x is not added": torch.zeros_like(x)},
+        )
+
+
+def blocks(CrossAttention, cases, seed):
+    """Subjects, truths and inputs for `agree`: blocks of several sizes, filled with random parameters."""
+    inputs, made = [], {}
+    for k, (batch, n, words, width, heads, context, mask, sharp) in enumerate(cases):
+        block = CrossAttention.construct(width, heads, context)
+        state = filled(block, width, context, seed + k, sharp)
+        x, tokens = example(batch, n, width, context, words, seed=seed + 10 + k)
+        inputs.append((x, tokens, mask))
+        made[id(x)] = block, state, heads
+    return inputs, made
+
+
+def compare_blocks(CrossAttention, cases, seed, says, slips):
+    inputs, made = blocks(CrossAttention, cases, seed)
+
+    def subject(x, tokens, mask):
+        block = made[id(x)][0]
+        return block(x, tokens) if mask is None else block(x, tokens, mask)
+
+    def truth(x, tokens, mask):
+        return look(made[id(x)][1], x, tokens, mask, made[id(x)][2])
+
+    def slip(name):
+        return lambda x, tokens, mask: look_mistakes(made[id(x)][2])[name](made[id(x)][1], x, tokens, mask)
+
+    mistakes = {name: slip(name) for name in look_mistakes(2) if name in slips}
+    agree(subject, truth, inputs, says=says, mistakes=mistakes, rtol=1e-3, atol=1e-4)
+
+
+MASKING = ("the mask is not used", "the mask is inverted", "-10000 instead of -inf: large logits are lower still",
+           "0 instead of -inf: padding still gets e^0", "hidden after the softmax: rows no longer sum to 1",
+           "mask[:, None] puts the batch where the heads are: it needs two axes in its middle")  # fmt: skip
 
 
 @pytest.mark.exercise("E6.6", points=2)
 def test_computes_the_formula(CrossAttention):
-    for context, heads in ((8, 2), (6, 4)):
-        block = CrossAttention.construct(8, heads, context)
-        state = filled(block, seed=12)
-        x, tokens = example(context=context)
-        mistakes = look_mistakes(state, x, tokens, heads)
-        if context != 8:
-            mistakes.pop("K and V come from x")
-        expect(
-            block(x, tokens),
-            look(state, x, tokens, None, heads),
-            says=f"With random parameters it must equal its formula; tried width 8, {heads} heads, words of {context}.",
-            mistakes=mistakes,
-            rtol=1e-3,
-            atol=1e-4,
-        )
+    #        batch, N, M, width, heads, context_width
+    cases = ((2, 6, 5, 8, 2, 8, None, 1.0), (3, 4, 7, 8, 4, 6, None, 1.0), (1, 1, 1, 6, 3, 2, None, 1.0),
+             (1, 5, 2, 4, 1, 9, None, 1.0), (2, 3, 3, 12, 2, 12, None, 1.0))  # fmt: skip
+    compare_blocks(
+        CrossAttention,
+        cases,
+        seed=12,
+        says="With random parameters it must equal its formula.",
+        slips=[name for name in look_mistakes(2) if name not in MASKING],
+    )
 
 
 @pytest.mark.exercise("E6.6", points=1)
 def test_does_not_see_padding(CrossAttention):
-    x, tokens = example(seed=14)
-    mask = torch.tensor([[True, True, False, False, False], [True, True, True, True, False]])
-    for sharp, size in ((1.0, "ordinary logits"), (1e5, "logits of some 100000")):
-        block = CrossAttention.construct(8, 2, 8)
-        right = partial(look, filled(block, seed=13, sharp=sharp), x, tokens, heads=2)
-        expect(
-            block(x, tokens, mask),
-            right(mask=mask),
-            says=f"Where mask is False stands padding: no pixel may look there, and rows of P sum to 1; tried {size}.",
-            mistakes={
-                "the mask is not used": lambda right=right: right(mask=None),
-                "the mask is inverted": lambda right=right: right(mask=~mask),
-                "-10000 instead of -inf: large logits are lower still": lambda right=right: right(mask=mask, fill=-1e4),
-                "0 instead of -inf: padding still gets e^0": lambda right=right: right(mask=mask, fill=0.0),
-                "hidden after the softmax: rows no longer sum to 1": lambda right=right: right(mask=mask, late=True),
-            },
-            rtol=1e-3,
-            atol=1e-4,
-        )
+    two = torch.tensor([[True, True, False, False, False], [True, True, True, True, False]])
+    three = torch.tensor([[False, True, True], [True, False, False], [True, True, True]])
+    cases = ((2, 6, 5, 8, 2, 8, two, 1.0), (3, 4, 3, 8, 2, 8, three, 1.0), (2, 6, 5, 8, 2, 8, two, 1e5),
+             (1, 3, 5, 8, 4, 6, two[:1], 1.0))  # fmt: skip
+    compare_blocks(
+        CrossAttention,
+        cases,
+        seed=40,
+        says="Where mask is False stands padding: no pixel may look there, and rows of P sum to 1; tried ordinary "
+        "logits and some of 100000.",
+        slips=MASKING,
+    )
 
 
 @pytest.mark.exercise("E6.6", points=1)
 def test_teaches_pixels_and_words(CrossAttention):
     block = CrossAttention.construct(8, 2, 8)
-    state = {name: value.double() for name, value in filled(block, seed=15).items()}
+    state = {name: value.double() for name, value in filled(block, 8, 8, seed=15).items()}
     x, tokens = example(seed=16)
     mask = torch.tensor([[True, True, True, False, False], [True] * 5])
     (cotangent,) = draws((2, 6, 8), seed=17, dtype=torch.float32)
@@ -579,58 +929,97 @@ def hidden(rows, columns, i, j, late=0):
     return torch.tensor([[j + c > i + r - late for c in range(columns)] for r in range(rows)])
 
 
+def hiding(where, fill=-torch.inf):
+    """A rule for what is hidden, where(s, i, j, causal, mask), as a whole answer."""
+    return lambda s, i, j, causal, mask: torch.where(where(s, i, j, causal, mask), fill, s)
+
+
+def future(s, i, j, causal, mask, late=0):
+    return hidden(*s.shape, i, j, late) & causal
+
+
+def padded(s, i, j, causal, mask):
+    rows, columns = s.shape
+    return (torch.zeros(columns, dtype=torch.bool) if mask is None else ~mask[j : j + columns]).expand(rows, columns)
+
+
+def unseen(s, i, j, causal, mask):
+    return future(s, i, j, causal, mask) | padded(s, i, j, causal, mask)
+
+
+HIDE_MISTAKES = {
+    "the tile's corner (i, j) is forgotten": hiding(
+        lambda s, i, j, c, m: future(s, 0, 0, c, m) | padded(s, i, j, c, m)
+    ),
+    "a query may see itself: the diagonal is hidden too": hiding(
+        lambda s, i, j, c, m: future(s, i, j, c, m, 1) | padded(s, i, j, c, m)
+    ),
+    "the past is hidden, not the future": hiding(
+        lambda s, i, j, c, m: (~hidden(*s.shape, i, j, 1) & c) | padded(s, i, j, c, m)
+    ),
+    "i and j are swapped": hiding(lambda s, i, j, c, m: future(s, j, i, c, m) | padded(s, i, j, c, m)),
+    "0 instead of -inf: exp(0) is 1": hiding(unseen, 0.0),
+    "-10000 instead of -inf": hiding(unseen, -1e4),
+    "-1e9 instead of -inf": hiding(unseen, -1e9),
+    "causal is not used": hiding(padded),
+    "hides the future although causal is False": hiding(
+        lambda s, i, j, c, m: hidden(*s.shape, i, j) | padded(s, i, j, c, m)
+    ),
+    "the mask is not cut to this tile's keys": hiding(
+        lambda s, i, j, c, m: future(s, i, j, c, m) | padded(s, i, 0, c, m)
+    ),
+    "the mask is inverted": hiding(
+        lambda s, i, j, c, m: future(s, i, j, c, m) | padded(s, i, j, c, None if m is None else ~m)
+    ),
+    "the mask hides rows instead of columns": hiding(
+        lambda s, i, j, c, m: (
+            future(s, i, j, c, m) if m is None else future(s, i, j, c, m) | ~m[i : i + len(s), None].expand_as(s)
+        )
+    ),
+    "the mask is not used": hiding(future),
+    "causal is not used once there is a mask": hiding(
+        lambda s, i, j, c, m: future(s, i, j, c, m) if m is None else padded(s, i, j, c, m)
+    ),
+    "the mask is not used once causal is True": hiding(
+        lambda s, i, j, c, m: future(s, i, j, c, m) if c else padded(s, i, j, c, m)
+    ),
+    "only what both rules hide is hidden: `or`, not `and`": hiding(
+        lambda s, i, j, c, m: (
+            unseen(s, i, j, c, m) if m is None or not c else future(s, i, j, c, m) & padded(s, i, j, c, m)
+        )
+    ),
+}
+
+
+def tile_of(rows, columns, seed):
+    return draws((rows, columns), seed=seed, dtype=torch.float32 if seed % 2 else torch.float64)[0]
+
+
 @pytest.mark.exercise("E6.7", points=2)
 def test_hides_the_future(hide_tile):
-    for rows, columns, i, j in ((4, 4, 0, 0), (3, 5, 6, 4), (4, 3, 8, 0), (2, 4, 2, 9), (5, 4, 3, 5)):
-        (s,) = draws((rows, columns), seed=18)
-        expect(
-            hide_tile(s, i, j, True, None),
-            s.masked_fill(hidden(rows, columns, i, j), -torch.inf),
-            says=f"Query i + r may see keys 0 .. i + r and no other; tried a tile of {rows} x {columns} at ({i}, {j}).",
-            mistakes={
-                "the tile's corner (i, j) is forgotten": s.masked_fill(hidden(rows, columns, 0, 0), -torch.inf),
-                "a query may see itself: the diagonal is hidden too": s.masked_fill(
-                    hidden(rows, columns, i, j, 1), -torch.inf
-                ),
-                "the past is hidden, not the future": s.masked_fill(~hidden(rows, columns, i, j, 1), -torch.inf),
-                "i and j are swapped": s.masked_fill(hidden(rows, columns, j, i), -torch.inf),
-                "0 instead of -inf: exp(0) is 1": s.masked_fill(hidden(rows, columns, i, j), 0.0),
-                "causal is not used": s,
-            },
-        )
-    expect(
-        hide_tile(s, 3, 5, False, None),
-        s,
-        says="Without causal and without a mask nothing is hidden.",
-        mistakes={"hides the future although causal is False": s.masked_fill(hidden(5, 4, 3, 5), -torch.inf)},
+    tiles = ((3, 5, 6, 4), (4, 4, 0, 0), (4, 3, 8, 0), (2, 4, 2, 9), (5, 4, 3, 5), (1, 1, 3, 3), (1, 6, 2, 0))
+    inputs = [(tile_of(r, c, 60 + k), i, j, True, None) for k, (r, c, i, j) in enumerate(tiles)]
+    inputs.append((tile_of(5, 4, 70), 3, 5, False, None))
+    agree(
+        hide_tile,
+        hiding(unseen),
+        inputs,
+        says="Query i + r may see the keys 0 .. i + r and no other; without causal and mask nothing is hidden.",
+        mistakes=HIDE_MISTAKES,
     )
 
 
 @pytest.mark.exercise("E6.7", points=1)
 def test_hides_padding(hide_tile):
     mask = torch.tensor([True, False, True, True, False, True, True, False, False, True])
-    tiles = (
-        (3, 3, 0, 0, False),
-        (3, 4, 1, 4, False),
-        (4, 4, 3, 4, True),
-        (5, 2, 0, 8, False),
+    tiles = ((3, 4, 1, 4, False), (3, 3, 0, 0, False), (4, 4, 3, 4, True), (5, 2, 0, 8, False), (1, 1, 4, 7, False))
+    agree(
+        hide_tile,
+        hiding(unseen),
+        [(tile_of(r, c, 80 + k), i, j, causal, mask) for k, (r, c, i, j, causal) in enumerate(tiles)],
+        says="mask, one entry for each key of all, is True for those that may be seen.",
+        mistakes=HIDE_MISTAKES,
     )
-    for rows, columns, i, j, causal in tiles:
-        (s,) = draws((rows, columns), seed=19)
-        future = hidden(rows, columns, i, j) & causal
-        expect(
-            hide_tile(s, i, j, causal, mask),
-            s.masked_fill(future | ~mask[j : j + columns], -torch.inf),
-            says=f"mask, one entry for each key of all, is True for those that may be seen; tried keys {j} to "
-            f"{j + columns - 1}.",
-            mistakes={
-                "the mask is not cut to this tile's keys": s.masked_fill(future | ~mask[:columns], -torch.inf),
-                "the mask is inverted": s.masked_fill(future | mask[j : j + columns], -torch.inf),
-                "the mask hides rows instead of columns": s.masked_fill(future | ~mask[i : i + rows, None], -torch.inf),
-                "the mask is not used": s.masked_fill(future, -torch.inf),
-                "causal is not used once there is a mask": s.masked_fill(~mask[j : j + columns], -torch.inf),
-            },
-        )
 
 
 def dense_gradients(q, k, v, d_o):
@@ -642,45 +1031,100 @@ def dense_gradients(q, k, v, d_o):
 
 def back(q, k, v, d_o, lse, row_dot, slip=""):
     """One tile's gradients, with one slip."""
-    c = 1 / math.sqrt(q.shape[1])
-    s = q @ k.T * c
-    p = torch.softmax(s, 1) if slip == "own softmax" else torch.exp(s - lse[:, None])
+    c, d = 1 / math.sqrt(q.shape[1]), row_dot[:, None]
+    s = q @ k.T * (1 if slip == "raw" else c)
+    p = torch.softmax(s, 1) if slip == "own softmax" else torch.exp(s if slip == "no L" else s - lse[:, None])
     d_p = d_o @ v.T
-    d_s = p * d_p - row_dot[:, None] if slip == "brackets" else p * (d_p - (0 if slip == "no D" else row_dot[:, None]))
-    c = 1 if slip == "no scale" else c
-    return c * d_s @ k, c * d_s.T @ q, p.T @ d_o
+    d_s = p * (d_p - d)
+    if slip in ("no D", "brackets", "plus", "no P"):
+        d_s = {"no D": p * d_p, "brackets": p * d_p - d, "plus": p * (d_p + d), "no P": d_p - d}[slip]
+    to_q, to_k = (1 if slip in ("no scale", side) else c for side in ("no scale in dQ", "no scale in dK"))
+    turned = d_s if slip == "untransposed" else d_s.T
+    found = to_q * d_s @ k, to_k * turned @ q, (p if slip == "dV untransposed" else p.T) @ d_o
+    return [found[n] for n in ORDERS.get(slip, (0, 1, 2))]
 
 
+ORDERS = {"dq, dv, dk": (0, 2, 1), "dv, dk, dq": (2, 1, 0), "dk, dq, dv": (1, 0, 2), "dk, dv, dq": (1, 2, 0),
+          "dv, dq, dk": (2, 0, 1)}  # fmt: skip
 BACKWARD = {
     "P is the softmax of the tile alone, not exp(S~ - log_sum_exp)": "own softmax",
+    "log_sum_exp is not subtracted: exp(S~) is not P yet": "no L",
+    "forgotten 1/sqrt(d) in S~": "raw",
     "D is forgotten": "no D",
+    "D is added: dS~ = P (dP - D)": "plus",
     "D is subtracted outside the brackets: dS~ = P (dP - D)": "brackets",
+    "dS~ is not multiplied by P": "no P",
     "forgotten 1/sqrt(d) on the way back": "no scale",
+    "forgotten 1/sqrt(d) in dQ": "no scale in dQ",
+    "forgotten 1/sqrt(d) in dK": "no scale in dK",
+    "dK = dS~ Q: the transpose is missing": "untransposed",
+    "dV = P dO: the transpose is missing": "dV untransposed",
+    "dK and dV are swapped: the order is dQ, dK, dV": "dq, dv, dk",
+    "dQ and dV are swapped: the order is dQ, dK, dV": "dv, dk, dq",
+    "dQ and dK are swapped: the order is dQ, dK, dV": "dk, dq, dv",
+    "the order is dQ, dK, dV, not dK, dV, dQ": "dk, dv, dq",
+    "the order is dQ, dK, dV, not dV, dQ, dK": "dv, dq, dk",
 }
+GRADIENTS = ("dQ", "dK", "dV")
 
 
-def by_tiles(tile_backward, tile):
-    """What the student's function gives for each tile of keys, what is right, and what slips give."""
-    q, k, v, d_o = draws((6, 4), (7, 4), (7, 3), (6, 3), seed=20, size=2.0)
-    out, lse, d_q, d_k, d_v = dense_gradients(q, k, v, d_o)
-    row_dot, got, slips = (d_o * out).sum(1), [], {name: [] for name in BACKWARD}
-    for j in range(0, 7, tile):
-        given = (q, k[j : j + tile], v[j : j + tile], d_o, lse, row_dot)
-        got.append(values(tile_backward(*given), 3, "dq, dk, dv"))
-        for name, slip in BACKWARD.items():
-            slips[name].append(back(*given, slip))
-    return got, (d_q, d_k, d_v), slips
+def gradient_tiles():
+    """Tiles of several sizes, and one in which all tensors have one shape; and autograd's gradients, by tile."""
+    inputs, rights = [], {}
+    for k, (n, m, d, e, tile) in enumerate(((5, 5, 5, 5, 5), (6, 7, 4, 3, 3), (6, 7, 4, 3, 7), (1, 2, 1, 1, 1))):
+        q, keys, v, d_o = draws((n, d), (m, d), (m, e), (n, e), seed=90 + k, size=2.0)
+        out, lse, *_ = dense_gradients(q, keys, v, d_o)
+        for j in range(0, m, tile):
+            given = q, keys[j : j + tile], v[j : j + tile], d_o, lse, (d_o * out).sum(1)
+            inputs.append(given)
+            rights[id(given[1])] = tile_gradients(q, keys, v, d_o, slice(j, j + tile))
+    return inputs, rights
+
+
+def tile_gradients(q, k, v, d_o, here):
+    """By autograd: what the keys `here` add to dQ, and their own dK and dV."""
+    q, k, v = (x.clone().requires_grad_() for x in (q, k, v))
+    s = q @ k.T / math.sqrt(q.shape[1])
+    through = torch.zeros(len(k), dtype=torch.bool)
+    through[here] = True
+    cut_off = torch.where(through, s, s.detach())  # as if only the tile's logits depended on anything
+    d_q = torch.autograd.grad(torch.softmax(cut_off, 1) @ v.detach(), q, d_o, retain_graph=True)[0]
+    d_k, d_v = torch.autograd.grad(torch.softmax(s, 1) @ v, (k, v), d_o)
+    return d_q, d_k[here], d_v[here]
+
+
+def part_of(tile_backward, rights, n):
+    """One of the three gradients, once the form of all is right."""
+
+    def checked(q, k, v, d_o, log_sum_exp, row_dot):
+        got = tile_backward(q, k, v, d_o, log_sum_exp, row_dot)
+        named_order(got, (q, k, v))
+        return same_form(got, rights[id(k)], GRADIENTS)[n]
+
+    return checked
+
+
+def named_order(got, like):
+    """Fail with the order where three shapes are those of dQ, dK and dV in another order."""
+    shapes = [tuple(getattr(each, "shape", ())) for each in got]
+    want = [tuple(each.shape) for each in like]
+    if shapes == want or not isinstance(got, tuple | list) or len(got) != 3:
+        return
+    orders = {tuple(want[n] for n in order): name for name, order in ORDERS.items()}
+    found = orders.get(tuple(shapes))
+    name = next((name for name, slip in BACKWARD.items() if slip == found), "")
+    require(found is None, f"Judging by the shapes of your three values: {name}.")
 
 
 @pytest.mark.exercise("E6.8", points=2)
 def test_gives_the_values_their_gradient(tile_backward):
-    got, (_, d_k, d_v), slips = by_tiles(tile_backward, 3)
-    expect(
-        torch.cat([one[2] for one in got]),
-        d_v,
+    inputs, rights = gradient_tiles()
+    agree(
+        part_of(tile_backward, rights, 2),
+        lambda q, k, *_: rights[id(k)][2],
+        inputs,
         says="dV of each tile must be autograd's, in rows of this tile's values: P^T dO.",
-        mistakes={name: lambda all=all: torch.cat([one[2] for one in all]) for name, all in slips.items()}
-        | {"dK and dV are swapped": d_k},
+        mistakes={name: lambda *given, slip=slip: back(*given, slip)[2] for name, slip in BACKWARD.items()},
         rtol=1e-7,
         atol=1e-9,
     )
@@ -688,24 +1132,17 @@ def test_gives_the_values_their_gradient(tile_backward):
 
 @pytest.mark.exercise("E6.8", points=3)
 def test_gives_queries_and_keys_their_gradients(tile_backward):
-    for tile in (3, 7):
-        got, (d_q, d_k, _), slips = by_tiles(tile_backward, tile)
-        expect(
-            torch.cat([one[1] for one in got]),
-            d_k,
-            says=f"dK of each tile must be autograd's; tried 6 queries, 7 keys in tiles of {tile}.",
-            mistakes={name: lambda all=all: torch.cat([one[1] for one in all]) for name, all in slips.items()},
-            rtol=1e-7,
-            atol=1e-9,
-        )
-        expect(
-            torch.stack([one[0] for one in got]).sum(0),
-            d_q,
-            says=f"The dQ of all tiles must add up to autograd's; tried 6 queries, 7 keys in tiles of {tile}.",
-            mistakes={name: lambda all=all: torch.stack([one[0] for one in all]).sum(0) for name, all in slips.items()},
-            rtol=1e-7,
-            atol=1e-9,
-        )
+    inputs, rights = gradient_tiles()
+    agree(
+        lambda *given: tuple(part_of(tile_backward, rights, n)(*given) for n in (0, 1)),
+        lambda q, k, *_: rights[id(k)][:2],
+        inputs,
+        says="dQ and dK of each tile must be autograd's: this tile's share of dQ, and the dK of its keys.",
+        mistakes={name: lambda *given, slip=slip: tuple(back(*given, slip)[:2]) for name, slip in BACKWARD.items()},
+        rtol=1e-7,
+        atol=1e-9,
+        names=GRADIENTS[:2],
+    )
 
 
 def by_softmax(q, k, v, tile):
@@ -720,7 +1157,17 @@ def slipped(slip):
     return lambda q, k, v, tile: walk(q, k, v, tile, slip)[0]
 
 
-RIGHT_TILES = [by_softmax, in_double, lambda q, k, v, tile: walk(q, k, v, tile)[0]]
+def rest_of_queries(q, k, v, tile):
+    out = by_softmax(q, k, v, tile)
+    out[len(q) // tile * tile :] = 0
+    return out
+
+
+RIGHT_TILES = {
+    "softmax(Q K^T / sqrt(d)) V in one piece": by_softmax,
+    "the tiles computed in float64": in_double,
+    "the tiles of E6.4": lambda q, k, v, tile: walk(q, k, v, tile)[0],
+}
 WRONG_TILES = {
     "averages the values, whatever Q and K are": lambda q, k, v, tile: v.mean(0).expand(len(q), -1).clone(),
     "forgotten 1/sqrt(d)": slipped("no scale"),
@@ -730,6 +1177,9 @@ WRONG_TILES = {
     "missing rescale of l": slipped("l"),
     "each tile is divided by its own sum": slipped("own sum"),
     "softmax over columns": lambda q, k, v, tile: torch.softmax(q @ k.T / math.sqrt(q.shape[1]), 0) @ v,
+    "works only for tile sizes that divide the number of queries": rest_of_queries,
+    "m starts at 0: NaN where all logits are very negative": slipped("m at 0"),
+    "O is divided by l after every tile": slipped("divided in the loop"),
     "sees the first tile only": lambda q, k, v, tile: walk(q, k[:tile], v[:tile], tile)[0],
 }
 

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from cs348k_diffusion.exercises import Counted, Exercise, expect, picture, run_against
+from cs348k_diffusion.exercises import Counted, Exercise, agree, expect, generator, picture, run_against, varied
 from cs348k_diffusion.procedural import moves
 from cs348k_diffusion.procedural.chain import Chain, Cost, FitStep
 from cs348k_diffusion.procedural.grammar import Grammar
@@ -23,10 +23,12 @@ EXERCISES = (
         "E1.1",
         "way_back",
         "The way back of a split",
+        gives="length: number, angle: number, u: number, v: number",
         hints=(
-            "Lengths first: u l and (1 - u) l add up to l. For the angles: the second is stored from the direction of "
-            "the first, so its number is the whole bend, 2 v.",
-            "length = l1 + l2, u = l1 / length, v = a2 / 2, and the split subtracted v from the angle: angle = a1 + v.",
+            "What do the two lengths add up to, and where is the second angle measured from?",
+            "The second is stored from the direction of the first, so its number is the whole bend, 2 v. The "
+            "split subtracted v from the angle.",
+            "Two of the four follow at once, length and v. Then the angle undoes the subtraction, and u is a share.",
         ),
         withheld=("procedural.moves.merge_branch",),
     ),
@@ -34,11 +36,13 @@ EXERCISES = (
         "E1.2",
         "soft_disc",
         "A disc with soft edges",
+        gives="coverage: tensor",
         hints=(
-            "points - centres[:, None] has shape (batch, pixels, 2). Its length, less the radius, is the distance to "
-            "the edge d: negative inside.",
-            "torch.sigmoid((radii[:, None] - distance) / softness). The root has no derivative at 0: take the root of "
-            "the sum of squares plus 1e-12.",
+            "How far is a point from a disc's edge, and which sign has that inside?",
+            "points - centres[:, None] has shape (batch, pixels, 2). Its length, less the radius, is the distance "
+            "to the edge. A root has no derivative at 0.",
+            "Take the root of the sum of squares plus something tiny, 1e-12. radii needs an axis for the pixels: "
+            "radii[:, None].",
         ),
         withheld=("procedural.leaf.soft_disc", "procedural.render.soft_edge", "procedural.render.capsule_distance"),
         ours="procedural.leaf.soft_disc",
@@ -47,11 +51,13 @@ EXERCISES = (
         "E1.3",
         "gradient_descent",
         "Gradient descent",
+        gives="walk: iterator",
         hints=(
-            "In each round make x a fresh leaf of autograd: x = x.detach().requires_grad_(). Then torch.autograd.grad("
-            "loss(x), x) gives a tuple with one gradient.",
-            "for _ in range(steps): x = x.detach().requires_grad_(); (slope,) = torch.autograd.grad(loss(x), x); "
-            "x = (x - size * slope).detach(); yield x",
+            "After which line is x new, and when must it be handed out?",
+            "In each round x must be a fresh leaf of autograd, x.detach().requires_grad_(). One backward pass "
+            "gives the gradient.",
+            "torch.autograd.grad(loss(x), x) returns a tuple with one gradient. Make a new x of it, detached, and "
+            "`yield` that; x -= ... would change what was handed out before.",
         ),
         withheld=("procedural.leaf.gradient_descent", "procedural.fit.descend"),
         ours="procedural.leaf.gradient_descent",
@@ -60,10 +66,12 @@ EXERCISES = (
         "E1.4",
         "accept",
         "The accept rule",
+        gives="taken: tensor",
         hints=(
-            "Accept where uniform < p(new) q(back) / (p(old) q(there)). A ratio above 1 is then always accepted, since "
-            "uniform is below 1: no minimum is needed.",
-            "Take logarithms on both sides: uniform.log() < log_p_new - log_p_old + log_q_back - log_q_there.",
+            "A ratio above 1 means: always. Is a minimum needed, if uniform is below 1?",
+            "Accept where uniform < p(new) q(back) / (p(old) q(there)).",
+            "Take logarithms on both sides: a product becomes a sum, a quotient a difference. log(0) is -inf, and "
+            "that is right.",
         ),
         withheld=("procedural.leaf.accept", "procedural.fit.judge", "langevin.metropolis_langevin_step"),
         ours="procedural.leaf.accept",
@@ -72,11 +80,13 @@ EXERCISES = (
         "E1.5",
         "my_policy",
         "A policy of your own",
+        gives="policy: object",
         hints=(
-            "Moves find the parts, gradients place them. A descent after every move is dear: let now.step decide, such "
-            "as five Adam steps in every tenth step, with rates={} there so that nothing new is tried meanwhile.",
-            "Few units are left for a hot start: cool from about 1e-3 to 2e-5 with falling(1e-3, 2e-5). And a sapling "
-            "has to grow: try add_anywhere and add_leaf more often than the removals.",
+            "What can only a move do, and what can a gradient do better?",
+            "Moves find the parts, gradients place them. A descent after every move is dear: let now.step decide, "
+            "with rates={} in those steps so that nothing new is tried meanwhile.",
+            "Few units are left for a hot start: cool from about 1e-3 to 2e-5. And a sapling has to grow: try "
+            "add_anywhere and add_leaf more often than the removals.",
         ),
         withheld=("procedural.policies.BOTH", "procedural.policies.PRUNED", "procedural.policies.MOVES_ONLY"),
         seconds=60,
@@ -87,11 +97,12 @@ EXERCISES = (
         "test_undo",
         "A property test for undo",
         stars=1,
+        gives="the test: nothing",
         hints=(
-            "Two things must hold for each rule and seed: the move changes something, and undoing it gives back "
-            "exactly the parts you gave, ids included. Dictionaries are compared with ==.",
-            "for rule in RULE_NAMES: for seed in range(20): after, back = journey(EXAMPLE, rule, seed); assert after "
-            "!= EXAMPLE; assert back == EXAMPLE. Some slips show only for some seeds, or only in other trees.",
+            "What must have happened after a move, and what after its undo?",
+            "The move changes something, and undoing it gives back exactly the parts you gave, ids included. "
+            "Dictionaries are compared with ==.",
+            "Loop over all rules and over twenty seeds: some slips show only for some seeds.",
         ),
     ),
     Exercise(
@@ -99,11 +110,13 @@ EXERCISES = (
         "split_log_ratio",
         "What a split costs",
         stars=1,
+        gives="log ratio: number",
         hints=(
-            "log q(there): one of `branches` branches is picked, u is uniform (log 1 = 0), v is normal. log q(back): "
-            "one of `pairs` pairs is picked, and nothing else is random.",
-            "log_v = -(v / spread)**2 / 2 - log(spread sqrt(2 pi)); answer = -log(pairs) + log(branches) - log_v + "
-            "log(2 length). The determinant is length for the lengths, times 2 for the angles.",
+            "Which random choices does a split make, and which a merge?",
+            "log q(split): one of `branches` branches is picked, u is uniform (log 1 = 0), v is normal. log "
+            "q(merge): one of `pairs` pairs, and nothing else is random.",
+            "Write the logarithm of the normal density of v with its constant. The determinant is length for the "
+            "lengths, times 2 for the angles.",
         ),
         withheld=("procedural.moves.split_branch", "procedural.moves.merge_branch", "procedural.moves.Proposal"),
     ),
@@ -112,10 +125,12 @@ EXERCISES = (
         "bounded",
         "A range without walls",
         stars=1,
+        gives="theta: tensor, log_jacobian: tensor",
         hints=(
-            "sigmoid(x) lies in (0, 1): stretch it to the range. d sigmoid / dx = sigmoid(x) sigmoid(-x).",
-            "log_jacobian = log(high - low) + F.logsigmoid(x) + F.logsigmoid(-x); the log of a product that underflows "
-            "would be -inf far out.",
+            "Where does sigmoid(x) lie, and where should theta?",
+            "Stretch sigmoid to the range. d sigmoid / dx = sigmoid(x) sigmoid(-x), which underflows far out; its "
+            "logarithm does not.",
+            "log(a b c) is a sum of three logarithms, and F.logsigmoid is exact where log(sigmoid) is -inf.",
         ),
         withheld=("procedural.grammar._squash", "procedural.grammar._log_squash_slope", "procedural.grammar.BIJECTION"),
     ),
@@ -124,11 +139,13 @@ EXERCISES = (
         "langevin_log_ratio",
         "The ratio of a Langevin move",
         stars=1,
+        gives="log ratio: tensor",
         hints=(
-            "The move there is a normal: mean x + step * score_x, variance 2 step in each coordinate. The way back "
-            "starts at y, with the score at y.",
-            "log q(x -> y) = -|y - x - step score_x|^2 / (4 step) + const. Return log q(y -> x) - log q(x -> y); the "
-            "constants cancel.",
+            "Which normal does the move there draw from, and which the way back?",
+            "There: mean x + step * score_x, variance 2 step in each coordinate. The way back starts at y, with "
+            "the score at y.",
+            "log q is minus a squared distance over twice the variance, plus a constant. The constants cancel; "
+            "sum over coordinates, not over the batch.",
         ),
         withheld=("langevin.metropolis_langevin_step", "langevin._log_move"),
     ),
@@ -143,17 +160,15 @@ def must(holds, says):
 
 def uniforms(*shape, seed=0, low=0.0, high=1.0):
     """Uniform numbers in [low, high)."""
-    return low + (high - low) * torch.rand(shape, generator=torch.Generator().manual_seed(seed))
+    return low + (high - low) * torch.rand(shape, generator=generator(seed))
 
 
 def normals(*shape, seed=0):
     """Standard normal numbers."""
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+    return torch.randn(shape, generator=generator(seed))
 
 
 # ---- E1.1 ------------------------------------------------------------------------------------------------------------
-
-SPLITS = ((0.6, 0.3, 0.35, 0.2), (0.2, -0.9, 0.7, -0.4), (0.8, 0.0, 0.5, 0.6))
 
 
 def halves(length, angle, u, v):
@@ -161,55 +176,83 @@ def halves(length, angle, u, v):
     return u * length, angle - v, (1 - u) * length, 2 * v
 
 
-def four(value):
-    """Four values, or a failure that says what is missing."""
-    must(isinstance(value, tuple | list) and len(value) == 4, "wrong number of values: return (length, angle, u, v)")
-    return tuple(value)
+def splits(seed):
+    """Some branches and the numbers that split them: ordinary, unbent, cut near an end, long, tiny."""
+    (case,) = varied(((1,),), seed=seed)
+    drawn = (case.number(0.3, 3), case.number(-1, 1), case.number(0.1, 0.4), case.number(0.2, 1))
+    return (
+        (0.6, 0.3, 0.35, 0.2), (0.2, -0.9, 0.7, -0.4), (0.8, 0.0, 0.5, 0.6), (0.5, 0.4, 0.25, 0.0),
+        (1e-4, 1.2, 0.99, -1.5), drawn,
+    )  # fmt: skip
+
+
+def right_merge(l1, a1, l2, a2):
+    return l1 + l2, a1 + a2 / 2, l1 / (l1 + l2), a2 / 2
+
+
+def merging(change):
+    """The right four values, spoiled: change(length, angle, u, v, l1, a1, l2, a2)."""
+    return lambda *given: change(*right_merge(*given), *given)
+
+
+MERGE_MISTAKES = {
+    "the order is length, angle, u, v; yours is length, u, angle, v": merging(lambda l, a, u, v, *_: (l, u, a, v)),
+    "the order is length, angle, u, v; yours begins with the angle": merging(lambda l, a, u, v, *_: (a, l, u, v)),
+    "u and v are returned in the wrong order": merging(lambda l, a, u, v, *_: (l, a, v, u)),
+    "the angle of the first half is kept": merging(lambda l, a, u, v, l1, a1, l2, a2: (l, a1, u, v)),
+    "both angles are added in full": merging(lambda l, a, u, v, l1, a1, l2, a2: (l, a1 + a2, u, v)),
+    "both angles are taken from straight up": merging(
+        lambda l, a, u, v, l1, a1, l2, a2: (l, (a1 + a2) / 2, u, (a2 - a1) / 2)
+    ),
+    "v has the wrong sign": merging(lambda l, a, u, v, l1, a1, l2, a2: (l, a1 - v, u, -v)),
+    "v is subtracted, as in the split: the merge adds it": merging(
+        lambda l, a, u, v, l1, a1, l2, a2: (l, a1 - v, u, v)
+    ),
+    "v has the wrong sign, but not in the angle": merging(lambda l, a, u, v, *_: (l, a, u, -v)),
+    "the straight line from end to end": merging(
+        lambda l, a, u, v, l1, a1, l2, a2: (math.sqrt(l1**2 + l2**2 + 2 * l1 * l2 * math.cos(a2)), a, u, v)
+    ),
+    "u is the share of the second half": merging(lambda l, a, u, v, *_: (l, a, 1 - u, v)),
+    "u is the ratio of the halves": merging(lambda l, a, u, v, l1, a1, l2, a2: (l, a, l1 / l2, v)),
+    "u is a length, not a share": merging(lambda l, a, u, v, l1, *_: (l, a, l1, v)),
+    "v is the whole bend, not half of it": merging(lambda l, a, u, v, *_: (l, a, u, 2 * v)),
+    "the mean of the two angles, weighted by length": merging(
+        lambda l, a, u, v, l1, a1, l2, a2: (l, (l1 * a1 + l2 * (a1 + a2)) / l, u, v)
+    ),
+}
+
+
+def only(mistakes, which):
+    """Some of the values of each mistake."""
+    return {name: lambda *given, wrong=wrong: [wrong(*given)[k] for k in which] for name, wrong in mistakes.items()}
+
+
+def parts(way_back, which):
+    return lambda *given: [way_back(*given)[k] for k in which]
 
 
 @pytest.mark.exercise("E1.1", points=1)
 def test_finds_the_branch_that_was_split(way_back):
-    for length, angle, u, v in SPLITS:
-        l1, a1, l2, a2 = halves(length, angle, u, v)
-        expect(
-            four(way_back(l1, a1, l2, a2))[:2],
-            (length, angle),
-            says=f"(l, a) = ({length}, {angle}) was split with u = {u}, v = {v}; merging must give the branch back.",
-            mistakes={
-                "the order is length, angle, u, v; yours is another": (length, u),
-                "the angle of the first half is kept": (length, a1),
-                "both angles are added in full": (length, a1 + a2),
-                "both angles are taken from straight up": (length, (a1 + a2) / 2),
-                "v has the wrong sign": (length, a1 - a2 / 2),
-                "the straight line from end to end": (
-                    math.sqrt(l1**2 + l2**2 + 2 * l1 * l2 * math.cos(a2)),
-                    angle,
-                ),
-            },
-            rtol=1e-6,
-        )
+    agree(
+        parts(way_back, (0, 1)),
+        lambda *given: list(right_merge(*given)[:2]),
+        [halves(*each) for each in splits(1)],
+        says="merging the halves must give the branch back that was split.",
+        mistakes=only(MERGE_MISTAKES, (0, 1)),
+        names=("length", "angle"),
+    )
 
 
 @pytest.mark.exercise("E1.1", points=1)
 def test_finds_where_and_how_far_it_was_bent(way_back):
-    for length, angle, u, v in SPLITS:
-        l1, a1, l2, a2 = halves(length, angle, u, v)
-        expect(
-            four(way_back(l1, a1, l2, a2))[2:],
-            (u, v),
-            says=f"the split drew u = {u} and v = {v}; the way back must find them, or nobody could split again.",
-            mistakes={
-                "u is the share of the second half": (l2 / length, v),
-                "u is the ratio of the halves": (l1 / l2, v),
-                "u is a length, not a share": (l1, v),
-                "v is the whole bend, not half of it": (u, a2),
-                "v has the wrong sign": (u, -v),
-                "both angles are taken from straight up": (u, (a2 - a1) / 2),
-                "u and v are returned in the wrong order": (v, u),
-                "the order is length, angle, u, v; yours is another": (angle, v),
-            },
-            rtol=1e-6,
-        )
+    agree(
+        parts(way_back, (2, 3)),
+        lambda *given: list(right_merge(*given)[2:]),
+        [halves(*each) for each in splits(2)],
+        says="the way back must find the u and v that the split drew, or nobody could split again.",
+        mistakes=only(MERGE_MISTAKES, (2, 3)),
+        names=("u", "v"),
+    )
 
 
 # ---- E1.2 ------------------------------------------------------------------------------------------------------------
@@ -220,24 +263,42 @@ def some_discs():
     return uniforms(40, 2, low=-1, high=1), uniforms(3, 2, seed=1, low=-0.5, high=0.5), torch.tensor([0.2, 0.4, 0.7])
 
 
-def disc_mistakes(points, centres, radii, softness):
-    """What the usual slips would answer."""
-    distance = torch.cdist(centres, points, compute_mode="donot_use_mm_for_euclid_dist")
-    d = radii[:, None] - distance
-    return {
-        "inside and outside are swapped": torch.sigmoid(-d / softness),
-        "multiplied by softness instead of divided": torch.sigmoid(d * softness),
-        "softness is forgotten": torch.sigmoid(d),
-        "squared distance instead of distance": torch.sigmoid((radii[:, None] ** 2 - distance**2) / softness),
-        "the squared distance is compared with the radius": torch.sigmoid((radii[:, None] - distance**2) / softness),
-        "the radius is taken for a diameter": torch.sigmoid((radii[:, None] / 2 - distance) / softness),
-        "the radius is forgotten": torch.sigmoid(-distance / softness),
-        "tanh, which runs from -1 to 1": torch.tanh(d / softness),
-        "one radius for all discs": torch.sigmoid((radii[0] - distance) / softness),
-        "a hard edge": (d > 0).float(),
-        "one row for each point, not for each disc": torch.sigmoid(d / softness).T,
-        "logits, without the sigmoid": d / softness,
-    }
+def covering(formula):
+    """A formula of (distance, radius, softness) as a whole answer."""
+
+    def answer(points, centres, radii, softness):
+        distance = ((points[None] - centres[:, None]) ** 2).sum(-1).sqrt()
+        return formula(distance, radii[:, None], softness)
+
+    return answer
+
+
+def by_coordinates(points, centres, radii, softness):
+    distance = (points[None] - centres[:, None]).abs().sum(-1)
+    return torch.sigmoid((radii[:, None] - distance) / softness)
+
+
+DISC_MISTAKES = {
+    name: covering(formula)
+    for name, formula in {
+        "inside and outside are swapped": lambda d, r, s: torch.sigmoid((d - r) / s),
+        "multiplied by softness instead of divided": lambda d, r, s: torch.sigmoid((r - d) * s),
+        "softness is forgotten": lambda d, r, s: torch.sigmoid(r - d),
+        "squared distance instead of distance": lambda d, r, s: torch.sigmoid((r**2 - d**2) / s),
+        "the squared distance is compared with the radius": lambda d, r, s: torch.sigmoid((r - d**2) / s),
+        "the radius is taken for a diameter": lambda d, r, s: torch.sigmoid((r / 2 - d) / s),
+        "the radius is forgotten": lambda d, r, s: torch.sigmoid(-d / s),
+        "only the distance is divided by softness": lambda d, r, s: torch.sigmoid(r - d / s),
+        "tanh, which runs from -1 to 1": lambda d, r, s: torch.tanh((r - d) / s),
+        "one radius for all discs": lambda d, r, s: torch.sigmoid((r[0] - d) / s),
+        "a hard edge": lambda d, r, s: (d < r).to(d.dtype),
+        "one row for each point, not for each disc": lambda d, r, s: torch.sigmoid((r - d) / s).T,
+        "the axes of length 1 are squeezed away": lambda d, r, s: torch.sigmoid((r - d) / s).squeeze(),
+        "logits, without the sigmoid": lambda d, r, s: (r - d) / s,
+        "a linear ramp, not a sigmoid": lambda d, r, s: (0.5 + (r - d) / s / 4).clamp(0, 1),
+        "a bell curve, not a sigmoid": lambda d, r, s: torch.exp(-(((d - r) / s) ** 2)),
+    }.items()
+} | {"|x| + |y| instead of the distance": by_coordinates}
 
 
 @pytest.mark.exercise("E1.2", points=1)
@@ -248,14 +309,20 @@ def test_covers_by_the_distance_to_the_edge(soft_disc):
     if isinstance(shown, torch.Tensor) and shown.numel() == 24 * 24:
         goal = torch.sigmoid((0.5 - distance) / 0.1).view(1, 24, 24)
         picture(2 * shown.reshape(1, 24, 24) - 1, 2 * goal - 1, "a disc")
-    points, centres, radii = some_discs()
-    for softness in (0.05, 0.3):
-        distance = ((points[None] - centres[:, None]) ** 2).sum(-1).sqrt()
-        want = 1 / (1 + ((distance - radii[:, None]) / softness).exp())
-        got = soft_disc(points, centres, radii, softness)
-        says = f"coverage is sigmoid((r - |p - c|) / softness): 1/2 at the edge; tried softness = {softness}."
-        mistakes = disc_mistakes(points, centres, radii, softness)
-        expect(got, want, says=says, mistakes=mistakes, rtol=1e-4, atol=1e-5)
+    inputs = [(*some_discs(), softness) for softness in (0.05, 0.3)]
+    for case in varied(((4, 9), (1, 5), (3, 1), (1, 1)), (torch.float64, torch.float32), seed=3):
+        many = case.shape[1]
+        radii = case.uniform(0.1, 0.9, case.batch)
+        inputs.append((case.uniform(-1, 1, many, 2), case.uniform(-2, 2, case.batch, 2), radii, case.number(0.1, 1)))
+    agree(
+        soft_disc,
+        covering(lambda d, r, s: 1 / (1 + ((d - r) / s).exp())),
+        inputs,
+        says="coverage is sigmoid((r - |p - c|) / softness): 1/2 at the edge.",
+        mistakes=DISC_MISTAKES,
+        rtol=1e-4,
+        atol=1e-5,
+    )
 
 
 @pytest.mark.exercise("E1.2", points=1)
@@ -303,6 +370,8 @@ def walk(gradient_descent, loss, x, steps, size):
     items = run.iterate(1000)
     shaped = all(isinstance(item, torch.Tensor) and item.shape == x.shape for item in items)
     must(items and shaped, f"yield x, a tensor of shape {tuple(x.shape)}, after every step")
+    right = all(item.dtype == x.dtype for item in items)
+    must(right, f"wrong dtype: got {items[0].dtype}, expected {x.dtype}, that of the start")
     return torch.stack(items)
 
 
@@ -323,19 +392,36 @@ def path(slope, x, steps, size):
 def descent_mistakes(slope, x, steps, size):
     """What the usual slips would answer."""
     right = path(slope, x, steps, size)
+    before = torch.cat([x[None], right[:-1]])
     return {
         "uphill": path(lambda x: -slope(x), x, steps, size),
         "the step size is forgotten": path(slope, x, steps, 1.0),
         "the gradient is divided by its length": path(lambda x: slope(x) / slope(x).norm(), x, steps, size),
         "only the sign of the gradient": path(lambda x: slope(x).sign(), x, steps, size),
+        "the gradient is clipped to [-1, 1]": path(lambda x: slope(x).clamp(-1, 1), x, steps, size),
         "the gradient is taken at the start only": path(lambda _, at=x: slope(at), x, steps, size),
         "every step begins at the start": (x - size * slope(x)).expand(steps, *x.shape),
         "gradients pile up from step to step": piled(slope, x, steps, size),
         "one tensor is yielded again and again, changed in place": right[-1].expand(steps, *x.shape),
         "half a step": path(slope, x, steps, size / 2),
-        "yields the x before the step": torch.cat([x[None], right[:-1]]),
-        "yields the gradient, not x": torch.stack([slope(each) for each in torch.cat([x[None], right[:-1]])]),
+        "twice the step": path(slope, x, steps, 2 * size),
+        "the mean over the numbers of x, not each number's own slope": path(
+            lambda x: slope(x) / max(x.numel(), 1), x, steps, size
+        ),
+        "the step shrinks with each step: size / k": shrinking(slope, x, steps, size),
+        "yields the x before the step": before,
+        "yields the gradient, not x": torch.stack([slope(each) for each in before]),
+        "yields the steps, not x": right - before,
     }
+
+
+def shrinking(slope, x, steps, size):
+    """What happens when the step is divided by the number of the step."""
+    found = []
+    for k in range(steps):
+        x = x - size / (k + 1) * slope(x)
+        found.append(x)
+    return torch.stack(found)
 
 
 def piled(slope, x, steps, size):
@@ -366,11 +452,15 @@ def test_shrinks_the_distance_at_the_known_rate(gradient_descent):
 
 @pytest.mark.exercise("E1.3", points=1)
 def test_follows_a_loss_that_bends(gradient_descent):
-    x, size, steps = uniforms(2, 3, seed=4, low=-3, high=3), 0.7, 4
-    got = after_start(walk(gradient_descent, lambda x: x.cosh().log().sum(), x, steps, size), x, steps)
-    mistakes = descent_mistakes(torch.tanh, x, steps, size)
-    says = "Each step follows the gradient where it stands now, of any loss and any shape of x."
-    expect(got, path(torch.tanh, x, steps, size), rtol=1e-4, atol=1e-5, says=says, mistakes=mistakes)
+    sizes = ((0.7, 4), (0.2, 1), (1.3, 3), (0.5, 2))
+    for case, (size, steps) in zip(varied(((2, 3), (1,), (), (1, 1, 2)), (torch.float32, torch.float64), 4), sizes):
+        x = case.normal(scale=2.0) if case.shape else case.normal(1)[0]
+        got = after_start(walk(gradient_descent, lambda x: x.cosh().log().sum(), x, steps, size), x, steps)
+        mistakes = descent_mistakes(torch.tanh, x, steps, size)
+        says = "Each step follows the gradient where it stands now, of any loss and any shape of x; tried shape "
+        says += f"{tuple(x.shape)} in {x.dtype}, size = {size}, {steps} steps."
+        want = path(torch.tanh, x, steps, size)
+        expect(got, want, rtol=1e-4, atol=1e-5, says=says, mistakes=mistakes)
 
 
 @pytest.mark.exercise("E1.3", points=1)
@@ -386,26 +476,38 @@ def test_pays_for_one_gradient_a_step(gradient_descent):
 # ---- E1.4 ------------------------------------------------------------------------------------------------------------
 
 
-def accept_mistakes(old, new, there, back, uniform):
-    """What the usual slips would answer."""
-    gain, q = new - old, back - there
-    return {
-        "greedy: only what is better is taken": gain > 0,
-        "greedy, with the proposals counted in": gain + q > 0,
-        "old and new are swapped": uniform.log() < -gain + q,
-        "the way there and the way back are swapped": uniform.log() < gain - q,
-        "the proposals are forgotten": uniform.log() < gain,
-        "only the proposals count": uniform.log() < q,
-        "uniform is compared with a logarithm": uniform < gain + q,
-        "uniform is on the wrong side": uniform.log() > gain + q,
-        "everything is accepted": torch.ones_like(uniform, dtype=torch.bool),
-        "nothing is accepted": torch.zeros_like(uniform, dtype=torch.bool),
-        "only the way back counts": uniform.log() < gain + back,
-        "<= takes what is impossible when uniform is 0": uniform.log() <= gain + q,
-        "not (uniform >= A) takes a NaN": ~(uniform.log() >= gain + q),
-        "p is taken for log p": uniform < new / old * (back / there),
-        "p underflows": uniform < new.exp() * back.exp() / (old.exp() * there.exp()),
-    }
+def deciding(decision):
+    """A decision of (gain in log p, ratio of the proposals, uniform) as a whole answer."""
+    return lambda old, new, there, back, uniform: decision(new - old, back - there, uniform)
+
+
+ACCEPT_MISTAKES = {
+    "greedy: only what is better is taken": deciding(lambda gain, q, u: gain > 0),
+    "greedy, and equal ones, too": deciding(lambda gain, q, u: gain >= 0),
+    "greedy, with the proposals counted in": deciding(lambda gain, q, u: gain + q > 0),
+    "old and new are swapped": deciding(lambda gain, q, u: u.log() < -gain + q),
+    "the way there and the way back are swapped": deciding(lambda gain, q, u: u.log() < gain - q),
+    "the whole ratio is upside down": deciding(lambda gain, q, u: u.log() < -gain - q),
+    "the proposals are forgotten": deciding(lambda gain, q, u: u.log() < gain),
+    "only the proposals count": deciding(lambda gain, q, u: u.log() < q),
+    "uniform is compared with a logarithm": deciding(lambda gain, q, u: u < gain + q),
+    "uniform is on the wrong side": deciding(lambda gain, q, u: u.log() > gain + q),
+    "everything is accepted": deciding(lambda gain, q, u: torch.ones_like(u, dtype=torch.bool)),
+    "nothing is accepted": deciding(lambda gain, q, u: torch.zeros_like(u, dtype=torch.bool)),
+    "only the way back counts": lambda old, new, there, back, u: u.log() < new - old + back,
+    "only the way there counts": lambda old, new, there, back, u: u.log() < new - old - there,
+    "both proposals are added": lambda old, new, there, back, u: u.log() < new - old + back + there,
+    "half of the gain": deciding(lambda gain, q, u: u.log() < gain / 2 + q),
+    "<= takes what is impossible when uniform is 0": deciding(lambda gain, q, u: u.log() <= gain + q),
+    "not (uniform >= A) takes a NaN": deciding(lambda gain, q, u: ~(u.log() >= gain + q)),
+    "p is taken for log p": lambda old, new, there, back, u: u < new / old * (back / there),
+    "p underflows: stay with logarithms": lambda old, new, there, back, u: (
+        u < new.exp() * back.exp() / (old.exp() * there.exp())
+    ),
+    "p underflows: stay with logarithms, e^-2000 is 0": lambda old, new, there, back, u: (
+        u < (new.exp() / old.exp() * (back.exp() / there.exp())).clamp(max=1)
+    ),
+}
 
 
 LATTICE = (torch.arange(40) + 0.5) / 40  # uniform numbers, evenly spread: shares of them are chances
@@ -419,48 +521,50 @@ def cases(gains, q=(0.0,)):
     return old, old + gain, there, there + ratio, uniform
 
 
+def taken(old, new, there, back, uniform):
+    """With the ratio itself, in float64."""
+    old, new, there, back, uniform = (each.double() for each in (old, new, there, back, uniform))
+    return uniform < ((new - old).exp() * (back - there).exp()).clamp(max=1)
+
+
 @pytest.mark.exercise("E1.4", points=1)
 def test_takes_worse_moves_with_the_right_chance(accept):
     given = cases((-2.0, -1.2, -0.6, -0.11, 0.4, 2.0))
-    old, new, *_, uniform = given
-    want = uniform < (new.double() - old.double()).exp().clamp(max=1)
-    expect(
-        accept(*given),
-        want,
+    agree(
+        accept,
+        taken,
+        [given, tuple(each[20:21] for each in given), tuple(each.double() for each in given)],
         says="with equal proposals, a move is taken with probability min(1, p(new) / p(old)).",
-        mistakes=accept_mistakes(*given),
+        mistakes=ACCEPT_MISTAKES,
     )
 
 
 @pytest.mark.exercise("E1.4", points=2)
 def test_keeps_the_traffic_balanced(accept):
     given = cases((-1.2, -0.3, 0.0, 0.3, 0.9), (-1.1, -0.2, 0.2, 0.7))
-    old, new, there, back, uniform = (each.double() for each in given)
-    want = uniform < ((new - old).exp() * (back - there).exp()).clamp(max=1)
-    got = accept(*given)
-    expect(
-        got,
-        want,
+    agree(
+        accept,
+        taken,
+        [given, tuple(each[:1] for each in given)],
         says="p(old) q(there) A(there) = p(new) q(back) A(back): as much traffic one way as the other.",
-        mistakes=accept_mistakes(*given),
+        mistakes=ACCEPT_MISTAKES,
     )
 
 
 @pytest.mark.exercise("E1.4", points=1)
 def test_holds_at_the_extremes(accept):
-    old = torch.tensor([-2000.0, -2000.0, -2000.0, 0.0, -1.0, 0.0, -math.inf])
-    new = torch.tensor([-2000.5, -2003.0, -1000.0, -math.inf, -1.0, -math.inf, -math.inf])
-    there, back = torch.tensor([[-300.0, -300.0, 0.0, 0.0, -1.0, 0.0, 0.0], [-300.0, -300.0, 0.0, 5.0, -1.0, 0.0, 0.0]])
-    uniform = torch.tensor([0.5, 0.5, 0.999, 0.0, 0.0, 0.5, 0.5])
-    expect(
-        accept(old, new, there, back, uniform),
-        torch.tensor([True, False, True, False, True, False, False]),
-        says="log p of -2000 is no reason for NaN, and what is impossible (log p = -inf) is never accepted, "
-        "whether uniform is 0 or the start was impossible, too.",
-        mistakes={
-            **accept_mistakes(old, new, there, back, uniform),
-            "p underflows": torch.tensor([False] * 4 + [True, False, False]),
-        },
+    old = torch.tensor([-2000.0, -2000.0, -2000.0, 0.0, -1.0, 0.0, -math.inf, -math.inf])
+    new = torch.tensor([-2000.5, -2003.0, -1000.0, -math.inf, -1.0, -math.inf, -math.inf, -1.0])
+    there = torch.tensor([-300.0, -300.0, 0.0, 0.0, -1.0, 0.0, 0.0, 0.0])
+    back = torch.tensor([-300.0, -300.0, 0.0, 5.0, -1.0, 0.0, 0.0, 0.0])
+    uniform = torch.tensor([0.5, 0.5, 0.999, 0.0, 0.0, 0.5, 0.5, 0.999])
+    agree(
+        accept,
+        lambda *given: torch.tensor([True, False, True, False, True, False, False, True]),
+        [(old, new, there, back, uniform)],
+        says="log p of -2000 is no reason for NaN; what is impossible (log p = -inf) is never accepted, whether "
+        "uniform is 0 or the start was impossible, too; and an impossible start is left for any possible place.",
+        mistakes=ACCEPT_MISTAKES,
     )
 
 
@@ -714,6 +818,19 @@ def swapped_numbers(before, after):
     return {i: (part[0], part[2], part[1]) if len(part) == 3 else part for i, part in before.items()}
 
 
+def reparented(before, after):
+    """A leaf comes back on another branch."""
+    branches = [i for i, part in before.items() if len(part) == 3]
+    leaf = next((i for i, part in before.items() if len(part) == 2), 0)
+    other = next((i for i in branches if leaf and i != before[leaf][0]), before[leaf][0] if leaf else 0)
+    return {i: (other, *part[1:]) if i == leaf else part for i, part in before.items()}
+
+
+def left_over(before, after):
+    """What the move added is still there."""
+    return after
+
+
 JOURNEYS = {
     "undo does nothing": spoiled(lambda before, after: after),
     "the move does nothing": idle,
@@ -723,22 +840,30 @@ JOURNEYS = {
     "parameters come back half of the way": spoiled(halfway, ("modify_params",)),
     "length and angle come back swapped": spoiled(swapped_numbers, ("add_leaf",)),
     "a merge is not undone": spoiled(lambda before, after: after, ("merge_branch",)),
+    "the parent of a leaf comes back wrong": spoiled(reparented, ("split_branch", "remove_leaf")),
+    "one part too many comes back": spoiled(left_over, ("add_leaf", "add_anywhere")),
     "wrong only now and then": spoiled(lambda before, after: after, ("add_anywhere",), lambda seed: seed % 4 == 3),
 }  # fmt: skip
 
 
+RIGHT_JOURNEYS = {"undo as the edit read backwards": by_edits, "undo as the old tree, in another order": by_memory}
 EXACT = "Numbers and ids come back exactly; only the order of a dictionary may differ: compare dictionaries with ==."
 
 
 @pytest.mark.exercise("E1.6", points=1)
 def test_accepts_right_journeys_and_rejects_the_crude_ones(test_undo):
     crude = ("undo does nothing", "the move does nothing")
-    run_against(test_undo, (by_edits, by_memory), {name: JOURNEYS[name] for name in crude}, stricter=EXACT)
+    run_against(
+        test_undo,
+        RIGHT_JOURNEYS,
+        {name: JOURNEYS[name] for name in crude},
+        stricter={"undo as the old tree, in another order": EXACT},
+    )
 
 
 @pytest.mark.exercise("E1.6", points=3)
 def test_rejects_the_subtle_ones_too(test_undo):
-    run_against(test_undo, (by_edits, by_memory), JOURNEYS, seed=1, stricter=EXACT)
+    run_against(test_undo, RIGHT_JOURNEYS, JOURNEYS, seed=1, stricter={"undo as the old tree, in another order": EXACT})
 
 
 # ---- E1.7 ------------------------------------------------------------------------------------------------------------
@@ -749,31 +874,48 @@ def density(v, spread):
     return statistics.NormalDist(0, spread).pdf(v)
 
 
+def log_ratio(length, v, spread, branches, pairs):
+    """By Python's own normal distribution."""
+    return math.log(1 / pairs) - math.log(density(v, spread) / branches) + math.log(2 * length)
+
+
+SPLIT_MISTAKES = {
+    "the way there and the way back are swapped": lambda l, v, s, b, p: 2 * math.log(2 * l) - log_ratio(l, v, s, b, p),
+    "the whole ratio is upside down": lambda l, v, s, b, p: -log_ratio(l, v, s, b, p),
+    "the density of v is forgotten": lambda l, v, s, b, p: math.log(b / p * 2 * l),
+    "the density of v has the wrong sign": lambda l, v, s, b, p: math.log(b / p * 2 * l * density(v, s)),
+    "the choice of the branch is forgotten": lambda l, v, s, b, p: log_ratio(l, v, s, 1, p),
+    "the choice of the pair is forgotten": lambda l, v, s, b, p: log_ratio(l, v, s, b, 1),
+    "branches and pairs are swapped": lambda l, v, s, b, p: log_ratio(l, v, s, p, b),
+    "the constant of the normal is forgotten": lambda l, v, s, b, p: math.log(b / p * 2 * l) + (v / s) ** 2 / 2,
+    "the constant of the normal lacks the spread": lambda l, v, s, b, p: (
+        math.log(b / p * 2 * l) + (v / s) ** 2 / 2 + math.log(2 * math.pi) / 2
+    ),
+    "the normal lacks its 1/2: -(v / spread)^2": lambda l, v, s, b, p: log_ratio(l, v, s, b, p) + (v / s) ** 2 / 2,
+    "spread is taken for a variance": lambda l, v, s, b, p: log_ratio(l, v, s**0.5, b, p),
+    "half of v, or twice": lambda l, v, s, b, p: log_ratio(l, 2 * v, s, b, p),
+    "the Jacobian is forgotten": lambda l, v, s, b, p: log_ratio(0.5, v, s, b, p),
+    "the Jacobian without its 2": lambda l, v, s, b, p: log_ratio(l / 2, v, s, b, p),
+    "the Jacobian without its length": lambda l, v, s, b, p: log_ratio(1.0, v, s, b, p),
+    "the Jacobian is upside down": lambda l, v, s, b, p: log_ratio(1 / (4 * l), v, s, b, p),
+    "the square of the length": lambda l, v, s, b, p: log_ratio(l**2, v, s, b, p),
+    "no logarithm": lambda l, v, s, b, p: math.exp(log_ratio(l, v, s, b, p)),
+    "log to base 10, not e": lambda l, v, s, b, p: log_ratio(l, v, s, b, p) / math.log(10),
+}
+
+
 @pytest.mark.exercise("E1.7", points=2)
 def test_counts_the_ways_there_and_back(split_log_ratio):
-    for v, spread, branches, pairs in ((0.1, 0.3, 1, 1), (0.5, 0.3, 3, 2), (-0.2, 1.5, 7, 4)):
-        there = math.log(density(v, spread) / branches)
-        back = math.log(1 / pairs)
-        expect(
-            split_log_ratio(0.5, v, spread, branches, pairs),  # 2 l = 1: the Jacobian is silent
-            back - there,
-            says=f"log q(back) - log q(there) for v = {v}, spread = {spread}, {branches} branches, {pairs} pairs "
-            "(length = 1/2, where the Jacobian is 1).",
-            mistakes={
-                "the way there and the way back are swapped": there - back,
-                "the density of v is forgotten": math.log(branches / pairs),
-                "the choice of the branch is forgotten": back - math.log(density(v, spread)),
-                "the choice of the pair is forgotten": -there,
-                "branches and pairs are swapped": math.log(pairs / branches) - math.log(density(v, spread)),
-                "the constant of the normal is forgotten": back + math.log(branches) + (v / spread) ** 2 / 2,
-                "spread is taken for a variance": back + math.log(branches) - math.log(density(v, spread**0.5)),
-                "half of v, or twice": back + math.log(branches) - math.log(density(2 * v, spread)),
-                "the Jacobian without its 2": back - there + math.log(0.5),
-                "the Jacobian without its length": back - there + math.log(2),
-                "no logarithm": math.exp(back - there),
-            },
-            rtol=1e-6,
-        )
+    (case,) = varied(((1,),), seed=17)
+    drawn = (0.5, case.number(-1, 1), case.number(0.5, 2), 5, 11)
+    agree(
+        split_log_ratio,
+        log_ratio,
+        [(0.5, 0.5, 0.3, 3, 2), (0.5, 0.1, 0.3, 1, 1), (0.5, -0.2, 1.5, 7, 4), (0.5, 0.0, 0.1, 2, 9), drawn],
+        says="log q(back) - log q(there), at length = 1/2, where the Jacobian is 1.",
+        mistakes=SPLIT_MISTAKES,
+        rtol=1e-6,
+    )
 
 
 def determinant(length, angle, u, v):
@@ -810,28 +952,75 @@ def test_stretches_with_the_length(split_log_ratio):
 # ---- E1.8 ------------------------------------------------------------------------------------------------------------
 
 
-def two(value):
-    """Two values, or a failure that says what is missing."""
-    assert isinstance(value, tuple | list) and len(value) == 2, "wrong number of values: return (theta, log_jacobian)"
-    return value
+def squashing(theta=None, log_slope=None):
+    """theta(x, low, high, share) and log |d theta / d x|, one of them replaced, as a whole answer."""
+
+    def answer(x, low, high):
+        share, exact = 1 / (1 + (-x).exp()), -x.abs() - 2 * torch.log1p((-x.abs()).exp())
+        log_s = torch.nn.functional.logsigmoid(x)
+        right = low + (high - low) * share, math.log(high - low) + exact  # exact: also where the share rounds to 1
+        return (
+            right[0] if theta is None else theta(x, low, high, share),
+            right[1] if log_slope is None else log_slope(high - low, exact, share, log_s),
+        )
+
+    return answer
+
+
+THETA_MISTAKES = {
+    name: squashing(formula)
+    for name, formula in {
+        "low is forgotten": lambda x, low, high, share: (high - low) * share,
+        "stretched by high instead of high - low": lambda x, low, high, share: low + high * share,
+        "the range (0, 1)": lambda x, low, high, share: share,
+        "tanh, which runs from -1 to 1": lambda x, low, high, share: low + (high - low) * torch.tanh(x),
+        "upside down": lambda x, low, high, share: high - (high - low) * share,
+        "projection: cut off at the ends": lambda x, low, high, share: x.clamp(low, high),
+        "sigmoid(2 x): a tanh that was stretched": lambda x, low, high, share: (
+            low + (high - low) * torch.sigmoid(2 * x)
+        ),
+    }.items()
+}
+SLOPE_MISTAKES = {
+    name: squashing(None, formula)
+    for name, formula in {
+        "no logarithm": lambda width, exact, s, log_s: width * exact.exp(),
+        "the width is forgotten": lambda width, exact, s, log_s: exact,
+        "upside down: that is log |d x / d theta|": lambda width, exact, s, log_s: -math.log(width) - exact,
+        "the width is divided by": lambda width, exact, s, log_s: exact - math.log(width),
+        "the width itself, not its logarithm": lambda width, exact, s, log_s: width + exact,
+        "only sigmoid(x), not times sigmoid(-x)": lambda width, exact, s, log_s: math.log(width) + log_s,
+        "sigmoid(x) twice, not times sigmoid(-x)": lambda width, exact, s, log_s: math.log(width) + 2 * log_s,
+        "summed over all parameters": lambda width, exact, s, log_s: (math.log(width) + exact).sum(),
+        "underflows: log(sigmoid) far out is -inf": lambda width, exact, s, log_s: (width * s * (1 - s)).log(),
+        "underflows: the log of a product that is 0": lambda width, exact, s, log_s: (
+            math.log(width) + (s * (1 - s)).log()
+        ),
+        **{
+            f"an epsilon in the log, log(... + {e:g}): far out it alone is left": (
+                lambda width, exact, s, log_s, e=e: (width * exact.exp() + e).log()
+            )
+            for e in (1e-12, 1e-10, 1e-8, 1e-6)
+        },
+    }.items()
+}
+
+
+def ranges(scales, seed):
+    """x of several shapes and dtypes, and a range for each."""
+    lows = ((0.05, 0.25), (-1.2, 1.2), (0.0, 3.0), (-7.0, -5.0))
+    for case, (low, high), scale in zip(varied(((13,), (2, 3), (1, 1, 2), (1,)), seed=seed), lows, scales):
+        yield case.normal(scale=scale), low, high
 
 
 @pytest.mark.exercise("E1.8", points=1)
 def test_stays_in_its_range(bounded):
-    x, low, high = torch.linspace(-6, 6, 13), 0.05, 0.25
-    share = 1 / (1 + (-x).exp())
-    expect(
-        two(bounded(x, low, high))[0],
-        low + (high - low) * share,
-        says="theta = low + (high - low) sigmoid(x); tried the range 0.05 to 0.25.",
-        mistakes={
-            "low is forgotten": (high - low) * share,
-            "stretched by high instead of high - low": low + high * share,
-            "the range (0, 1)": share,
-            "tanh, which runs from -1 to 1": low + (high - low) * torch.tanh(x),
-            "upside down": high - (high - low) * share,
-            "projection: cut off at the ends": x.clamp(low, high),
-        },
+    agree(
+        lambda *given: bounded(*given)[0],
+        lambda *given: squashing()(*given)[0],
+        ranges((3.0, 1.0, 2.0, 5.0), seed=8),
+        says="theta = low + (high - low) sigmoid(x).",
+        mistakes={name: lambda *given, wrong=wrong: wrong(*given)[0] for name, wrong in THETA_MISTAKES.items()},
         rtol=1e-5,
         atol=1e-6,
     )
@@ -839,58 +1028,68 @@ def test_stays_in_its_range(bounded):
 
 @pytest.mark.exercise("E1.8", points=2)
 def test_knows_how_it_stretches(bounded):
-    for low, high, scale in ((0.05, 0.25, 1.0), (-1.2, 1.2, 1.0), (0.0, 3.0, 20.0)):
-        x = scale * torch.linspace(-5, 5, 11, dtype=torch.float64)
-        width, s = high - low, torch.sigmoid(x)
-        log_slope = -x.abs() - 2 * torch.log1p((-x.abs()).exp())  # log of s (1 - s), also where s rounds to 1
-        expect(
-            two(bounded(x, low, high))[1],
-            math.log(width) + log_slope,
-            says=f"log |d theta / d x| = log((high - low) sigmoid(x) sigmoid(-x)); tried {low} to {high}, |x| up to "
-            f"{5 * scale:g}.",
-            mistakes={
-                "no logarithm": width * s * (1 - s),
-                "the width is forgotten": log_slope,
-                "upside down": -math.log(width) - log_slope,
-                "the width is divided by": log_slope - math.log(width),
-                "only sigmoid(x), not times sigmoid(-x)": math.log(width) + torch.nn.functional.logsigmoid(x),
-                "summed over all parameters": (math.log(width) + log_slope).sum(),
-                "underflows": lambda s=s, width=width: (width * s * (1 - s)).log(),
-            },
-            rtol=1e-5,
-            atol=1e-5,
-        )
+    far = torch.linspace(-100, 100, 11), -1.0, 1.0
+    agree(
+        lambda *given: bounded(*given)[1],
+        lambda *given: squashing()(*given)[1],
+        [*ranges((2.0, 1.0, 20.0, 3.0), seed=9), far, (far[0].double(), 0.0, 3.0)],
+        says="log |d theta / d x| = log((high - low) sigmoid(x) sigmoid(-x)), for |x| up to 100.",
+        mistakes={name: lambda *given, wrong=wrong: wrong(*given)[1] for name, wrong in SLOPE_MISTAKES.items()},
+        rtol=1e-4,
+        atol=1e-4,
+    )
 
 
 # ---- E1.9 ------------------------------------------------------------------------------------------------------------
 
 
+def log_q(start, end, score, step, factor=2.0):
+    """log N(end; start + step score, factor step I)."""
+    return torch.distributions.Normal(start + step * score, (factor * step) ** 0.5).log_prob(end).sum(1)
+
+
+def rating(ratio):
+    """A ratio of (there, back) as a whole answer."""
+    return lambda x, y, sx, sy, step: ratio(log_q(x, y, sx, step), log_q(y, x, sy, step))
+
+
+RATIO_MISTAKES = {
+    "the way there and the way back are swapped": rating(lambda there, back: there - back),
+    "only the way there": rating(lambda there, back: -there),
+    "only the way back": rating(lambda there, back: back),
+    "the variance is step, not 2 step": rating(lambda there, back: 2 * (back - there)),
+    "the variance is 4 step, not 2 step": rating(lambda there, back: (back - there) / 2),
+    "2 step is taken for a standard deviation": lambda x, y, sx, sy, step: (
+        (log_q(y, x, sy, step) - log_q(x, y, sx, step)) / (2 * step)
+    ),
+    "the score at x is used both ways": lambda x, y, sx, sy, step: log_q(y, x, sx, step) - log_q(x, y, sx, step),
+    "the score at y is used both ways": lambda x, y, sx, sy, step: log_q(y, x, sy, step) - log_q(x, y, sy, step),
+    "the scores are swapped": lambda x, y, sx, sy, step: log_q(y, x, sx, step) - log_q(x, y, sy, step),
+    "the drift is forgotten": lambda x, y, sx, sy, step: torch.zeros_like(x[:, 0]),
+    "the drift points downhill": lambda x, y, sx, sy, step: log_q(y, x, -sy, step) - log_q(x, y, -sx, step),
+    "the step is missing in the drift": lambda x, y, sx, sy, step: (
+        log_q(y, x, sy / step, step) - log_q(x, y, sx / step, step)
+    ),
+    "summed over the batch": lambda *given: rating(lambda there, back: (back - there).sum())(*given),
+    "the mean over coordinates, not their sum": lambda x, y, sx, sy, step: (
+        (log_q(y, x, sy, step) - log_q(x, y, sx, step)) / x.shape[1]
+    ),
+}
+
+
 @pytest.mark.exercise("E1.9", points=2)
 def test_is_the_difference_of_two_normals(langevin_log_ratio):
-    x, y, score_x, score_y = (normals(5, 3, seed=seed) for seed in range(4))
-    for step in (0.05, 0.4, 2.0):
-
-        def log_q(start, end, score, variance, step=step):
-            return torch.distributions.Normal(start + step * score, variance**0.5).log_prob(end).sum(1)
-
-        there, back = log_q(x, y, score_x, 2 * step), log_q(y, x, score_y, 2 * step)
-        expect(
-            langevin_log_ratio(x, y, score_x, score_y, step),
-            back - there,
-            says=f"log q(y -> x) - log q(x -> y), q a normal of mean x + step score, variance 2 step; step = {step}.",
-            mistakes={
-                "the way there and the way back are swapped": there - back,
-                "only the way there": -there,
-                "only the way back": back,
-                "the variance is step, not 2 step": 2 * (back - there),
-                "the variance is 4 step, not 2 step": (back - there) / 2,
-                "the score at x is used both ways": log_q(y, x, score_x, 2 * step) - there,
-                "the scores are swapped": log_q(y, x, score_x, 2 * step) - log_q(x, y, score_y, 2 * step),
-                "the drift is forgotten": torch.zeros(5),
-                "the drift points downhill": log_q(y, x, -score_y, 2 * step) - log_q(x, y, -score_x, 2 * step),
-                "summed over the batch": (back - there).sum(),
-                "the mean over coordinates, not their sum": (back - there) / 3,
-            },
-            rtol=1e-3,
-            atol=1e-3,
-        )
+    inputs = []
+    for case, step in zip(
+        varied(((5, 3), (1, 4), (3, 1), (2, 20)), (torch.float64, torch.float32), 19), (0.3, 0.05, 2.0, 0.4)
+    ):
+        inputs.append((*(case.normal() for _ in range(4)), step))
+    agree(
+        langevin_log_ratio,
+        rating(lambda there, back: back - there),
+        inputs,
+        says="log q(y -> x) - log q(x -> y), q a normal of mean x + step score, variance 2 step, does not hold.",
+        mistakes=RATIO_MISTAKES,
+        rtol=1e-3,
+        atol=1e-3,
+    )

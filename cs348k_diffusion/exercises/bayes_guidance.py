@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from cs348k_diffusion.exact import Mixture
-from cs348k_diffusion.exercises import Counted, Exercise, expect, run_against
+from cs348k_diffusion.exercises import Counted, Exercise, agree, expect, generator, run_against, varied
 from cs348k_diffusion.schedule import cosine, linear_beta, straight
 
 EXERCISES = (
@@ -12,11 +12,13 @@ EXERCISES = (
         "E5.1",
         "bayes_x0",
         "Bayes on scores",
+        gives="x0_hat: tensor",
         hints=(
-            "Tweedie's formula twice: x0_hat = (x + sigma^2 score) / alpha holds without y, and with y if the score is "
-            "grad log p_t(x | y). What is the difference of the two?",
-            "The scores differ by `pull`, so the guesses differ by sigma^2 / alpha times `pull`. "
-            "alpha, sigma = schedule(t, x) are shaped to multiply x.",
+            "Tweedie's formula turns a score into a guess: x0_hat = (x + sigma^2 score) / alpha. It holds without y, "
+            "and with y. What is the difference of the two guesses?",
+            "Only the score differs, and by `pull`: x cancels. So nothing has to be divided by sigma, which is 0 at "
+            "t = 0.",
+            "alpha, sigma = schedule(t, x) are shaped to multiply x. What is sigma^2 / alpha good for?",
         ),
         withheld=("guidance.steer", "guidance.Steered", "denoiser.x0_from_score", "guidance.bayes_x0"),
         ours="guidance.bayes_x0",
@@ -25,11 +27,13 @@ EXERCISES = (
         "E5.2",
         "classifier_score",
         "Ask a classifier which way",
+        gives="score: tensor",
         hints=(
-            "x.detach().clone().requires_grad_() is a copy that autograd follows. Log-probabilities are "
-            "log_softmax(logits, 1); pick each example's own y.",
-            "Let chosen be the log-probabilities at [arange(n), y]. Each depends on its own "
-            "x alone, so torch.autograd.grad(chosen.sum(), x)[0] holds all gradients at once.",
+            "The gradient of what, exactly? A classifier returns logits; the log of a probability needs all of them.",
+            "Autograd must follow x, but not the caller's: x.detach().clone().requires_grad_(). log_softmax is exact "
+            "where softmax underflows.",
+            "Each log-probability depends on its own x alone, so the gradient of their sum holds all gradients at "
+            "once. Pick each example's own class: one number a row, not a whole column.",
         ),
         withheld=("guidance.gradient", "guidance.classified", "guidance.steer", "guidance.classifier_score"),
         ours="guidance.classifier_score",
@@ -38,11 +42,12 @@ EXERCISES = (
         "E5.3",
         "cfg",
         "Classifier-free guidance",
+        gives="x0_hat: tensor",
         hints=(
-            "Bayes backwards: grad log p_t(y | x) = grad log p_t(x | y) - grad log p_t(x). Put that into E5.1's rule "
-            "with a weight: what stands in front of each guess?",
-            "uncond + scale * (cond - uncond), where cond = denoise(x, t, y) and uncond = denoise(x, t, y replaced by "
-            "null): torch.full_like(y, null).",
+            "Two things are known without a formula: what must scale 0 give, and what scale 1?",
+            "Bayes backwards: grad log p_t(y | x) = grad log p_t(x | y) - grad log p_t(x). E5.1 adds it once; here it "
+            "counts `scale` times, and starts from the guess without y.",
+            "The guess without y is the same network, told `null` for every example: torch.full_like(y, null).",
         ),
         withheld=("guidance.guide", "guidance.Guided"),
     ),
@@ -50,10 +55,12 @@ EXERCISES = (
         "E5.4",
         "drop_condition",
         "Condition dropout",
+        gives="y: tensor",
         hints=(
-            "Example i loses its condition where uniform[i] < p: all of it, or none. torch.where makes a new tensor.",
-            "lost = uniform < p has shape (batch,); y may have more axes, so view it as (batch, 1, ..., 1): "
-            "lost.view(-1, *[1] * (y.ndim - 1)). Then torch.where(lost, null, y).",
+            "One number decides about one example. About which part of it?",
+            "torch.where makes a new tensor, so the caller's y stays as it is. Its first argument must broadcast with "
+            "y.",
+            "uniform < p has shape (batch,). For captions it needs one more axis, of size 1, behind: count y.ndim.",
         ),
         withheld=("denoiser.drop",),
     ),
@@ -61,10 +68,11 @@ EXERCISES = (
         "E5.5",
         "guided_within",
         "Guide only where it helps",
+        gives="x0_hat: tensor",
         hints=(
-            "Outside the interval the answer is plain cond(x, t): one call. Decide first, then ask.",
-            "if not low <= t <= high: return cond(x, t). Inside: uncond(x, t) + scale * (cond(x, t) - uncond(x, t)), "
-            "asking each of the two once.",
+            "Which of the two guesses is needed everywhere?",
+            "Outside the interval the answer is plain cond(x, t): one evaluation. Decide first, then ask.",
+            "Python compares twice at once: low <= t <= high. Ask each of the two once, and keep the answers.",
         ),
         withheld=("guidance.within", "guidance.Within", "guidance.guide", "guidance.Guided"),
     ),
@@ -73,10 +81,12 @@ EXERCISES = (
         "test_guidance",
         "A property test for guidance",
         stars=1,
+        gives="the test: nothing",
         hints=(
             "At two scales the answer is known without any formula. Which?",
             "And between and beyond them it is a straight line in scale: equal steps of scale make equal steps of the "
-            "answer. Try scales that are not whole numbers, and guesses far outside [-1, 1].",
+            "answer.",
+            "Try scales that are not whole numbers and some near 10, and guesses far outside [-1, 1].",
         ),
     ),
 )
@@ -86,7 +96,13 @@ SCHEDULES = (cosine(), linear_beta(1000), straight())
 
 def normals(*shape, seed=0):
     """Standard normal numbers."""
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+    return torch.randn(shape, generator=generator(seed))
+
+
+def must(holds, says):
+    """Fail with this message alone."""
+    if not holds:
+        raise AssertionError(says)
 
 
 def blobs():
@@ -98,48 +114,68 @@ def blobs():
 # E5.1
 
 
+def bayes(rule):
+    """A rule of (x, guess, pull, alpha, sigma) as a whole answer."""
+    return lambda schedule, x, t, guess, pull: rule(x, guess, pull, *schedule(t, x))
+
+
+RIGHT_BAYES = bayes(lambda x, guess, pull, alpha, sigma: guess + sigma**2 / alpha * pull)
+BAYES_MISTAKES = {
+    name: bayes(rule)
+    for name, rule in {
+        "grad log p(y | x) is added to x0_hat as if that were a score": lambda x, g, pull, a, s: g + pull,
+        "sigma for sigma^2": lambda x, g, pull, a, s: g + s / a * pull,
+        "the division by alpha is missing": lambda x, g, pull, a, s: g + s**2 * pull,
+        "sigma^2 is missing": lambda x, g, pull, a, s: g + pull / a,
+        "multiplied by alpha instead of divided": lambda x, g, pull, a, s: g + s**2 * a * pull,
+        "divided by alpha^2": lambda x, g, pull, a, s: g + s**2 / a**2 * pull,
+        "the sign of the pull": lambda x, g, pull, a, s: g - s**2 / a * pull,
+        "y is not used: that is x0_hat": lambda x, g, pull, a, s: g,
+        "only the difference to x0_hat is returned": lambda x, g, pull, a, s: s**2 / a * pull,
+        "alpha and sigma are swapped": lambda x, g, pull, a, s: g + a**2 / s * pull,
+        "returns the score, not the guess": lambda x, g, pull, a, s: (a * g - x) / s**2 + pull,
+        "x_t is in the place of x0_hat": lambda x, g, pull, a, s: x + s**2 / a * pull,
+        "Tweedie's formula with `pull` alone as the score": lambda x, g, pull, a, s: (x + s**2 * pull) / a,
+        "one time is used for all examples": lambda x, g, pull, a, s: g + (s**2 / a)[:1] * pull,
+        "divides by sigma, which is 0 at t = 0: x cancels, so no score is needed": lambda x, g, pull, a, s: torch.where(
+            s > 0, g + s**2 / a * pull, torch.nan
+        ),
+    }.items()
+}
+
+
 @pytest.mark.exercise("E5.1", points=2)
 def test_moves_the_guess_as_bayes_says(bayes_x0):
-    data, x = blobs(), normals(6, 2, seed=1)
+    data, x, labels, inputs = blobs(), normals(6, 2, seed=1), {}, []
     for schedule in SCHEDULES:
         for t, y in ((0.15, 0), (0.5, 2), (0.8, 1)):
-            exact, alpha, sigma = data.denoiser(schedule), *schedule(t, x)
-            guess, pull = exact(x, t), exact.given(y).score(x, t) - exact.score(x, t)
-            expect(
-                bayes_x0(schedule, x, torch.full((6,), t), guess, pull),
-                exact.given(y)(x, t),
-                says="With the exact grad log p_t(y | x_t), the answer must be the exact E[x0 | x_t, y];"
-                f" tried {schedule.name} at t = {t}.",
-                mistakes={
-                    "grad log p(y | x) is added to x0_hat as if that were a score": guess + pull,
-                    "sigma for sigma^2": guess + sigma / alpha * pull,
-                    "the division by alpha is missing": guess + sigma**2 * pull,
-                    "multiplied by alpha instead of divided": guess + sigma**2 * alpha * pull,
-                    "divided by alpha^2": guess + sigma**2 / alpha**2 * pull,
-                    "the sign of the pull": guess - sigma**2 / alpha * pull,
-                    "y is not used: that is x0_hat": guess,
-                    "alpha and sigma are swapped": guess + alpha**2 / sigma * pull,
-                    "returns the score, not the guess": exact.given(y).score(x, t),
-                },
-                rtol=1e-3,
-                atol=1e-3,
-            )
+            exact = data.denoiser(schedule)
+            pull = exact.given(y).score(x, t) - exact.score(x, t)
+            inputs.append((schedule, x, torch.full((6,), t), exact(x, t), pull))
+            labels[schedule.name, round(t, 2)] = y
+    agree(
+        bayes_x0,
+        lambda schedule, x, t, guess, pull: data.denoiser(schedule).given(labels[schedule.name, round(float(t[0]), 2)])(
+            x, t
+        ),
+        inputs,
+        says="With the exact grad log p_t(y | x_t), the answer must be the exact E[x0 | x_t, y].",
+        mistakes=BAYES_MISTAKES,
+        rtol=1e-3,
+        atol=1e-3,
+    )
 
 
 @pytest.mark.exercise("E5.1", points=1)
 def test_takes_pictures_with_times_of_their_own(bayes_x0):
-    x, guess, pull = normals(3, 1, 4, 5, seed=2), normals(3, 1, 4, 5, seed=3), normals(3, 1, 4, 5, seed=4)
-    t = torch.tensor([0.1, 0.5, 0.9])
-    alpha, sigma = (value.view(3, 1, 1, 1) for value in (cosine().alpha(t), cosine().sigma(t)))
-    right = guess + sigma**2 / alpha * pull
-    expect(
-        bayes_x0(cosine(), x, t, guess, pull),
-        right,
-        says="Pictures (3, 1, 4, 5), each at a time of its own: t = 0.1, 0.5, 0.9.",
-        mistakes={
-            "one time is used for all examples": lambda: guess + (sigma**2 / alpha)[:1] * pull,
-            "the sign of the pull": guess - sigma**2 / alpha * pull,
-        },
+    cases = [*varied(((3, 1, 4, 5), (3, 2), (1, 1), (2,), (1, 3, 2)), seed=2)]
+    times = [torch.tensor([0.5, 0.0, 0.9][: case.batch], dtype=case.dtype) for case in cases]
+    agree(
+        bayes_x0,
+        RIGHT_BAYES,
+        [(cosine(), case.normal(), t, case.normal(), case.normal()) for case, t in zip(cases, times)],
+        says="Any shape, each example at a time of its own, t = 0 among them.",
+        mistakes=BAYES_MISTAKES,
         rtol=1e-4,
         atol=1e-5,
     )
@@ -148,57 +184,89 @@ def test_takes_pictures_with_times_of_their_own(bayes_x0):
 # E5.2
 
 
-def linear_logits(seed=5):
+def linear_logits(seed=5, keen=1.0):
     """Logits that are linear in x and depend on t, and their gradient by hand: a softmax regression."""
-    weights = normals(3, 8, seed=seed)  # three classes, eight pixels
+    weights = keen * normals(3, 8, seed=seed)  # three classes, eight pixels
 
     def logits(x, t):
-        return (1 - t)[:, None] * (x.flatten(1) @ weights.T) + torch.tensor([2.0, 0.0, -1.0])
+        w = weights.to(x.dtype)
+        return (1 - t)[:, None] * (x.flatten(1) @ w.T) + torch.tensor([2.0, 0.0, -1.0], dtype=x.dtype)
 
     return logits, weights
 
 
-@pytest.mark.exercise("E5.2", points=2)
-def test_is_the_gradient_of_log_p_of_the_class_asked_for(classifier_score):
-    logits, weights = linear_logits()
-    x, t, y = normals(5, 2, 4, seed=6), torch.tensor([0.1, 0.3, 0.5, 0.7, 0.9]), torch.tensor([0, 2, 1, 1, 0])
-    share = logits(x, t).softmax(1)
-    keen = (1 - t)[:, None]
+EPSILONS = (1e-12, 1e-10, 1e-9, 1e-8, 1e-7, 1e-6, 1e-5)
+
+
+def slopes(logits, weights, x, t, y):
+    """grad log p(y | x) of a softmax regression by hand, and what the usual slips would answer."""
+    share, keen = logits(x, t).softmax(1), (1 - t)[:, None]
+    one_hot = torch.nn.functional.one_hot(y, 3).to(x.dtype)
 
     def gradient(push):
-        return (keen * (push @ weights)).view_as(x)
+        return (keen * (push @ weights.to(x.dtype))).view_as(x)
 
-    one_hot = torch.nn.functional.one_hot(y, 3).float()
-    right = gradient(one_hot - share)
-    p = share.gather(1, y[:, None])[:, :, None]
-    expect(
-        classifier_score(logits, x, t, y),
-        right,
-        says="For a softmax regression the gradient of log p(y | x) is known by hand; five examples, three classes.",
-        mistakes={
-            "the gradient of the logit: the softmax is missing": gradient(one_hot),
-            "the gradient of p, not of log p": right * p,
-            "the sign: this is the gradient of a cross-entropy loss": -right,
-            "averaged over the batch": right / 5,
-            "the gradient of a loss averaged over the batch": -right / 5,
-            "all classes are summed, not the one asked for": gradient(1 - 3 * share),
-            "every example gets the first one's class": lambda: gradient(one_hot[:1] - share),
-            "the most likely class instead of the one asked for": lambda: gradient(
-                torch.nn.functional.one_hot(share.argmax(1), 3).float() - share
-            ),
-            "softmax over the batch instead of the classes": lambda: _softmax_over_batch(logits, x, t, y),
-            "t is not passed on: the classifier is asked at t = 0": lambda: (
-                (one_hot - logits(x, 0 * t).softmax(1)) @ weights
-            ).view_as(x),
+    right, p = gradient(one_hot - share), share.gather(1, y[:, None]).view(-1, *[1] * (x.ndim - 1))
+    most_likely = torch.nn.functional.one_hot(share.argmax(1), 3).to(x.dtype)
+    return {
+        "right": right,
+        "the gradient of the logit: the softmax is missing": gradient(one_hot),
+        "the gradient of p, not of log p": right * p,
+        "the sign: this is the gradient of a cross-entropy loss": -right,
+        "averaged over the batch": right / len(x),
+        "the gradient of a loss averaged over the batch": -right / len(x),
+        "all classes are summed, not the one asked for": gradient(1 - 3 * share),
+        "log_p[:, y] takes everybody's classes in every row: one number a row": gradient(
+            one_hot.sum(0) - len(x) * share
+        ),
+        "every example gets the first one's class": gradient(one_hot[:1] - share),
+        "the most likely class instead of the one asked for": gradient(most_likely - share),
+        "softmax over the batch instead of the classes": _softmax_over_batch(logits, x, t, y),
+        "t is not passed on: the classifier is asked at t = 0": (
+            (one_hot - logits(x, 0 * t).softmax(1)) @ weights.to(x.dtype)
+        ).view_as(x),
+        "divided by its length: the size says how sure the classifier is": right
+        / right.flatten(1).norm(dim=1).view_as(p),
+        "clipped to [-1, 1]": right.clamp(-1, 1),
+        **{
+            f"an epsilon in the log, log(p + {e:g}): where p is small it swallows the gradient": right * p / (p + e)
+            for e in EPSILONS
         },
-        rtol=1e-3,
-        atol=1e-4,
-    )
+        "log(softmax), which is -inf where softmax underflows: use log_softmax": torch.where(p > 0, right, torch.nan),
+        "log(softmax), which is -inf where softmax underflows for any class: use log_softmax": torch.where(
+            (share > 0).all(1).view_as(p), right, torch.nan
+        ),
+    }
 
 
 def _softmax_over_batch(logits, x, t, y):
     x = x.clone().requires_grad_()
     return torch.autograd.grad(logits(x, t).log_softmax(0).gather(1, y[:, None]).sum(), x)[0]
+
+
+@pytest.mark.exercise("E5.2", points=2)
+def test_is_the_gradient_of_log_p_of_the_class_asked_for(classifier_score):
+    inputs, tables = [], {}
+    shapes = ((5, 2, 4), (3, 1, 2, 4), (5, 8), (1, 8), (3, 8))
+    for case, keen in zip(varied(shapes, (torch.float32, torch.float64, torch.float64), seed=6), (1, 8, 600, 1, 2)):
+        logits, weights = linear_logits(keen=keen)
+        y = torch.tensor((0, 2, 1, 1, 0)[: case.batch])
+        t = torch.tensor([0.1, 0.3, 0.5, 0.7, 0.9][: case.batch], dtype=case.dtype)
+        inputs.append((logits, case.normal(), t, y))
+        tables[id(inputs[-1][1])] = slopes(logits, weights, *inputs[-1][1:])
+
+    def answer(name):
+        return lambda classifier, x, t, y: tables[id(x)][name]
+
+    agree(
+        classifier_score,
+        answer("right"),
+        inputs,
+        says="For a softmax regression the gradient of log p(y | x) is known by hand, also where it is very sure.",
+        mistakes={name: answer(name) for name in slopes(logits, weights, *inputs[-1][1:]) if name != "right"},
+        rtol=1e-3,
+        atol=1e-4,
+    )
 
 
 @pytest.mark.exercise("E5.2", points=1)
@@ -237,7 +305,7 @@ def test_asks_once_for_the_whole_batch(classifier_score):
     x, t, y = normals(4, 2, 4, seed=9), torch.full((4,), 0.5), torch.tensor([0, 1, 2, 0])
     got = classifier_score(asked, x, t, y)
     expect(asked.calls, 1, says="One evaluation of the classifier is enough for the whole batch.")
-    expect(tuple(got.shape), (4, 2, 4), says="The gradient has the shape of x.")
+    expect(tuple(getattr(got, "shape", ())), (4, 2, 4), says="The gradient has the shape of x.")
     kept = classifier_score.construct(logits, x, t, y)  # some tensor that stays where the answer runs: the next x
     before = kept.requires_grad
     classifier_score(logits, kept, t, y)
@@ -251,128 +319,189 @@ def test_asks_once_for_the_whole_batch(classifier_score):
 # E5.3
 
 
-def labelled():
-    """A made-up denoiser of three classes and a null label 3, whose guess has the input's shape."""
-    table = normals(4, 6, seed=10)
+def labelled(classes=6):
+    """A made-up denoiser of some classes and a null label among them, whose guess has the input's shape."""
+    table = normals(classes, 6, seed=10)
 
     def denoise(x, t, y):
-        return torch.tanh(x + table[y].view(-1, *x.shape[1:])) * (1 - t.view(-1, *[1] * (x.ndim - 1)))
+        pull = table.to(x.dtype)[y].view(-1, *x.shape[1:])
+        return torch.tanh(x + pull) * (1 - t.view(-1, *[1] * (x.ndim - 1)))
 
     return denoise
 
 
+def cfg_inputs(scales):
+    """Batches of several sizes, shapes and dtypes, with a null label that is now one number and now another."""
+    denoise, shapes = labelled(), ((5, 1, 2, 3), (4, 6), (1, 6), (3, 2, 3))
+    labels = (((0, 1, 2, 1, 0), 3), ((2, 0, 1, 1), 4), ((5,), 0), ((1, 1, 5), 2))
+    for case, (y, null) in zip(varied(shapes, seed=11), labels):
+        t = torch.linspace(0.1, 0.9, case.batch, dtype=case.dtype)
+        yield from ((denoise, case.normal(), t, torch.tensor(y), null, scale) for scale in scales)
+
+
+def mixing(mix, label=None):
+    """A mixture of (cond, uncond, scale) as a whole answer; label: what the second guess is told instead of `null`."""
+
+    def answer(denoise, x, t, y, null, scale):
+        nobody = torch.full_like(y, null if label is None else label)
+        return mix(denoise(x, t, y), denoise(x, t, nobody), scale)
+
+    return answer
+
+
+RIGHT_MIX = mixing(lambda cond, uncond, scale: uncond + scale * (cond - uncond))
+MIX_MISTAKES = {
+    name: mixing(mix)
+    for name, mix in {
+        "the paper's w: scale = w + 1 here": lambda c, u, scale: c + scale * (c - u),
+        "cond and uncond are swapped": lambda c, u, scale: c + scale * (u - c),
+        "only the difference is returned": lambda c, u, scale: scale * (c - u),
+        "right at scale 1, wrong elsewhere: the difference is the wrong way round": lambda c, u, scale: (
+            c + (scale - 1) * (u - c)
+        ),
+        "the difference is the wrong way round: uncond + scale (uncond - cond)": lambda c, u, scale: (
+            u + scale * (u - c)
+        ),
+        "scale - 1 for scale: the paper's w the other way": lambda c, u, scale: u + (scale - 1) * (c - u),
+        "the two guesses are averaged": lambda c, u, scale: (c + u) / 2,
+        "scale is ignored, or both guesses are told the class": lambda c, u, scale: c,
+        "no class is given to either": lambda c, u, scale: u,
+        "the guesses are added": lambda c, u, scale: u + scale * c,
+        "scale is squared": lambda c, u, scale: u + scale**2 * (c - u),
+        "clipped: leave that to the outermost wrapper": lambda c, u, scale: (u + scale * (c - u)).clamp(-1, 1),
+        "the unconditional guess is forgotten": lambda c, u, scale: scale * c,
+    }.items()
+} | {
+    f"the null label is not used: the second guess is told {label} for everybody": mixing(
+        lambda c, u, scale: u + scale * (c - u), label
+    )
+    for label in range(6)
+}
+
+
 @pytest.mark.exercise("E5.3", points=1)
 def test_scale_0_forgets_the_class_and_scale_1_is_conditional(cfg):
-    denoise, x, t = labelled(), normals(5, 1, 2, 3, seed=11), torch.linspace(0.1, 0.9, 5)
-    y, none = torch.tensor([0, 1, 2, 1, 0]), torch.full((5,), 3)
-    cond, uncond = denoise(x, t, y), denoise(x, t, none)
-    for scale, want, meaning in ((0.0, uncond, "the unconditional guess"), (1.0, cond, "the conditional guess")):
-        expect(
-            cfg(denoise, x, t, y, 3, scale),
-            want,
-            says=f"At scale {scale:g} the answer must be {meaning}.",
-            mistakes={
-                "0 and 1 mean the opposite: is it the paper's w, or are the two swapped?": cond
-                if scale == 0
-                else uncond,
-                "no class is given to either": uncond,
-            },
-            rtol=1e-5,
-            atol=1e-6,
-        )
+    agree(
+        cfg,
+        lambda denoise, x, t, y, null, scale: denoise(x, t, y if scale else torch.full_like(y, null)),
+        cfg_inputs((0.0, 1.0)),
+        says="At scale 0 the answer must be the unconditional guess, at scale 1 the conditional one.",
+        mistakes=MIX_MISTAKES,
+        rtol=1e-5,
+        atol=1e-6,
+    )
 
 
 @pytest.mark.exercise("E5.3", points=1)
 def test_beyond_1_it_exaggerates(cfg):
-    denoise, x, t = labelled(), normals(4, 6, seed=12), torch.full((4,), 0.4)
-    y, none = torch.tensor([2, 0, 1, 1]), torch.full((4,), 3)
-    cond, uncond = denoise(x, t, y), denoise(x, t, none)
-    for scale in (3.0, 7.5, 0.5):
-        expect(
-            cfg(denoise, x, t, y, 3, scale),
-            uncond + scale * (cond - uncond),
-            says=f"x0_hat = uncond + scale (cond - uncond), at scale {scale:g}: what the class changes, times scale.",
-            mistakes={
-                "the paper's w: scale = w + 1 here": cond + scale * (cond - uncond),
-                "cond and uncond are swapped": torch.lerp(cond, uncond, scale),
-                "only the difference is returned": scale * (cond - uncond),
-                "right at scale 1, wrong elsewhere: the difference is the wrong way round": cond
-                + (scale - 1) * (uncond - cond),
-                "the two guesses are averaged": (cond + uncond) / 2,
-                "scale is ignored, or both guesses are told the class": cond,
-                "no class is given to either": uncond,
-                "the guesses are added": uncond + scale * cond,
-                "scale is squared": uncond + scale**2 * (cond - uncond),
-                "clipped: leave that to the outermost wrapper": (uncond + scale * (cond - uncond)).clamp(-1, 1),
-                "the unconditional guess is forgotten": scale * cond,
-            },
-            rtol=1e-4,
-            atol=1e-5,
-        )
+    agree(
+        cfg,
+        RIGHT_MIX,
+        cfg_inputs((3.0, 7.5, 0.5)),
+        says="x0_hat = uncond + scale (cond - uncond): what the class changes, times scale.",
+        mistakes=MIX_MISTAKES,
+        rtol=1e-4,
+        atol=1e-5,
+    )
 
 
 @pytest.mark.exercise("E5.3", points=1)
 def test_asks_once_with_the_class_and_once_without(cfg):
-    denoise, asked = labelled(), []
+    denoise = labelled()
+    for null in (3, 5):
+        asked = []
 
-    def watched(x, t, y):
-        asked.extend(y.tolist())
-        return denoise(x, t, y)
+        def watched(x, t, y, asked=asked):
+            asked.extend(y.tolist())
+            return denoise(x, t, y)
 
-    x, t, y = normals(4, 6, seed=13), torch.full((4,), 0.4), torch.tensor([2, 0, 1, 1])
-    cfg(watched, x, t, y, 3, 2.0)
-    assert 3 in asked, "the null label is not used: the second guess must be told y = null for every example."
-    assert len(asked) == 8, (
-        "wrong number of evaluations: once with the class and once without makes 8 guesses for 4 examples; "
-        f"you asked for {len(asked)}."
-    )
-    expect(sorted(asked), [0, 1, 1, 2, 3, 3, 3, 3], says="These labels must be asked for, when y = [2, 0, 1, 1].")
+        x, t, y = normals(4, 6, seed=13), torch.full((4,), 0.4), torch.tensor([2, 0, 1, 1])
+        cfg(watched, x, t, y, null, 2.0)
+        must(null in asked, f"the null label is not used: the second guess must be told y = {null} for every example.")
+        must(
+            len(asked) == 8,
+            "wrong number of evaluations: once with the class and once without makes 8 guesses for 4 examples; "
+            f"you asked for {len(asked)}.",
+        )
+        want = sorted([0, 1, 1, 2] + [null] * 4)
+        expect(sorted(asked), want, says=f"These labels must be asked for, when y = [2, 0, 1, 1] and null = {null}.")
 
 
 # E5.4
 
 
+def dropping(flags):
+    """flags(uniform, p), (batch,), as a whole answer: the examples that lose their condition."""
+    return lambda y, null, p, uniform: torch.where(rows(flags(uniform, p), y), null, y)
+
+
+def fewest(uniform, p):
+    return uniform.argsort().argsort() < round(p * len(uniform))
+
+
+def first_word(y, null, p, uniform):
+    lost = torch.where(rows(uniform < p, y), null, y)
+    return lost if y.ndim == 1 else torch.cat([lost[:, :1], y[:, 1:]], 1)
+
+
+DROP_MISTAKES = {
+    "the wrong way round: p is the share that is kept": dropping(lambda u, p: u >= p),
+    "dropped to 0, which is a class": lambda y, null, p, u: torch.where(rows(u < p, y), 0, y),
+    "dropped to -1, not to `null`": lambda y, null, p, u: torch.where(rows(u < p, y), -1, y),
+    "nothing is dropped": lambda y, null, p, u: y,
+    "one number decides for the whole batch": dropping(lambda u, p: (u < p)[:1].expand(len(u))),
+    "one number decides for the whole batch: `any`": dropping(lambda u, p: (u < p).any().expand(len(u))),
+    "<= for <: an example whose number equals p stays": dropping(lambda u, p: u <= p),
+    "uniform > 1 - p: as many, but not those that uniform < p says": dropping(lambda u, p: u > 1 - p),
+    "the first ones are dropped, whatever uniform says": dropping(
+        lambda u, p: torch.arange(len(u)) < round(p * len(u))
+    ),
+    "always the same number is dropped, by rank": dropping(fewest),
+    "the dropped examples are left out": lambda y, null, p, u: y[u >= p],
+    "only the first word of a caption is dropped": first_word,
+    "(batch,) meets words, not examples: give uniform < p an axis behind": lambda y, null, p, u: torch.where(
+        u < p, null, y
+    ),
+}
+
+
+def rows(flags, y):
+    """(batch,) flags, shaped to broadcast with y."""
+    return flags.view(-1, *[1] * (y.ndim - 1))
+
+
+def right_drop(y, null, p, uniform):
+    kept = [row if u >= p else torch.full_like(row, null) for row, u in zip(y, uniform.tolist())]
+    return torch.stack(kept)
+
+
 @pytest.mark.exercise("E5.4", points=2)
 def test_drops_the_examples_that_the_numbers_say(drop_condition):
-    y, uniform = torch.tensor([4, 0, 7, 2, 9, 5]), torch.tensor([0.05, 0.5, 0.09, 0.95, 0.3, 0.1])
-    for p in (0.1, 0.4, 0.0, 1.0):
-        lost = uniform < p
-        expect(
-            drop_condition(y, 10, p, uniform),
-            torch.where(lost, 10, y),
-            says=f"Where uniform < p the label becomes the null label 10, elsewhere it stays; p = {p:g},"
-            f" uniform = {[round(u, 2) for u in uniform.tolist()]}.",
-            mistakes={
-                "the wrong way round: p is the share that is kept": torch.where(lost, y, 10),
-                "dropped to 0, which is a class": torch.where(lost, 0, y),
-                "nothing is dropped": y,
-                "everything is dropped, or nothing: one number decides for the whole batch": torch.where(
-                    lost[:1].expand(6), 10, y
-                ),
-                "<= for <: with p equal to a number, as for p = 0.1 here": torch.where(uniform <= p, 10, y),
-                "one number decides for the whole batch": torch.where(lost.any(), 10, y),
-                "the dropped examples are left out": y[~lost],
-            },
-        )
-    kept = drop_condition.construct(y, 10, 0.0, uniform)  # y, and it stays where the answer runs
-    drop_condition(kept, 10, 0.4, uniform)
-    expect(kept.data, y, says="y is changed in place: the caller's labels must stay as they are.")
+    y, uniform = torch.tensor([4, 1, 7, 2, 9, 5]), torch.tensor([0.3, 0.05, 0.5, 0.95, 0.09, 0.125])
+    some = [*varied(((8,), (1,), (40,)), seed=14)]
+    batches = [(y, 10, uniform), (y.int(), 8, uniform.flip(0))]
+    batches += [(case.integers(1, 10), 10 + case.batch, case.uniform(0, 1)) for case in some]
+    agree(
+        drop_condition,
+        right_drop,
+        [(labels, null, p, each) for labels, null, each in batches for p in (0.125, 0.4, 0.0, 1.0)],
+        says="Where uniform < p the label becomes the null label, elsewhere it stays.",
+        mistakes=DROP_MISTAKES,
+    )
 
 
 @pytest.mark.exercise("E5.4", points=1)
 def test_drops_a_whole_caption_or_nothing_of_it(drop_condition):
-    y, uniform = torch.arange(1, 13).view(3, 4), torch.tensor([0.7, 0.2, 0.9])
-    want = y.clone()
-    want[1] = 0
-    expect(
-        drop_condition(y, 0, 0.5, uniform),
-        want,
-        says="A caption is a row of words (3, 4): with uniform = [0.7, 0.2, 0.9] and p = 0.5 all of row 1 goes.",
-        mistakes={
-            "only the first word of a caption is dropped": lambda: torch.cat([want[:, :1], y[:, 1:]], 1),
-            "the wrong way round: p is the share that is kept": torch.where(uniform[:, None] < 0.5, y, 0),
-            "nothing is dropped": y,
-        },
+    inputs = []
+    for shape, null in (((3, 3), 50), ((3, 4), 0), ((1, 2), 20), ((2, 1), 0)):
+        y, uniform = torch.arange(1, 1 + shape[0] * shape[1]).view(shape), torch.tensor([0.7, 0.2, 0.4])
+        inputs.append((y, null, 0.5, uniform[: shape[0]]))
+    agree(
+        drop_condition,
+        right_drop,
+        inputs,
+        says="A caption is a row of words: all of it goes, or nothing; tried p = 0.5, uniform = [0.7, 0.2, 0.4].",
+        mistakes=DROP_MISTAKES,
     )
 
 
@@ -387,50 +516,79 @@ def pair_of_guesses():
     )
 
 
+INTERVALS = ((0.25, 0.65), (0.45, 0.55), (0.0, 0.4), (0.6, 1.0), (0.5, 0.5))
+
+
+def choosing(inside, outside=lambda c, u, scale: c, where=lambda t, low, high: low <= t <= high):
+    """A whole answer from what is done inside and outside of the interval: functions of (cond, uncond, scale)."""
+
+    def answer(cond, uncond, x, t, scale, low, high):
+        return (inside if where(t, low, high) else outside)(cond(x, t), uncond(x, t), scale)
+
+    return answer
+
+
+def guided(c, u, scale):
+    return u + scale * (c - u)
+
+
+WITHIN_MISTAKES = {
+    "guided everywhere": choosing(guided, guided),
+    "never guided": choosing(lambda c, u, scale: c),
+    "outside, the unconditional guess": choosing(guided, lambda c, u, scale: u),
+    "the wrong way round: guided outside": choosing(lambda c, u, scale: c, guided),
+    "the lower end is left out": choosing(guided, where=lambda t, low, high: low < t <= high),
+    "the upper end is left out": choosing(guided, where=lambda t, low, high: low <= t < high),
+    "both ends are left out": choosing(guided, where=lambda t, low, high: low < t < high),
+    "`low` is not used": choosing(guided, where=lambda t, low, high: t <= high),
+    "`high` is not used": choosing(guided, where=lambda t, low, high: t >= low),
+    "an interval of its own, [0.2, 0.8]: low and high are not used": choosing(
+        guided, where=lambda t, low, high: 0.2 <= t <= 0.8
+    ),
+    "an interval of its own, [0.3, 0.8]: low and high are not used": choosing(
+        guided, where=lambda t, low, high: 0.3 <= t <= 0.8
+    ),
+    "cond and uncond are swapped": choosing(lambda c, u, scale: c + scale * (u - c)),
+    "the paper's w: scale = w + 1 here": choosing(lambda c, u, scale: c + scale * (c - u)),
+    "the difference is the wrong way round: uncond + scale (uncond - cond)": choosing(
+        lambda c, u, scale: u + scale * (u - c)
+    ),
+    "scale also outside: scale times cond": choosing(guided, lambda c, u, scale: scale * c),
+}
+
+
 @pytest.mark.exercise("E5.5", points=2)
 def test_guides_inside_and_only_inside(guided_within):
-    x, times, low, high = normals(4, 3, seed=14), (0.5, 0.1, 0.9, 0.2, 0.8), 0.2, 0.8
-    cond, uncond = ([guess(x, t) for t in times] for guess in pair_of_guesses())
-    for scale in (3.0, 0.5):
-        guided = [other + scale * (guess - other) for guess, other in zip(cond, uncond)]
-
-        def chosen(inside, outside, where=lambda t: low <= t <= high):
-            return [a if where(t) else b for t, a, b in zip(times, inside, outside)]
-
-        expect(
-            [guided_within(*pair_of_guesses(), x, t, scale, low, high) for t in times],
-            chosen(guided, cond),
-            says=f"Guided for t in [{low:g}, {high:g}], ends included, and plain cond outside; tried scale {scale:g}"
-            f" and, as value 0 to 4, t = {times}.",
-            mistakes={
-                "guided everywhere": guided,
-                "never guided": cond,
-                "outside, the unconditional guess": chosen(guided, uncond),
-                "the wrong way round: guided outside": chosen(cond, guided),
-                "the lower end is left out": chosen(guided, cond, lambda t: low < t <= high),
-                "the upper end is left out": chosen(guided, cond, lambda t: low <= t < high),
-                "both ends are left out": chosen(guided, cond, lambda t: low < t < high),
-                "cond and uncond are swapped": chosen([c + scale * (u - c) for c, u in zip(cond, uncond)], cond),
-                "the paper's w: scale = w + 1 here": chosen([c + scale * (c - u) for c, u in zip(cond, uncond)], cond),
-            },
-            rtol=1e-4,
-            atol=1e-5,
-        )
+    shapes, inputs = ((4, 3), (1, 1), (2, 5), (3, 2), (1, 4)), []
+    for case, (low, high) in zip(varied(shapes, seed=14), INTERVALS):
+        x = case.normal()
+        for scale in (3.0, 0.5):
+            inputs += [(*pair_of_guesses(), x, t, scale, low, high) for t in (0.5, 0.1, 0.9, low, high, 0.22, 0.7)]
+    agree(
+        guided_within,
+        choosing(guided),
+        inputs,
+        says="Guided for low <= t <= high, ends included, and plain cond outside.",
+        mistakes=WITHIN_MISTAKES,
+        rtol=1e-4,
+        atol=1e-5,
+    )
 
 
 @pytest.mark.exercise("E5.5", points=1)
 def test_pays_for_the_second_guess_only_where_it_is_used(guided_within):
     x = normals(4, 3, seed=15)
-    for t, want in ((0.5, (1, 1)), (0.9, (1, 0)), (0.05, (1, 0))):
-        cond, uncond = pair_of_guesses()
-        guided_within(cond, uncond, x, t, 2.0, 0.2, 0.8)
-        for name, asked, calls in (("cond", cond.calls, want[0]), ("uncond", uncond.calls, want[1])):
-            expect(
-                asked,
-                calls,
-                says=f"wrong number of evaluations of {name} at t = {t:g}, with the interval [0.2, 0.8]."
-                " Half of the reason for an interval is what it saves.",
-            )
+    for low, high in ((0.2, 0.8), (0.4, 0.6)):
+        for t, want in ((0.5, (1, 1)), (0.9, (1, 0)), (0.05, (1, 0))):
+            cond, uncond = pair_of_guesses()
+            guided_within(cond, uncond, x, t, 2.0, low, high)
+            for name, asked, calls in (("cond", cond.calls, want[0]), ("uncond", uncond.calls, want[1])):
+                expect(
+                    asked,
+                    calls,
+                    says=f"wrong number of evaluations of {name} at t = {t:g}, with the interval [{low:g}, {high:g}]."
+                    " Half of the reason for an interval is what it saves.",
+                )
 
 
 # E5.6
@@ -451,6 +609,11 @@ WRONG_GUIDANCE = {
     "no more than conditional: scale stops at 1": lambda cond, uncond, scale: uncond + min(scale, 1) * (cond - uncond),
     "clipped to [-1, 1]": lambda cond, uncond, scale: (uncond + scale * (cond - uncond)).clamp(-1, 1),
     "scale is rounded to a whole number": lambda cond, uncond, scale: uncond + round(scale) * (cond - uncond),
+    "scale stops at 5": lambda cond, uncond, scale: uncond + min(scale, 5) * (cond - uncond),
+    "the difference is the wrong way round": lambda cond, uncond, scale: uncond + scale * (uncond - cond),
+    "the mean of all numbers is not guided": lambda cond, uncond, scale: (
+        uncond + scale * (cond - uncond) - (scale - 1) * (cond - uncond).mean()
+    ),
     "rescaled to the length of cond beyond scale 1": lambda cond, uncond, scale: (
         (uncond + scale * (cond - uncond)) * (cond.norm() / (uncond + scale * (cond - uncond)).norm())
         if scale > 1

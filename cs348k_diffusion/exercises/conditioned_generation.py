@@ -3,7 +3,7 @@
 import pytest
 import torch
 
-from cs348k_diffusion.exercises import Counted, Exercise, expect, run_against
+from cs348k_diffusion.exercises import Counted, Exercise, agree, expect, generator, run_against, varied
 from cs348k_diffusion.guidance import guide
 from cs348k_diffusion.sampling import ddim
 from cs348k_diffusion.schedule import cosine, straight
@@ -13,10 +13,12 @@ EXERCISES = (
         "E7.1",
         "pad_captions",
         "Captions of one length",
+        gives="tokens: tensor, mask: tensor",
         hints=(
-            "Start from a tensor of zeros of the final shape, of whole numbers (torch.long), and fill in each row from "
-            "the left.",
-            "No word has the number 0, so the mask needs no counting: tokens != 0.",
+            "What must stand in a row of an empty caption, and of which kind are token numbers?",
+            "Start from zeros of the final shape, of whole numbers, and fill in each row from the left.",
+            "torch.zeros(..., dtype=torch.long), then a slice of row k for its words. No word has the number 0, so the "
+            "mask needs no counting.",
         ),
         withheld=("nets.caption.Tokenizer", "nets.caption.visible"),
     ),
@@ -24,12 +26,13 @@ EXERCISES = (
         "E7.2",
         "read_caption",
         "Pixels ask, words answer",
+        gives="h: tensor",
         hints=(
-            "h.flatten(2).transpose(1, 2) is a row for each pixel. q comes from pixels, k and v from words; the scores "
-            "q k^T / sqrt(d) have shape (batch, pixels, words).",
-            "Scores of hidden words become -inf before the softmax over words: "
-            "masked_fill(~mask[:, None], -torch.inf). At the end .transpose(1, 2).unflatten(2, h.shape[2:]) is an "
-            "image again; add it to h.",
+            "Which axes does the picture have, and which should its rows of pixels have?",
+            "h.flatten(2) is (batch, C, HW): pixels come last and must come second. Then it is notebook 06: scores, "
+            "hidden words at -inf, a softmax over words.",
+            "The mask (batch, M) needs an axis for the pixels in its middle. On the way back first transpose, then "
+            "unflatten(2, h.shape[2:]): a reshape alone shuffles pixels.",
         ),
         withheld=(
             "attention.dense_attention",
@@ -43,9 +46,11 @@ EXERCISES = (
         "E7.3",
         "drop_captions",
         "Lose some captions",
+        gives="tokens: tensor",
         hints=(
-            "One number u decides for a whole row. u < share is True for the captions to lose.",
-            "torch.where(lost[:, None], null, tokens) chooses row by row.",
+            "One number u decides. About a word, or about a whole row?",
+            "torch.where chooses between two tensors that broadcast: null (1, m) and tokens (batch, m).",
+            "u < share has shape (batch,). As a column, [:, None], it speaks of rows.",
         ),
         withheld=("denoiser.drop",),
     ),
@@ -53,10 +58,13 @@ EXERCISES = (
         "E7.4",
         "guided_sample",
         "The guided sampler",
+        gives="x: tensor",
         hints=(
-            "One call for both guesses: torch.cat([x, x]) with torch.cat([tokens, null, null, ...]), then .chunk(2).",
-            "x0_hat = uncond + scale (cond - uncond) goes into step(schedule, x, x0_hat, t, s), for each pair of "
-            "neighbouring times (t, s).",
+            "How many steps are there between five times, and at which of its two times is x when the model is asked?",
+            "Both guesses come from one call: x twice below each other, the captions and then as many nulls. chunk(2) "
+            "takes the answer apart again.",
+            "zip(times, times[1:]) gives the pairs (t, s); the mixed guess goes into step(schedule, x, x0_hat, t, s). "
+            "The model wants one time for each row of its batch.",
         ),
         withheld=("guidance.guide", "sampling.ddim", "sampling.sample", "pipeline.Pipeline"),
     ),
@@ -64,10 +72,12 @@ EXERCISES = (
         "E7.5",
         "kept_shares",
         "Did it do what it was asked?",
+        gives="shares: tensor, full: tensor",
         hints=(
-            "Two masks of shape (n, k): asks = asked >= 0, and right = asks & (asked == seen). A share is right ones "
-            "over asked ones, column by column.",
-            "A prompt is kept in full when each attribute is right or not asked for: (right | ~asks).all(1).",
+            "Over what is a share taken, if three of five prompts ask for an attribute?",
+            "Two masks of shape (n, k): what is asked, and what is asked and right. Both are needed, for both answers.",
+            "Sum the masks over the prompts; 0 / 0 is nan by itself. A prompt is kept in full when each attribute is "
+            "right or not asked for.",
         ),
         withheld=("recipes.picture_reader.adherence",),
     ),
@@ -75,11 +85,12 @@ EXERCISES = (
         "E7.6",
         "test_encoder",
         "A property test for caption encoders",
+        gives="the test: nothing",
         hints=(
-            "Encode one caption, then the same words with padding behind, in front and between: all must agree. Two "
-            "captions that differ in the order of their words must not.",
-            "Three more: a caption means the same whatever else is in the batch; the caption of padding alone gives "
-            "finite numbers; captions that differ in their last word differ.",
+            "What may be changed in a caption without changing what it says?",
+            "Padding may: behind, in front and between, in any amount. The order of the words may not, nor one word.",
+            "Three more: a caption means the same whatever else is in the batch; padding alone gives finite numbers; "
+            "captions that differ in their last word differ.",
         ),
         withheld=("nets.caption.CaptionEncoder",),
         stars=1,
@@ -95,38 +106,70 @@ def filled(rows, width, left=False):
     return torch.tensor([(p + r) if left else (r + p) for r, p in zip(rows, pad)], dtype=torch.long)
 
 
+def padding(change):
+    """The right tokens and mask, spoiled afterwards: change(rows, width, tokens, mask)."""
+
+    def answer(rows, width):
+        tokens = filled(rows, width)
+        return change(rows, width, tokens, tokens != 0)
+
+    return answer
+
+
+def shown(rows, width, extra):
+    """A mask by counting: how many words a row has, and some more."""
+    return torch.arange(width) < torch.tensor([[len(row) + extra] for row in rows])
+
+
+def last_repeated(rows, width, tokens, mask):
+    return torch.tensor([row + [row[-1] if row else 0] * (width - len(row)) for row in rows]), mask
+
+
+PAD_MISTAKES = {
+    "the mask is True for padding": padding(lambda rows, width, tokens, mask: (tokens, ~mask)),
+    "the padding comes first": padding(
+        lambda rows, width, tokens, mask: (filled(rows, width, left=True), filled(rows, width, left=True) != 0)
+    ),
+    "the mask shows one word too many": padding(lambda rows, width, tokens, mask: (tokens, shown(rows, width, 1))),
+    "the mask shows one word too few": padding(lambda rows, width, tokens, mask: (tokens, shown(rows, width, -1))),
+    "the mask comes first": padding(lambda rows, width, tokens, mask: (mask, tokens)),
+    "the mask is numbers, not bool": padding(lambda rows, width, tokens, mask: (tokens, mask.float())),
+    "the mask is whole numbers, not bool": padding(lambda rows, width, tokens, mask: (tokens, mask.long())),
+    "tokens are not whole numbers (torch.long)": padding(lambda rows, width, tokens, mask: (tokens.float(), mask)),
+    "tokens are int32, not torch.long (int64)": padding(lambda rows, width, tokens, mask: (tokens.int(), mask)),
+    "the mask hides nothing": padding(lambda rows, width, tokens, mask: (tokens, torch.ones_like(mask))),
+    "the padding is -1, not 0": padding(lambda rows, width, tokens, mask: (torch.where(mask, tokens, -1), mask)),
+    "the last word is repeated in place of padding": padding(last_repeated),
+    "the words are in reverse order": padding(
+        lambda rows, width, tokens, mask: (filled([row[::-1] for row in rows], width), mask)
+    ),
+    "as wide as the longest caption, not `width`": padding(
+        lambda rows, width, tokens, mask: (tokens[:, : max(map(len, rows))], mask[:, : max(map(len, rows))])
+    ),
+}
+
+
 @pytest.mark.exercise("E7.1", points=2)
 def test_fills_up_with_zeros_and_says_where_words_are(pad_captions):
-    for rows, width in ((ROWS, 6), (ROWS, 9), ([[7]], 1)):
-        tokens = filled(rows, width)
-        mask = tokens != 0
-        late = torch.arange(width) <= torch.tensor([[len(row)] for row in rows])
-        left = filled(rows, width, left=True)
-        expect(
-            pad_captions(rows, width),
-            (tokens, mask),
-            says=f"Tokens with zeros behind them, then a mask that is True for words; tried {len(rows)} rows, {width}.",
-            mistakes={
-                "the mask is True for padding": (tokens, ~mask),
-                "the padding comes first": (left, left != 0),
-                "the mask shows one word too many": (tokens, late),
-                "the mask comes first": (mask, tokens),
-                "the mask is numbers, not bool": (tokens, mask.float()),
-                "tokens are not whole numbers (torch.long)": (tokens.float(), mask),
-                "the mask hides nothing": (tokens, torch.ones_like(mask)),
-            },
-        )
+    agree(
+        pad_captions,
+        lambda rows, width: (filled(rows, width), filled(rows, width) != 0),
+        [(ROWS, 9), (ROWS, 6), ([[7]], 1), ([[]], 3), ([[40, 2, 40]], 3), ([[], [], [1]], 2)],
+        says="Tokens with zeros behind them, then a mask that is True for words.",
+        mistakes=PAD_MISTAKES,
+        names=("tokens", "mask"),
+    )
 
 
-def normal(*shapes, seed):
-    g = torch.Generator().manual_seed(seed)
-    return [torch.randn(shape, generator=g) for shape in shapes]
+def normal(*shapes, seed, dtype=torch.float32):
+    g = generator(seed)
+    return [torch.randn(shape, generator=g, dtype=torch.float64).to(dtype) for shape in shapes]
 
 
 def looking(h, words, mask, w_q, w_k, w_v, w_o, how=""):
     """Cross-attention written pixel by pixel; `how` names a mistake to make."""
     b, _, height, width = h.shape
-    out = torch.empty(b, w_o.shape[1], height, width)
+    out = torch.empty(b, w_o.shape[1], height, width, dtype=h.dtype)
     if how == "pixels":  # one softmax over all pixels for each word
         q = h.flatten(2).transpose(1, 2) @ w_q
         p = (q @ (words @ w_k).transpose(1, 2) / w_q.shape[1] ** 0.5).softmax(1) * mask[:, None]
@@ -139,19 +182,22 @@ def looking(h, words, mask, w_q, w_k, w_v, w_o, how=""):
         for y in range(height):
             for x in range(width):
                 s = keys @ (h[i, :, y, x] @ w_q)
-                s = s / d.get(how, w_k.shape[1]) ** 0.5
+                s = s / (w_k.shape[1] if how == "divided by d" else d.get(how, w_k.shape[1]) ** 0.5)
                 if how == "zero":
-                    s = torch.where(mask[i], s, torch.zeros(()))
+                    s = torch.where(mask[i], s, 0.0)
                 elif how not in ("unmasked", "late"):
-                    s = torch.where(~mask[i] if how == "inverted" else mask[i], s, torch.tensor(-torch.inf))
+                    s = torch.where(~mask[i] if how == "inverted" else mask[i], s, -torch.inf)
                 p = s.softmax(0) * (mask[i] if how == "late" else 1)
                 out[i, :, y, x] = p @ values @ w_o
     return out if how == "alone" else h + out
 
 
-def a_look(seed, scale=1.0, e=3):
-    h, words, w_q, w_k, w_v, w_o = normal((2, 4, 2, 3), (2, 5, 6), (4, 3), (6, 3), (6, e), (e, 4), seed=seed)
-    mask = torch.tensor([[True, True, False, True, False], [True, False, False, False, False]])
+def a_look(seed, scale=1.0, sizes=(2, 4, 2, 3, 5, 6, 3, 3), dtype=torch.float32):
+    """h, words, mask and weights; sizes: batch, C, H, W, M, D, d, e."""
+    b, c, height, width, m, wide, d, e = sizes
+    shapes = (b, c, height, width), (b, m, wide), (c, d), (wide, d), (wide, e), (e, c)
+    h, words, w_q, w_k, w_v, w_o = normal(*shapes, seed=seed, dtype=dtype)
+    mask = torch.tensor([[True, True, False, True, False], [True, False, False, False, False]])[:b, :m]
     return scale * h, words, mask, w_q, w_k, w_v, w_o
 
 
@@ -161,6 +207,7 @@ WAYS = {
     "hidden words get the score 0 instead of -inf": "zero",
     "the mask is upside down": "inverted",
     "sqrt(d) is missing": "unscaled",
+    "divided by d instead of sqrt(d)": "divided by d",
     "sqrt of the width of the words instead of that of the queries": "width of words",
     "sqrt of the width of the values instead of that of the queries": "width of values",
     "sqrt of the channels of the picture instead of that of the queries": "width of pixels",
@@ -170,37 +217,42 @@ WAYS = {
 }
 
 
-def mislooked(h, *rest):
-    """What each likely mistake gives."""
+def shuffled(h, *rest):
     right = looking(h, *rest)
-    shuffled = (right - h).flatten(2).transpose(1, 2).reshape(right.shape)
-    mixed = h.reshape(len(h), -1, h.shape[1]).transpose(1, 2).reshape(h.shape)
-    ways = {name: how for name, how in WAYS.items() if how != "swapped" or rest[3].shape == rest[4].shape}
-    return {
-        **{name: (lambda how=how: looking(h, *rest, how=how)) for name, how in ways.items()},
-        "pixels and channels are mixed: flatten(2), then transpose": lambda: h + looking(mixed, *rest, how="alone"),
-        "pixels are shuffled: transpose back before unflatten": h + shuffled,
-        "the answer is subtracted": 2 * h - right,
-    }
+    return h + (right - h).flatten(2).transpose(1, 2).reshape(right.shape)
+
+
+def mixed(h, *rest):
+    turned = h.reshape(len(h), -1, h.shape[1]).transpose(1, 2).reshape(h.shape)
+    return h + looking(turned, *rest, how="alone")
+
+
+LOOK_MISTAKES = {
+    **{name: (lambda *given, how=how: looking(*given, how=how)) for name, how in WAYS.items()},
+    "pixels and channels are mixed: flatten(2), then transpose": mixed,
+    "pixels are shuffled: transpose back before unflatten": shuffled,
+    "the answer is subtracted": lambda h, *rest: 2 * h - looking(h, *rest),
+    "a batch of one loses its axis": lambda *given: looking(*given).squeeze(0),
+    "W_O is forgotten": lambda h, words, mask, w_q, w_k, w_v, w_o: looking(
+        h, words, mask, w_q, w_k, w_v, torch.eye(*w_o.shape, dtype=h.dtype)
+    ),
+}
 
 
 @pytest.mark.exercise("E7.2", points=3)
 def test_takes_from_each_word_by_softmax(read_caption):
-    for seed, e in ((1, 3), (2, 5)):
-        given = a_look(seed, e=e)
-        expect(
-            read_caption(*given),
-            looking(*given),
-            mistakes=mislooked(*given),
-            rtol=1e-4,
-            atol=1e-5,
-            says=f"h plus softmax(Q K^T / sqrt(d)) V W_O, with hidden words left out; tried d = 3, e = {e}.",
-        )
-    h, *rest = given
-    kept = read_caption.construct(h, *rest)  # some picture that stays where the answer runs: the next h
-    before = kept.data.clone()
-    read_caption(kept, *rest)
-    expect(kept.data, before, says="h is changed in place: the caller's pixels must stay as they are.")
+    #         batch, C, H, W, M, D, d, e
+    sizes = ((2, 4, 2, 3, 5, 6, 3, 3), (2, 4, 3, 2, 5, 6, 2, 5), (1, 3, 1, 2, 4, 3, 3, 3), (1, 1, 1, 1, 1, 1, 1, 1))
+    types = (torch.float32, torch.float64, torch.float32, torch.float64)
+    agree(
+        read_caption,
+        looking,
+        [a_look(seed + 1, sizes=size, dtype=dtype) for seed, (size, dtype) in enumerate(zip(sizes, types))],
+        mistakes=LOOK_MISTAKES,
+        rtol=1e-4,
+        atol=1e-5,
+        says="h plus softmax(Q K^T / sqrt(d)) V W_O, with hidden words left out, does not hold.",
+    )
 
 
 @pytest.mark.exercise("E7.2", points=2)
@@ -218,44 +270,63 @@ def test_hidden_words_do_not_matter_and_large_scores_do_no_harm(read_caption):
     )
 
 
+def losing(flags):
+    """flags(u, share), (batch,), as a whole answer: the captions that are lost."""
+    return lambda tokens, null, share, u: torch.where(flags(u, share)[:, None], null, tokens)
+
+
+LOSS_MISTAKES = {
+    "keeps what should be lost": losing(lambda u, share: u >= share),
+    "the lost captions are 0, not the null caption": lambda tokens, null, share, u: tokens * (u >= share)[:, None],
+    "the first ones are lost, whatever u says": losing(lambda u, share: torch.arange(len(u)) < round(share * len(u))),
+    "always the same number is lost, by rank of u": losing(
+        lambda u, share: u.argsort().argsort() < int(share * len(u))
+    ),
+    "one draw decides for the whole batch": losing(lambda u, share: (u < share)[:1].expand(len(u))),
+    "nothing is lost": lambda tokens, null, share, u: tokens,
+    "u = share is lost too": losing(lambda u, share: u <= share),
+    "u > 1 - share: as many, but not those that u < share says": losing(lambda u, share: u > 1 - share),
+    "single words are lost, not captions": lambda tokens, null, share, u: torch.where(
+        (u < share).repeat(tokens.shape[1]).view(tokens.shape), null, tokens
+    ),
+    "(batch,) meets words, not captions: u < share needs an axis behind": lambda tokens, null, share, u: torch.where(
+        u < share, null, tokens
+    ),
+    "the lost captions are left out": lambda tokens, null, share, u: tokens[u >= share],
+}
+
+
+def lost_captions(tokens, null, share, u):
+    """Row by row."""
+    return torch.stack([null[0] if one < share else row for one, row in zip(u.tolist(), tokens)])
+
+
 @pytest.mark.exercise("E7.3", points=2)
 def test_loses_whole_captions_where_u_is_small(drop_captions):
-    tokens = torch.arange(1, 19).view(6, 3)
-    u = torch.tensor([0.05, 0.9, 0.2, 0.1, 0.75, 0.0])
-    for null in (torch.tensor([[0, 0, 0]]), torch.tensor([[40, 41, 42]])):
-        for share in (0.0, 0.5, 0.1, 1.0):
-            lost = u < share
-            first, ranked = torch.arange(6) < round(share * 6), u.argsort().argsort() < int(share * 6)
-            expect(
-                drop_captions(tokens.clone(), null, share, u),
-                torch.stack([null[0] if gone else row for gone, row in zip(lost, tokens)]),
-                says=f"Rows with u < share become the null caption, the others stay; tried share = {share}.",
-                mistakes={
-                    "keeps what should be lost": torch.where(lost[:, None], tokens, null),
-                    "the lost captions are 0, not the null caption": tokens * ~lost[:, None],
-                    "the first ones are lost, whatever u says": torch.where(first[:, None], null, tokens),
-                    "always the same number is lost, by rank of u": torch.where(ranked[:, None], null, tokens),
-                    "one draw decides for the whole batch": null.expand(6, 3).clone() if lost[0] else tokens,
-                    "nothing is lost": tokens,
-                    "u = share is lost too": torch.where((u <= share)[:, None], null, tokens),
-                    "single words are lost, not captions": torch.where((u < share).repeat(3).view(6, 3), null, tokens),
-                },
-            )
-    kept = drop_captions.construct(tokens, torch.tensor([[0, 0, 0]]), 0.0, u)  # tokens that stay where the answer runs
-    drop_captions(kept, torch.tensor([[0, 0, 0]]), 0.5, u)
-    expect(kept.data, tokens, says="tokens are changed in place: the caller's captions must stay as they are.")
+    square, tokens = torch.arange(1, 10).view(3, 3), torch.arange(1, 19).view(6, 3)
+    u = torch.tensor([0.9, 0.05, 0.2, 0.125, 0.75, 0.0])
+    nulls = torch.tensor([[40, 41, 42]]), torch.tensor([[0, 0, 0]])
+    inputs = [(square, nulls[0], 0.5, torch.tensor([0.2, 0.7, 0.4]))]
+    inputs += [(tokens, null, share, u) for null in nulls for share in (0.5, 0.0, 0.125, 1.0)]
+    inputs += [(tokens[:1], nulls[0], 0.95, u[:1]), (tokens[:, :1], torch.tensor([[7]]), 0.3, u)]
+    agree(
+        drop_captions,
+        lost_captions,
+        inputs,
+        says="Rows with u < share become the null caption, the others stay.",
+        mistakes=LOSS_MISTAKES,
+    )
 
 
 @pytest.mark.exercise("E7.3", points=1)
 def test_loses_the_right_share(drop_captions):
     tokens = torch.arange(1, 2001).view(1000, 2)
-    u = torch.rand(1000, generator=torch.Generator().manual_seed(8))
-    left = drop_captions(tokens, torch.zeros(1, 2, dtype=torch.long), 0.1, u)
-    expect(
-        int((left == 0).all(1).sum()),
-        int((u < 0.1).sum()),
+    agree(
+        drop_captions,
+        lost_captions,
+        [(tokens, torch.zeros(1, 2, dtype=torch.long), 0.1, torch.rand(1000, generator=generator(8)))],
         says="With share = 0.1 about one caption in ten is lost, exactly those with u < 0.1.",
-        mistakes={"keeps what should be lost": int((u >= 0.1).sum()), "nothing is lost": 0},
+        mistakes=LOSS_MISTAKES,
     )
 
 
@@ -273,56 +344,69 @@ def answer(x, t, tokens):
 class Answering:
     """`answer` with its tokens filled in, as the package's own sampler wants it."""
 
-    def __init__(self, tokens, schedule):
-        self.tokens, self.schedule = tokens, schedule
+    def __init__(self, tokens, schedule, ask=None):
+        self.tokens, self.schedule, self.ask = tokens, schedule, ask or answer
 
     def __call__(self, x, t):
-        return answer(x, t, self.tokens.expand(len(x), -1))
+        return self.ask(x, t, self.tokens.expand(len(x), -1))
 
 
-def guided(schedule, tokens, null, noise, times, scale):
-    both = guide(Answering(tokens, schedule), Answering(null, schedule), scale)
-    return list(ddim(both, noise, torch.tensor(times)))[-1].x
+def walking(times=lambda times: times, scale=lambda scale: scale, null=lambda null: null, ask=None):
+    """DDIM steps of the package under guidance, with one thing replaced, as a whole answer."""
+
+    def walk(model, tokens, empty, noise, moments, strength, schedule):
+        cond, uncond = Answering(tokens, schedule, ask), Answering(null(empty), schedule, ask)
+        moments, x = times(moments), noise
+        for state in ddim(guide(cond, uncond, scale(strength)), noise, torch.tensor(moments)) if moments[1:] else ():
+            x = state.x
+        return x
+
+    return walk
 
 
 NULL = torch.tensor([[8, 0, 0, 0]])
 TOKENS = torch.tensor([[1, 2, 3, 0], [4, 5, 0, 0], [6, 7, 8, 9]])
 TIMES = [1.0, 0.8, 0.55, 0.3, 0.0]
 EARLY = [1.0, 0.6, 0.2]  # ends where there is still noise
+WALK_MISTAKES = {
+    "the null caption is all 0, not `null`": walking(null=torch.zeros_like),
+    "returns the last guess, not x": walking(times=lambda times: [*times[:-1], 0.0]),
+    "the CFG paper's w, which is scale - 1": walking(scale=lambda scale: scale + 1),
+    "scale - 1 for scale": walking(scale=lambda scale: scale - 1),
+    "cond and uncond are swapped": walking(scale=lambda scale: 1 - scale),
+    "guidance is not used": walking(scale=lambda scale: 1.0),
+    "the caption is not used": walking(scale=lambda scale: 0.0),
+    "the difference has the wrong sign": walking(scale=lambda scale: -scale),
+    "scale is squared": walking(scale=lambda scale: scale**2),
+    "the last step is missing": walking(times=lambda times: times[:-1]),
+    "the first step is missing": walking(times=lambda times: times[1:]),
+    "one big step, from the first time to the last": walking(times=lambda times: [times[0], times[-1]]),
+    "the model is asked at t = 1 in every step": walking(
+        ask=lambda x, t, tokens: answer(x, torch.ones_like(t), tokens)
+    ),
+    "returns the noise": lambda model, tokens, null, noise, times, scale, schedule: noise,
+}
 
 
 @pytest.mark.exercise("E7.4", points=3)
 def test_walks_as_the_mixture_of_two_guesses_says(guided_sample):
     (noise,) = normal((3, 2), seed=5)
-    for schedule in (cosine(), straight()):
-        for scale, times in ((3.0, TIMES), (1.0, TIMES), (0.0, TIMES), (3.0, EARLY)):
-
-            def walk(tokens=TOKENS, null=NULL, times=times, scale=scale, schedule=schedule):
-                return guided(schedule, tokens, null, noise, times, scale)
-
-            expect(
-                guided_sample(answer, TOKENS, NULL, noise, times, scale, schedule),
-                walk(),
-                says=f"DDIM steps with uncond + scale (cond - uncond); scale {scale:g}, {schedule.name}, {times}.",
-                mistakes={
-                    "the null caption is all 0, not `null`": lambda walk=walk: walk(null=torch.zeros_like(NULL)),
-                    "returns the last guess, not x": lambda walk=walk, times=times: walk(times=[*times[:-1], 0.0]),
-                    "the CFG paper's w, which is scale - 1": lambda walk=walk, scale=scale: walk(scale=scale + 1),
-                    "cond and uncond are swapped": lambda walk=walk, scale=scale: walk(scale=1 - scale),
-                    "guidance is not used": lambda walk=walk: walk(scale=1.0),
-                    "the caption is not used": lambda walk=walk: walk(scale=0.0),
-                    "the difference has the wrong sign": lambda walk=walk, scale=scale: walk(scale=-scale),
-                    "the last step is missing": lambda walk=walk, times=times: walk(times=times[:-1]),
-                    "the first step is missing": lambda walk=walk, times=times: walk(times=times[1:]),
-                    "returns the noise": noise,
-                },
-                rtol=1e-3,
-                atol=1e-4,
-            )
-    kept = guided_sample.construct(answer, TOKENS, NULL, noise, TIMES, 1.0, cosine())  # stays where the answer runs
-    before = kept.data.clone()
-    guided_sample(answer, TOKENS, NULL, kept, TIMES, 1.0, cosine())
-    expect(kept.data, before, says="noise is changed in place: the caller's noise must stay as it is.")
+    (one,) = normal((1, 2), seed=6)
+    inputs = [
+        (answer, TOKENS, NULL, noise, times, scale, schedule)
+        for schedule in (cosine(), straight())
+        for scale, times in ((3.0, TIMES), (1.0, TIMES), (0.0, TIMES), (3.0, EARLY))
+    ]
+    inputs.append((answer, TOKENS[1:2], NULL, one, [0.9, 0.4], 2.5, cosine()))
+    agree(
+        guided_sample,
+        walking(),
+        inputs,
+        says="DDIM steps with uncond + scale (cond - uncond), from times[0] to times[-1].",
+        mistakes=WALK_MISTAKES,
+        rtol=1e-3,
+        atol=1e-4,
+    )
 
 
 @pytest.mark.exercise("E7.4", points=2)
@@ -339,33 +423,65 @@ def test_asks_the_model_once_a_step(guided_sample):
     expect(times, [[1.0], [0.8], [0.55], [0.3]], says="Each call asks at the time where x is now, for every row.")
 
 
+def counting(share=lambda a, r: r.sum(0) / a.sum(0), full=lambda a, r: (r | ~a).all(1)):
+    """Both answers from two masks, what is asked and what is asked and right, as a whole answer."""
+
+    def answer(asked, seen):
+        asks = asked >= 0
+        right = asks & (asked == seen)
+        return share(asks, right), full(asks, right)
+
+    return answer
+
+
+COUNT_MISTAKES = {
+    "divides by all prompts": counting(share=lambda a, r: r.float().mean(0)),
+    "what is not asked counts as kept": counting(share=lambda a, r: (r | ~a).float().mean(0)),
+    "what is not asked counts as missed": counting(full=lambda a, r: r.all(1)),
+    "nan is replaced by 0: nothing asked is not nothing kept": counting(
+        share=lambda a, r: (r.sum(0) / a.sum(0)).nan_to_num()
+    ),
+    "nan is replaced by 1: nothing asked is not all kept": counting(
+        share=lambda a, r: (r.sum(0) / a.sum(0)).nan_to_num(1.0)
+    ),
+    "one attribute kept is not a prompt kept in full": counting(full=lambda a, r: r.any(1)),
+    "shares by prompt, not by attribute": counting(share=lambda a, r: r.sum(1) / a.sum(1)),
+    "one share for all attributes": counting(share=lambda a, r: r.sum() / a.sum()),
+    "counts, not shares": counting(share=lambda a, r: r.sum(0)),
+    "the share of misses": counting(share=lambda a, r: 1 - r.sum(0) / a.sum(0)),
+    "in full as numbers, not bool": counting(full=lambda a, r: (r | ~a).all(1).float()),
+    "in full: the share of prompts, not each prompt": counting(full=lambda a, r: (r | ~a).all(1).float().mean()),
+    "full comes first": lambda asked, seen: counting()(asked, seen)[::-1],
+    "0 is taken for not asked: -1 is": lambda asked, seen: counting()(asked - (asked == 0).long(), seen),
+    "does not look at what is asked": lambda asked, seen: (
+        (asked == seen).float().mean(0),
+        (asked == seen).all(1),
+    ),
+}
+
+
+def by_hand(asked, seen):
+    """Column by column, and row by row, in Python."""
+    pairs = [[(a == s) for a, s in zip(x, y) if a >= 0] for x, y in zip(asked.T.tolist(), seen.T.tolist())]
+    shares = [sum(column) / len(column) if column else float("nan") for column in pairs]
+    full = [all(a in (-1, s) for a, s in zip(x, y)) for x, y in zip(asked.tolist(), seen.tolist())]
+    return torch.tensor(shares), torch.tensor(full)
+
+
 @pytest.mark.exercise("E7.5", points=3)
 def test_counts_only_what_was_asked(kept_shares):
     asked = torch.tensor([[2, 1, -1], [0, -1, -1], [1, 3, -1], [2, 2, -1], [-1, -1, -1]])
     seen = torch.tensor([[2, 0, 1], [0, 3, 2], [0, 3, 0], [2, 2, 1], [1, 1, 1]])
-    asks, same = asked >= 0, asked == seen
-    right = asks & same
-    share, full = right.sum(0) / asks.sum(0), (right | ~asks).all(1)
-    for rows in (slice(None), slice(1, 4)):
-        a, r, e = asks[rows], right[rows], same[rows]
-        want = (r.sum(0) / a.sum(0), full[rows])
-        expect(
-            kept_shares(asked[rows], seen[rows]),
-            want,
-            says="Per attribute: right ones over those that ask for it, nan where none does; and who kept everything.",
-            mistakes={
-                "divides by all prompts": (r.double().mean(0).float(), want[1]),
-                "what is not asked counts as kept": ((r | ~a).float().mean(0), want[1]),
-                "what is not asked counts as missed": (want[0], r.all(1)),
-                "nan is replaced by 0: nothing asked is not nothing kept": (want[0].nan_to_num(), want[1]),
-                "one attribute kept is not a prompt kept in full": (want[0], r.any(1)),
-                "shares by prompt, not by attribute": lambda a=a, r=r, want=want: (r.sum(1) / a.sum(1), want[1]),
-                "the share of misses": (1 - want[0], want[1]),
-                "in full as numbers, not bool": (want[0], want[1].float()),
-                "does not look at what is asked": (e.float().mean(0), e.all(1)),
-            },
-        )
-    expect(tuple(share.shape), (3,), says="One share for each attribute.")
+    (case,) = varied(((9, 5),), seed=7)
+    drawn = case.integers(-1, 3), case.integers(0, 3)
+    agree(
+        kept_shares,
+        by_hand,
+        [(asked, seen), (asked[1:4], seen[1:4]), drawn, (asked[:1, :2], seen[:1, :2]), (asked[4:], seen[4:])],
+        says="Per attribute: right ones over those that ask for it, nan where none does; and who kept everything.",
+        mistakes=COUNT_MISTAKES,
+        names=("shares", "full"),
+    )
 
 
 # ---- subjects of the property test -----------------------------------------------------------------------------------
@@ -420,7 +536,11 @@ def crowded(tokens):
     return whole + 0.3 * (whole.mean(0) - whole) if len(tokens) > 1 else whole
 
 
-RIGHT_ENCODERS = [pooled(), folded(), folded(start=0.5)]
+RIGHT_ENCODERS = {
+    "word times place, added up over the words": pooled(),
+    "one word read after another": folded(),
+    "one word read after another, from another start": folded(start=0.5),
+}
 WRONG_ENCODERS = {
     "says the same for every caption": lambda tokens: torch.ones(len(tokens), 6),
     "padding is a word like any other": folded(pads=lambda row: row),

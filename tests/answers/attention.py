@@ -13,6 +13,17 @@ def scaled_by_einsum(q, k, v):
     return torch.einsum("...nm,...me->...ne", f / f.sum(-1, keepdim=True), v)
 
 
+def scaled_by_bmm(q, k, v):
+    flat = [x.reshape(-1, *x.shape[-2:]) for x in (q, k, v)]
+    s = torch.baddbmm(torch.zeros(1, dtype=q.dtype), flat[0], flat[1].mT, beta=0, alpha=flat[0].shape[-1] ** -0.5)
+    return torch.bmm(s.softmax(2), flat[2]).reshape(*q.shape[:-1], v.shape[-1])
+
+
+def scaled_bare(q, k, v):
+    f = torch.exp(q @ k.transpose(-1, -2) / math.sqrt(q.shape[-1]))
+    return f @ v / f.sum(-1, keepdim=True)
+
+
 def scaled_by_torch(q, k, v):
     return F.scaled_dot_product_attention(q, k, v)
 
@@ -54,6 +65,13 @@ def pieces(
     return softmax_pieces
 
 
+def pieces_row_by_row(x):
+    """One row after the other, in Python."""
+    found = [(row.max(), (row - row.max()).exp()) for row in x.reshape(-1, x.shape[-1]).unbind()]
+    m, f = torch.stack([m for m, _ in found]), torch.stack([f for _, f in found])
+    return m.reshape(*x.shape[:-1], 1), f.reshape(x.shape), f.sum(1).reshape(*x.shape[:-1], 1)
+
+
 def pieces_without_maximum(x):
     f = torch.exp(x)
     return x.amax(-1, keepdim=True), f, f.sum(-1, keepdim=True)
@@ -75,6 +93,33 @@ def merged_by_addcmul(a, b):
     m = torch.where(m_a > m_b, m_a, m_b)
     s_a, s_b = (m_a - m).exp(), (m_b - m).exp()
     return m, torch.addcmul(s_a * l_a, s_b, l_b), torch.addcmul(s_a * o_a, s_b, o_b)
+
+
+def merged_by_stack(a, b):
+    m, l, o = (torch.stack(each) for each in zip(a, b))
+    top = torch.amax(m, 0)
+    share = torch.exp(m - top)
+    return top, (share * l).sum(0), (share * o).sum(0)
+
+
+def merged_from_a(a, b):
+    (m_a, l_a, o_a), (m_b, l_b, o_b) = a, b
+    return m_a, l_a + (m_b - m_a).exp() * l_b, o_a + (m_b - m_a).exp() * o_b
+
+
+def merged_bare(a, b):
+    (m_a, l_a, o_a), (m_b, l_b, o_b) = a, b
+    return torch.maximum(m_a, m_b), m_a.exp() * l_a + m_b.exp() * l_b, m_a.exp() * o_a + m_b.exp() * o_b
+
+
+def merged_as_quotients(a, b):
+    (m, l, _), (m_a, l_a, o_a), (m_b, l_b, o_b) = merged()(a, b), a, b
+    return m, l, ((m_a - m).exp() * l_a * o_a + (m_b - m).exp() * l_b * o_b) / l
+
+
+def merged_in_place(a, b):
+    m, l, o = merged()(a, b)
+    return m, a[1].copy_(l), o
 
 
 def merged(l=(True, True), o=(True, True), top=torch.maximum, sign=1, swap=False, divide=False):
@@ -121,6 +166,84 @@ def tiles_by_log_sum_exp(q, k, v, tile):
             total = new
         out, log_sum_exp = [*out, o], [*log_sum_exp, total]
     return torch.cat(out), torch.cat(log_sum_exp)
+
+
+def tiles_in_buffers(q, k, v, tile):
+    """Rows are written into one tensor: in place, but where autograd does not mind."""
+    out, log_sum_exp = q.new_empty(len(q), v.shape[1]), q.new_empty(len(q))
+    for i in range(0, len(q), tile):
+        here, m, l, o = slice(i, i + tile), None, 0.0, 0.0
+        for keys, values in zip(torch.split(k, tile), torch.split(v, tile)):
+            s = q[here] @ keys.T / math.sqrt(q.shape[-1])
+            top = s.max(1, keepdim=True)[0] if m is None else torch.maximum(m, s.max(1, keepdim=True)[0])
+            keep = 0.0 if m is None else (m - top).exp()
+            m, l, o = top, keep * l + (s - top).exp().sum(1, keepdim=True), keep * o + (s - top).exp() @ values
+        out[here], log_sum_exp[here] = o / l, (m + l.log()).flatten()
+    return out, log_sum_exp
+
+
+def keys_in_tiles_only(q, k, v, tile):
+    """Tiles of keys, but all queries at once."""
+    m, l, o = torch.full_like(q[:, :1], -math.inf), torch.zeros_like(q[:, :1]), q.new_zeros(len(q), v.shape[1])
+    for keys, values in zip(k.split(tile), v.split(tile)):
+        s = q @ keys.T / math.sqrt(q.shape[1])
+        top = torch.maximum(m, s.amax(1, keepdim=True))
+        l, o = (
+            (m - top).exp() * l + (s - top).exp().sum(1, keepdim=True),
+            (m - top).exp() * o + (s - top).exp() @ values,
+        )
+        m = top
+    return o / l, (m + l.log())[:, 0]
+
+
+def starting_at(start):
+    """m begins with a number, not with -inf."""
+
+    def attention_in_tiles(q, k, v, tile):
+        extra = torch.zeros_like(q[:, :1])
+        found = []
+        for i in range(0, len(q), tile):
+            rows, m, l, o = q[i : i + tile], extra[i : i + tile] + start, 0.0, 0.0
+            for keys, values in zip(k.split(tile), v.split(tile)):
+                s = rows @ keys.T / math.sqrt(q.shape[1])
+                top = torch.maximum(m, s.amax(1, keepdim=True))
+                f, m, shrink = (s - top).exp(), top, (m - top).exp()
+                l, o = shrink * l + f.sum(1, keepdim=True), shrink * o + f @ values
+            found.append((o / l, (m + l.log())[:, 0]))
+        return torch.cat([o for o, _ in found]), torch.cat([l for _, l in found])
+
+    return attention_in_tiles
+
+
+def second_value(change):
+    """The right O with another second value."""
+
+    def attention_in_tiles(q, k, v, tile):
+        out, log_sum_exp = tiles()(q, k, v, tile)
+        m = (q @ k.T / math.sqrt(q.shape[1])).amax(1)
+        return out, change(m, (log_sum_exp - m).exp())
+
+    return attention_in_tiles
+
+
+def divided_each_time(q, k, v, tile):
+    parts = []
+    for rows in (q / math.sqrt(q.shape[1])).split(tile):
+        m, l, o = torch.full_like(rows[:, :1], -math.inf), 0.0, 0.0
+        for keys, values in zip(k.split(tile), v.split(tile)):
+            s = rows @ keys.T
+            top = torch.maximum(m, s.amax(1, keepdim=True))
+            l, o = (
+                (m - top).exp() * l + (s - top).exp().sum(1, keepdim=True),
+                (m - top).exp() * o + (s - top).exp() @ values,
+            )
+            m, o = top, o / l
+        parts.append((o, (m + l.log())[:, 0]))
+    return torch.cat([o for o, _ in parts]), torch.cat([l for _, l in parts])
+
+
+def nothing_at_all(q, k, v, tile):
+    return None
 
 
 def tiles(*, scale=True, peak=True, shrink_o=True, shrink_l=True, whole=False, detach=False, own=False, divide=True):
@@ -196,6 +319,11 @@ def moved_by_walking(n, d, rows):
     return count
 
 
+def moved_by_divmod(n, d, rows):
+    whole, rest = divmod(n, rows)
+    return 2 * n * d + (whole + (rest > 0)) * (n * d + n * d)
+
+
 def moved_by_floor(n, d, rows):
     return 2 * n * d * (1 + (n + rows - 1) // rows)
 
@@ -243,6 +371,65 @@ class LookHeadByHead(LookByTorch):
         return torch.softmax(s, self.axis) @ v
 
 
+class LookByEinsum(LookByTorch):
+    """The same block with einsum; the heads are cut by reshaping the weights."""
+
+    def forward(self, x, tokens, mask=None):
+        h, width = self.heads, x.shape[-1]
+        weights = [layer.weight.view(h, width // h, -1) for layer in (self.to_q, self.to_k, self.to_v)]
+        q, k, v = (torch.einsum("bnc,hdc->bhnd", of, w) for of, w in zip((x, tokens, tokens), weights))
+        s = torch.einsum("bhnd,bhmd->bhnm", q, k) / (width // h) ** 0.5
+        if mask is not None:
+            s = s + torch.zeros_like(s).masked_fill(mask.logical_not()[:, None, None, :], float("-inf"))
+        return x + self.to_out(torch.einsum("bhnm,bhmd->bnhd", s.softmax(-1), v).flatten(-2))
+
+
+class JoinedWrongly(LookByTorch):
+    def forward(self, x, tokens, mask=None):
+        b, n, width = x.shape
+        q, k, v = (h.view(b, -1, self.heads, width // self.heads).transpose(1, 2) for h in self.made(x, tokens))
+        o = F.scaled_dot_product_attention(q, k, v, attn_mask=None if mask is None else mask.view(b, 1, 1, -1))
+        return x + self.to_out(o.reshape(b, n, width))
+
+
+class AddedBefore(LookByTorch):
+    def forward(self, x, tokens, mask=None):
+        return super().forward(x, tokens, mask) - x + self.to_out(x) - self.to_out.bias
+
+
+class MaskedByHead(LookByTorch):
+    def forward(self, x, tokens, mask=None):
+        b, _, width = x.shape
+        q, k, v = (h.view(b, -1, self.heads, width // self.heads).transpose(1, 2) for h in self.made(x, tokens))
+        s = q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5
+        s = s if mask is None else s.masked_fill(~mask[:, None], -math.inf)
+        return x + self.to_out((s.softmax(-1) @ v).transpose(1, 2).flatten(2))
+
+
+class Interleaved(LookByTorch):
+    def forward(self, x, tokens, mask=None):
+        q, k, v = (h.unflatten(-1, (-1, self.heads)).permute(0, 3, 1, 2) for h in self.made(x, tokens))
+        o = F.scaled_dot_product_attention(q, k, v, attn_mask=None if mask is None else mask[:, None, None])
+        return x + self.to_out(o.permute(0, 2, 3, 1).flatten(2))
+
+
+class WithBias(LookByTorch):
+    def __init__(self, width, heads, context_width):
+        super().__init__(width, heads, context_width)
+        self.to_q = nn.Linear(width, width)
+
+
+class IgnoresContext(LookByTorch):
+    def __init__(self, width, heads, context_width):
+        super().__init__(width, heads, width)
+
+
+class FullWidthHeads(LookByTorch):
+    def __init__(self, width, heads, context_width):
+        super().__init__(width, heads, context_width)
+        self.to_q = nn.Linear(width, width * heads, bias=False)
+
+
 class NoResidual(LookHeadByHead):
     residual = False
 
@@ -253,7 +440,8 @@ class OneHead(LookHeadByHead):
 
 
 class ScaleOfWidth(LookHeadByHead):
-    scale = 8**-0.5
+    def head(self, q, k, v, mask):
+        return super().head(q * (q.shape[-1] / self.to_q.in_features) ** 0.5, k, v, mask)
 
 
 class NoScale(LookHeadByHead):
@@ -365,6 +553,25 @@ def hides(
     return hide_tile
 
 
+def hidden_by_infinities(s, i, j, causal, mask):
+    extra = torch.zeros_like(s)
+    if causal:
+        extra += torch.full_like(s, -math.inf).triu(i - j + 1)
+    seen = torch.ones(j + s.shape[1], dtype=torch.bool) if mask is None else mask
+    return s + extra.masked_fill(~seen.narrow(0, j, s.shape[1]), -math.inf).nan_to_num(nan=-math.inf, neginf=-math.inf)
+
+
+def hides_in_place(s, i, j, causal, mask):
+    return s.copy_(hides()(s, i, j, causal, mask))
+
+
+def hides_by_both(s, i, j, causal, mask):
+    if mask is None or not causal:
+        return hides()(s, i, j, causal, mask)
+    both = hides()(s, i, j, True, None).isinf() & hides()(s, i, j, False, mask).isinf()
+    return s.masked_fill(both, -math.inf)
+
+
 def hides_always(s, i, j, causal, mask):
     return hides()(s, i, j, True, mask)
 
@@ -393,6 +600,31 @@ def backward_by_einsum(q, k, v, d_o, log_sum_exp, row_dot):
     return [torch.einsum("ij,jd->id", d_s, k), torch.einsum("ij,id->jd", d_s, q), torch.einsum("ij,ie->je", p, d_o)]
 
 
+def backward_by_row(q, k, v, d_o, log_sum_exp, row_dot):
+    """Query by query."""
+    c, found = q.shape[1] ** -0.5, []
+    for one, up, total, dot in zip(q, d_o, log_sum_exp, row_dot):
+        p = (c * k @ one - total).exp()
+        d_s = c * p * (v @ up - dot)
+        found.append((d_s @ k, torch.outer(d_s, one), torch.outer(p, up)))
+    return torch.stack([d_q for d_q, _, _ in found]), sum(d_k for _, d_k, _ in found), sum(d_v for _, _, d_v in found)
+
+
+def backward_with(probabilities=None, slope=None, scales=(True, True), order=(0, 1, 2), turn=True):
+    """E6.8 with another P, another dS~, a scale left out on one side, or the results in another order."""
+
+    def tile_backward(q, k, v, d_o, log_sum_exp, row_dot):
+        c, total = q.shape[1] ** -0.5, log_sum_exp[:, None]
+        p = torch.exp(c * q @ k.T - total) if probabilities is None else probabilities(q @ k.T, c, total)
+        d_p, dot = d_o @ v.T, row_dot[:, None]
+        d_s = p * (d_p - dot) if slope is None else slope(p, d_p, dot)
+        to_q, to_k = (c if scaled else 1.0 for scaled in scales)
+        found = to_q * d_s @ k, to_k * (d_s.T if turn else d_s) @ q, p.T @ d_o
+        return tuple(found[n] for n in order)
+
+    return tile_backward
+
+
 def backward(softmax=False, d=True, brackets=True, scale=True, swap=False):
     """E6.8 with one slip."""
 
@@ -412,6 +644,7 @@ def test_against_the_formula(attend):
     g = torch.Generator().manual_seed(1)
     for n, m, tile, size in ((4, 6, 4, 1.0), (3, 9, 2, 5.0), (8, 5, 5, 300.0), (5, 8, 3, 2000.0)):
         q, k, v = (torch.randn(shape, generator=g) for shape in ((n, 4), (m, 4), (m, 2)))
+        k, q[0] = k.abs(), -1.0  # the logits of the first query are all negative
         p = (size * q @ k.T / 2).double().softmax(1).float()
         assert torch.allclose(attend(size * q, k, v, tile), p @ v, rtol=1e-2, atol=1e-2)
 
@@ -425,14 +658,18 @@ def test_three_laws(attend):
     assert (attend(900 * q, k, v, 4) - v[(q @ k.T).argmax(1)]).abs().max() < 0.05, "large logits choose one key"
     shares = attend(torch.tensor([[2.0, 0.0, 0.0, 0.0]]), torch.eye(4)[:2], torch.eye(2), 1)
     assert (shares[0, 0] / shares[0, 1] - math.e).abs() < 1e-3, "2 / sqrt(4) = 1 more makes e times the weight"
+    low = attend(-900 * torch.ones(1, 4), torch.ones(3, 4), v[:3], 2)
+    assert (low - v[:3].mean(0)).abs().max() < 1e-3, "equal logits, however low, are equal weights"
 
 
-def asks(*, size=1.0, tiles=(3,), formula=True):
+def asks(*, size=1.0, tiles=(3,), formula=True, low=False, queries=4):
     """A property test that looks at some things only."""
 
     def test_tiles(attend):
         g = torch.Generator().manual_seed(3)
-        q, k, v = (torch.randn(shape, generator=g) for shape in ((4, 6), (7, 6), (7, 2)))
+        q, k, v = (torch.randn(shape, generator=g) for shape in ((queries, 6), (7, 6), (7, 2)))
+        if low:
+            k, q[0] = k.abs(), -3.0
         want = torch.softmax(size * q @ k.T / math.sqrt(6), 1) @ v
         for tile in tiles:
             got = attend(size * q, k, v, tile)
@@ -462,14 +699,14 @@ def test_crashes(attend):
 
 
 RIGHT = {
-    "E6.1": [scaled_by_einsum, scaled_by_torch],
-    "E6.2": [pieces_by_max, pieces_by_logsumexp],
-    "E6.3": [merged_by_cat, merged_by_addcmul],
-    "E6.4": [tiles_by_merging, tiles_by_log_sum_exp],
-    "E6.5": [moved_by_walking, moved_by_floor],
-    "E6.6": [LookByTorch, LookHeadByHead],
-    "E6.7": [hidden_by_triangle, hidden_one_by_one],
-    "E6.8": [backward_by_autograd, backward_by_einsum],
+    "E6.1": [scaled_by_einsum, scaled_by_torch, scaled_by_bmm],
+    "E6.2": [pieces_by_max, pieces_by_logsumexp, pieces_row_by_row],
+    "E6.3": [merged_by_cat, merged_by_addcmul, merged_by_stack],
+    "E6.4": [tiles_by_merging, tiles_by_log_sum_exp, tiles_in_buffers],
+    "E6.5": [moved_by_walking, moved_by_floor, moved_by_divmod],
+    "E6.6": [LookByTorch, LookHeadByHead, LookByEinsum],
+    "E6.7": [hidden_by_triangle, hidden_one_by_one, hidden_by_infinities],
+    "E6.8": [backward_by_autograd, backward_by_einsum, backward_by_row],
     "E6.9": [test_against_the_formula, test_three_laws],
 }
 WRONG = {
@@ -483,6 +720,11 @@ WRONG = {
         "1/sqrt(number of keys) instead of 1/sqrt(d)": scaled(lambda s, q, k: s / math.sqrt(k.shape[-2])),
         "all keys count the same": scaled(lambda s, q, k: torch.zeros_like(s)),
         "wrong shape": lambda q, k, v: F.scaled_dot_product_attention(q, k, v).transpose(-1, -2),
+        "over the batch, or the queries": scaled(axis=0),
+        "softmax(dim = 1)": scaled(axis=1),
+        "1/sqrt(width of V)": lambda q, k, v: torch.softmax(q @ k.mT / math.sqrt(v.shape[-1]), -1) @ v,
+        "only the best key counts": lambda q, k, v: F.one_hot((q @ k.mT).argmax(-1), k.shape[-2]).to(v.dtype) @ v,
+        "a softmax by hand that overflows": scaled_bare,
     },
     "E6.2": {
         "no max subtraction": pieces_without_maximum,
@@ -492,7 +734,13 @@ WRONG = {
         "f is x - m: the exponential is missing": pieces(f=lambda x, m: x - m),
         "the sign: exp(m - x)": pieces(f=lambda x, m: torch.exp(m - x)),
         "l comes before f": lambda x: (pieces()(x)[0], pieces()(x)[2], pieces()(x)[1]),
-        "wrong shape": pieces(l=lambda f: f.sum(-1)),
+        "l has lost its last axis": pieces(l=lambda f: f.sum(-1)),
+        "m and l have lost their last axis": lambda x: (x.amax(-1), pieces()(x)[1], pieces()(x)[2][..., 0]),
+        "f is the softmax, and l its sum": pieces(f=lambda x, m: torch.softmax(x, -1)),
+        "the largest absolute value": pieces(lambda x: x.abs().amax(-1, keepdim=True)),
+        "the mean is subtracted": pieces(lambda x: x.mean(-1, keepdim=True)),
+        "l is log(l)": pieces(l=lambda f: f.sum(-1, keepdim=True).log()),
+        "m is the smallest number": pieces(lambda x: x.amin(-1, keepdim=True)),
     },
     "E6.3": {
         "missing rescale of O": merged(o=(False, False)),
@@ -504,11 +752,17 @@ WRONG = {
         "the factors of the two blocks are swapped": merged(swap=True),
         "O is divided by l already": merged(divide=True),
         "wrong number of values": lambda a, b: merged()(a, b)[1:],
+        "the new maximum is not subtracted": merged_bare,
+        "measured from a's maximum": merged_from_a,
+        "o is taken for a quotient": merged_as_quotients,
+        "only the second block is rescaled": merged(l=(False, True), o=(False, True)),
+        "changes its argument a": merged_in_place,
+        "o and l are swapped": lambda a, b: (merged()(a, b)[0], merged()(a, b)[2], merged()(a, b)[1]),
     },
     "E6.4": {
         "no max subtraction": tiles(peak=False),
         "untiled": untiled,
-        "only the queries are tiled": queries_in_tiles_only,
+        "tiles cut only the queries": queries_in_tiles_only,
         "works only for tile sizes that divide": tiles(whole=True),
         "K and V are detached": tiles(detach=True),
         "missing rescale of O": tiles(shrink_o=False),
@@ -520,7 +774,16 @@ WRONG = {
         "m is forgotten": without_m,
         "wrong dtype": in_a_buffer_of_float32,
         "rounding, as if float32": rounded_to_float32,
-        "wrong number of values": only_out,
+        "expected 2 values": only_out,
+        "tiles cut only the keys": keys_in_tiles_only,
+        "Does m start at 0": starting_at(0.0),
+        "logits can be below": starting_at(-1e4),
+        "O is divided by l after every tile": divided_each_time,
+        "the sign": second_value(lambda m, l: m - l.log()),
+        "the logarithm is missing": second_value(lambda m, l: m + l),
+        "m alone": second_value(lambda m, l: m),
+        "log_sum_exp: wrong shape": second_value(lambda m, l: (m + l.log())[:, None]),
+        "got None": nothing_at_all,
     },
     "E6.5": {
         "floor for ceil": lambda n, d, rows: 2 * n * d * (1 + n // rows),
@@ -531,6 +794,10 @@ WRONG = {
         "S is moved too": lambda n, d, rows: 2 * n * d * (1 + -(-n // rows)) + n * n,
         "Q is loaded for every tile of keys": lambda n, d, rows: n * d * (1 + 3 * -(-n // rows)),
         "K and V come past for every query": lambda n, d, rows: 2 * n * d * (1 + n),
+        "one tile too many": lambda n, d, rows: 2 * n * d * (2 + n // rows),
+        "a float": lambda n, d, rows: float(moved_by_floor(n, d, rows)),
+        "m and l are moved too": lambda n, d, rows: moved_by_floor(n, d, rows) + 2 * n,
+        "Q and O cross for every tile": lambda n, d, rows: 4 * n * d * -(-n // rows),
     },
     "E6.6": {
         "x is not added": NoResidual,
@@ -549,6 +816,13 @@ WRONG = {
         "to_out is not zeroed": NotZeroed,
         "K and V are detached": DetachedWords,
         "The parameters must be": OtherNames,
+        "joined without transposing back": JoinedWrongly,
+        "x is added before to_out": AddedBefore,
+        "puts the batch where the heads are": MaskedByHead,
+        "every heads-th number": Interleaved,
+        "to_q.bias": WithBias,
+        "to_k.weight has shape": IgnoresContext,
+        "to_q.weight has shape": FullWidthHeads,
     },
     "E6.7": {
         "the tile's corner (i, j) is forgotten": hides(corner=False),
@@ -563,6 +837,12 @@ WRONG = {
         "the mask hides rows instead of columns": hides(keys=lambda mask, i, j, r, c: ~mask[i : i + r, None]),
         "the mask is not used": lambda s, i, j, causal, mask: hides()(s, i, j, causal, None),
         "causal is not used once there is a mask": hides_one_or_the_other,
+        "-1e9 instead of -inf": hides(fill=-1e9),
+        "only what both rules hide": hides_by_both,
+        "the mask is not used once causal": lambda s, i, j, causal, mask: hides()(
+            s, i, j, causal, None if causal else mask
+        ),
+        "changes its argument s": hides_in_place,
     },
     "E6.8": {
         "P is the softmax of the tile alone": backward(softmax=True),
@@ -571,6 +851,15 @@ WRONG = {
         "forgotten 1/sqrt(d) on the way back": backward(scale=False),
         "dK and dV are swapped": backward(swap=True),
         "wrong number of values": lambda *args: backward()(*args)[:2],
+        "dQ and dK are swapped": backward_with(order=(1, 0, 2)),
+        "not dV, dQ, dK": backward_with(order=(2, 0, 1)),
+        "forgotten 1/sqrt(d) in dQ": backward_with(scales=(False, True)),
+        "forgotten 1/sqrt(d) in dK": backward_with(scales=(True, False)),
+        "forgotten 1/sqrt(d) in S~": backward_with(lambda s, c, total: torch.exp(s - total)),
+        "log_sum_exp is not subtracted": backward_with(lambda s, c, total: torch.exp(c * s)),
+        "D is added": backward_with(slope=lambda p, d_p, dot: p * (d_p + dot)),
+        "dS~ is not multiplied by P": backward_with(slope=lambda p, d_p, dot: d_p - dot),
+        "the transpose is missing": backward_with(turn=False),
     },
     "E6.9": {
         "no max subtraction": asks(size=1.0, tiles=(3, 20)),
@@ -580,6 +869,8 @@ WRONG = {
         "forgotten 1/sqrt(d)": test_rows_only,
         "It rejects": test_too_strict,
         "Only a failing assert counts": test_crashes,
+        "m starts at 0": asks(size=1000.0, tiles=(3, 20), queries=5),
+        "the number of queries": asks(size=2.0, tiles=(1, 2), low=True),
     },
 }
 TURNED = "the same two axes change places"

@@ -21,6 +21,14 @@ def way_back_by_solving(l1, a1, l2, a2):
     return [l1 + l2, float(angles[0]), l1 / (l1 + l2), float(angles[1])]
 
 
+def way_back_with_a_vector(l1, a1, l2, a2):
+    """Start at the lower half and walk on: the whole is as long as both, and points half-way between the two."""
+    lower, upper = a1, a1 + a2
+    middle = math.atan2(math.sin(lower) + math.sin(upper), math.cos(lower) + math.cos(upper))
+    middle += math.pi * round(((lower + upper) / 2 - middle) / math.pi)
+    return math.fsum((l1, l2)), middle, 1 / (1 + l2 / l1), middle - lower
+
+
 # ---- E1.2 ------------------------------------------------------------------------------------------------------------
 
 
@@ -33,6 +41,22 @@ def disc_by_hypot(points, centres, radii, softness):
 def disc_by_tanh(points, centres, radii, softness):
     distance = torch.cdist(centres, points, compute_mode="donot_use_mm_for_euclid_dist")
     return (1 + torch.tanh((radii.unsqueeze(1) - distance) / (2 * softness))) / 2
+
+
+def disc_by_norm(points, centres, radii, softness):
+    distance = torch.linalg.norm(points.unsqueeze(0) - centres.unsqueeze(1), dim=-1)
+    return torch.special.expit((radii.unsqueeze(-1) - distance).div(softness))
+
+
+def disc_in_place(points, centres, radii, softness):
+    covered = disc_by_hypot(points, centres, radii, softness)
+    with torch.no_grad():
+        radii.zero_()
+    return covered
+
+
+def disc_by_coordinates(points, centres, radii, softness):
+    return torch.sigmoid((radii[:, None] - (points - centres[:, None]).abs().sum(-1)) / softness)
 
 
 def disc(formula, tiny=1e-12):
@@ -58,6 +82,11 @@ def disc_by_exp(points, centres, radii, softness):
 def accept_by_minimum(log_p_old, log_p_new, log_q_there, log_q_back, uniform):
     gain = (log_p_new + log_q_back) - (log_p_old + log_q_there)
     return uniform < gain.clamp(max=0).exp()
+
+
+def accept_by_exponential(log_p_old, log_p_new, log_q_there, log_q_back, uniform):
+    waiting = -uniform.log()
+    return waiting > (log_p_old + log_q_there) - (log_p_new + log_q_back)
 
 
 def accept_one_by_one(log_p_old, log_p_new, log_q_there, log_q_back, uniform):
@@ -157,6 +186,37 @@ def descent_looking_twice(loss, x, steps, size):
         loss(x)
         x = plain_step(x, slope_of(loss, x), size)
         yield x
+
+
+def descent_by_function(loss, x, steps, size):
+    """torch.func.grad, where the loss is an ordinary function."""
+    slope = torch.func.grad(loss)
+    for _ in range(steps):
+        x = x - size * slope(x)
+        yield x
+
+
+def descent_recursive(loss, x, steps, size):
+    if steps:
+        with torch.enable_grad():
+            leaf = torch.tensor(x.tolist(), dtype=x.dtype, requires_grad=True)
+            slope = torch.autograd.grad(loss(leaf), leaf)[0]
+        lower = torch.add(x, slope, alpha=-size)
+        yield lower
+        yield from descent_recursive(loss, lower, steps - 1, size)
+
+
+def descent_shrinking(loss, x, steps, size):
+    for k in range(steps):
+        x = plain_step(x, slope_of(loss, x), size / (k + 1))
+        yield x
+
+
+def descent_of_steps(loss, x, steps, size):
+    for _ in range(steps):
+        new = plain_step(x, slope_of(loss, x), size)
+        yield new - x
+        x = new
 
 
 def descent_by_differences(loss, x, steps, size):
@@ -286,6 +346,14 @@ def bounded_by_weights(x, low, high):
     return theta, log_share.sum(0) + math.log(high - low)
 
 
+def bounded_by_softplus(x, low, high):
+    e = torch.exp(-x.abs())
+    share = torch.where(x > 0, 1 / (1 + e), e / (1 + e))
+    return torch.lerp(torch.full_like(x, low), torch.full_like(x, high), share), (
+        math.log(high - low) + torch.log(e) - 2 * torch.log1p(e)
+    )
+
+
 def squash(theta=None, log_jacobian=None):
     """A wrong bijection."""
 
@@ -311,6 +379,14 @@ def ratio_by_distances(x, y, score_x, score_y, step):
 def ratio_by_expanding(x, y, score_x, score_y, step):
     cross = -((y - x) * (score_x + score_y)).sum(1) / 2
     return cross + step / 4 * (score_x.square().sum(1) - score_y.square().sum(1))
+
+
+def ratio_by_distributions(x, y, score_x, score_y, step):
+    def move(start, score):
+        spread = (2 * step) ** 0.5 * torch.ones_like(start)
+        return torch.distributions.Independent(torch.distributions.Normal(start + step * score, spread), 1)
+
+    return move(y, score_y).log_prob(x) - move(x, score_x).log_prob(y)
 
 
 def langevin(ratio):
@@ -356,15 +432,15 @@ def policy(**dials):
 
 
 RIGHT = {
-    "E1.1": [way_back_by_shares, way_back_by_solving],
-    "E1.2": [disc_by_hypot, disc_by_tanh],
-    "E1.4": [accept_by_minimum, accept_one_by_one],
-    "E1.3": [descent_by_backward, descent_by_optimiser],
+    "E1.1": [way_back_by_shares, way_back_by_solving, way_back_with_a_vector],
+    "E1.2": [disc_by_hypot, disc_by_tanh, disc_by_norm],
+    "E1.4": [accept_by_minimum, accept_one_by_one, accept_by_exponential],
+    "E1.3": [descent_by_backward, descent_by_optimiser, descent_recursive],
     "E1.5": [taking_turns, grow_first],
     "E1.6": [test_all_rules, test_on_a_tree_of_my_own],
     "E1.7": [split_by_distributions, split_by_ratio],
-    "E1.8": [bounded_by_tanh, bounded_by_weights],
-    "E1.9": [ratio_by_distances, ratio_by_expanding],
+    "E1.8": [bounded_by_tanh, bounded_by_weights, bounded_by_softplus],
+    "E1.9": [ratio_by_distances, ratio_by_expanding, ratio_by_distributions],
 }
 WRONG = {
     "E1.1": {
@@ -394,7 +470,15 @@ WRONG = {
             l1 / (l1 + l2),
         ),
         "the order is length, angle, u, v": lambda l1, a1, l2, a2: (l1 + l2, l1 / (l1 + l2), a1 + a2 / 2, a2 / 2),
-        "wrong number of values": lambda l1, a1, l2, a2: (l1 + l2, a1 + a2 / 2),
+        "got 2, expected 4": lambda l1, a1, l2, a2: (l1 + l2, a1 + a2 / 2),
+        "v is subtracted": lambda l1, a1, l2, a2: (l1 + l2, a1 - a2 / 2, l1 / (l1 + l2), a2 / 2),
+        "but not in the angle": lambda l1, a1, l2, a2: (l1 + l2, a1 + a2 / 2, l1 / (l1 + l2), -a2 / 2),
+        "weighted by length": lambda l1, a1, l2, a2: (
+            l1 + l2,
+            a1 + l2 * a2 / (l1 + l2),
+            l1 / (l1 + l2),
+            a2 / 2,
+        ),
     },
     "E1.2": {
         "inside and outside are swapped": disc(lambda d, r, s: torch.sigmoid((d - r) / s)),
@@ -404,13 +488,19 @@ WRONG = {
         "the squared distance is compared": disc(lambda d, r, s: torch.sigmoid((r - d**2) / s)),
         "the radius is taken for a diameter": disc(lambda d, r, s: torch.sigmoid((r / 2 - d) / s)),
         "tanh": disc(lambda d, r, s: torch.tanh((r - d) / s)),
-        "a hard edge": disc(lambda d, r, s: (d < r).float()),
+        "a hard edge": disc(lambda d, r, s: (d < r).to(d.dtype)),
         "detached gradient": disc(lambda d, r, s: torch.sigmoid((r - d) / s).detach()),
         "one radius for all discs": disc(lambda d, r, s: torch.sigmoid((r[0] - d) / s)),
         "wrong shape": disc(lambda d, r, s: torch.sigmoid((r - d) / s).T),
         "logits": disc(lambda d, r, s: (r - d) / s),
         "NaN in the gradient": disc(lambda d, r, s: torch.sigmoid((r - d) / s), tiny=0.0),
         "NaN or infinity": disc_by_exp,
+        "|x| + |y|": disc_by_coordinates,
+        "only the distance is divided": disc(lambda d, r, s: torch.sigmoid(r - d / s)),
+        "a linear ramp": disc(lambda d, r, s: (0.5 + (r - d) / s / 4).clamp(0, 1)),
+        "a bell curve": disc(lambda d, r, s: torch.exp(-(((d - r) / s) ** 2))),
+        "the axes of length 1": disc(lambda d, r, s: torch.sigmoid((r - d) / s).squeeze()),
+        "changes its argument radii": disc_in_place,
     },
     "E1.4": {
         "greedy: only what is better": rule(lambda gain, q, uniform: gain > 0),
@@ -426,6 +516,10 @@ WRONG = {
         "takes a NaN": rule(lambda gain, q, uniform: ~(uniform.log() >= gain + q)),
         "p underflows": accept_underflowing,
         "wrong dtype": rule(lambda gain, q, uniform: (gain + q).exp().clamp(max=1)),
+        "half of the gain": rule(lambda gain, q, uniform: uniform.log() < gain / 2 + q),
+        "the whole ratio is upside down": rule(lambda gain, q, uniform: uniform.log() < -gain - q),
+        "both proposals are added": lambda old, new, there, back, uniform: uniform.log() < new - old + back + there,
+        "only the way there counts": lambda old, new, there, back, uniform: uniform.log() < new - old - there,
     },
     "E1.3": {
         "uphill": descent(lambda x, slope, size: x + size * slope),
@@ -444,6 +538,11 @@ WRONG = {
         "not an iterator": descent_as_list,
         "the loss is evaluated twice": descent_looking_twice,
         "differences instead of autodiff": descent_by_differences,
+        "the gradient is clipped": descent(lambda x, slope, size: x - size * slope.clamp(-1, 1)),
+        "the step shrinks": descent_shrinking,
+        "twice the step": descent(lambda x, slope, size: x - 2 * size * slope),
+        "the mean over the numbers": descent(lambda x, slope, size: x - size * slope / x.numel()),
+        "yields the steps": descent_of_steps,
     },
     "E1.5": {
         "moves alone": lambda: Policy(temperature=falling(1e-3, 2e-5)),
@@ -465,6 +564,8 @@ WRONG = {
         "comes back without its leaf": undo_test(same=same_branches),
         "It rejects": undo_test(same=in_order),
         "Only a failing assert counts as rejecting": test_that_raises,
+        "the parent of a leaf comes back wrong": undo_test(same=same_numbers),
+        "one part too many": undo_test(rules=RULES[:1] + RULES[2:6]),
     },
     "E1.7": {
         "the way there and the way back are swapped": lambda length, v, spread, branches, pairs: (
@@ -488,6 +589,14 @@ WRONG = {
         "the Jacobian without its length": split_ratio(jacobian=lambda length: 2.0),
         "the Jacobian is upside down": split_ratio(jacobian=lambda length: 1 / (2 * length)),
         "no logarithm": lambda *given: math.exp(split_by_ratio(*given)),
+        "the normal lacks its 1/2": lambda length, v, spread, branches, pairs: (
+            split_by_ratio(length, v, spread, branches, pairs) + (v / spread) ** 2 / 2
+        ),
+        "the constant of the normal lacks the spread": lambda length, v, spread, branches, pairs: (
+            math.log(2 * length * branches / pairs * math.sqrt(2 * math.pi)) + (v / spread) ** 2 / 2
+        ),
+        "to base 10": lambda *given: split_by_ratio(*given) / math.log(10),
+        "the square of the length": split_ratio(jacobian=lambda length: 2 * length**2),
     },
     "E1.8": {
         "low is forgotten": squash(lambda x, low, high: (high - low) * torch.sigmoid(x)),
@@ -505,7 +614,14 @@ WRONG = {
         "wrong shape": squash(
             None, lambda x, low, high: (math.log(high - low) + F.logsigmoid(x) + F.logsigmoid(-x)).sum()
         ),
-        "wrong number of values": lambda x, low, high: low + (high - low) * torch.sigmoid(x),
+        "not a tuple": lambda x, low, high: low + (high - low) * torch.sigmoid(x),
+        "sigmoid(x) twice": squash(None, lambda x, low, high: math.log(high - low) + 2 * F.logsigmoid(x)),
+        "log(... + 1e-08)": squash(
+            None,
+            lambda x, low, high: ((high - low) * (F.logsigmoid(x) + F.logsigmoid(-x)).exp() + 1e-8).log(),
+        ),
+        "the width itself": squash(None, lambda x, low, high: high - low + F.logsigmoid(x) + F.logsigmoid(-x)),
+        "a tanh that was stretched": squash(lambda x, low, high: low + (high - low) * torch.sigmoid(2 * x)),
     },
     "E1.9": {
         "the way there and the way back are swapped": langevin(
@@ -523,6 +639,15 @@ WRONG = {
             lambda q, x, y, sx, sy, step: (q(y, x, sy, step) - q(x, y, sx, step)) / x.shape[1]
         ),
         "wrong shape": langevin(lambda q, x, y, sx, sy, step: (q(y, x, sy, step) - q(x, y, sx, step)).sum()),
+        "2 step is taken for a standard deviation": langevin(
+            lambda q, x, y, sx, sy, step: (q(y, x, sy, step) - q(x, y, sx, step)) / (2 * step)
+        ),
+        "the score at y is used both ways": langevin(
+            lambda q, x, y, sx, sy, step: q(y, x, sy, step) - q(x, y, sy, step)
+        ),
+        "only the way back": lambda x, y, score_x, score_y, step: (
+            torch.distributions.Normal(y + step * score_y, (2 * step) ** 0.5).log_prob(x).sum(1)
+        ),
     },
 }
 TUNING = "another policy that mixes moves and gradients, and as good a one"

@@ -6,6 +6,24 @@ import torch.nn.functional as F
 # E5.1
 
 
+def bayes_by_ratio(schedule, x, t, x0_hat, pull):
+    alpha, sigma = schedule(t, x)
+    return torch.addcmul(x0_hat, pull / alpha, sigma.square())
+
+
+def bayes_over_alpha(schedule, x, t, x0_hat, pull):
+    alpha, sigma = (value.reshape(len(x), *[1] * (x.ndim - 1)) for value in (schedule.alpha(t), schedule.sigma(t)))
+    return (alpha * x0_hat + sigma * (sigma * pull)) / alpha
+
+
+def bayes_one_by_one(schedule, x, t, x0_hat, pull):
+    new = x0_hat.clone()
+    for k in range(len(x)):
+        alpha, sigma = schedule(t[k : k + 1], x[k : k + 1])
+        new[k] += (sigma**2 / alpha * pull[k : k + 1])[0]
+    return new
+
+
 def bayes_by_tweedie(schedule, x, t, x0_hat, pull):
     alpha, sigma = schedule(t, x)
     score = (alpha * x0_hat - x) / sigma**2 + pull
@@ -89,7 +107,41 @@ def classifier_score_at_time_zero(classifier, x, t, y):
     return classifier_score_by_loss(classifier, x, torch.zeros_like(t), y)
 
 
+def classifier_score_by_function(classifier, x, t, y):
+    """torch.func: one Jacobian-vector product backwards."""
+    log_p, pull_back = torch.func.vjp(lambda z: classifier(z, t).log_softmax(-1), x)
+    return pull_back(F.one_hot(y, log_p.shape[1]).to(log_p.dtype))[0]
+
+
+def classifier_score_of_a_column(classifier, x, t, y):
+    x = x.detach().clone().requires_grad_()
+    with torch.enable_grad():
+        return torch.autograd.grad(classifier(x, t).log_softmax(1)[:, y].sum(), x)[0]
+
+
+def changed(change):
+    """The right gradient, spoiled afterwards."""
+    return lambda classifier, x, t, y: change(classifier_score_by_loss(classifier, x, t, y))
+
+
 # E5.3
+
+
+def cfg_with_a_changed_copy(denoise, x, t, y, null, scale):
+    nobody = y.clone()
+    nobody[:] = null
+    uncond = denoise(x, t, nobody)
+    return uncond.add(denoise(x, t, y).sub(uncond), alpha=scale)
+
+
+def cfg_in_place(denoise, x, t, y, null, scale):
+    cond = denoise(x, t, y)
+    return torch.lerp(denoise(x, t, y.fill_(null)), cond, scale)
+
+
+def cfg_of_label(label):
+    """A wrong null: always the same label."""
+    return lambda denoise, x, t, y, null, scale: cfg_by_lerp(denoise, x, t, y, label, scale)
 
 
 def cfg_by_lerp(denoise, x, t, y, null, scale):
@@ -156,6 +208,20 @@ def drop_first_words(y, null, p, uniform):
     return kept
 
 
+def drop_by_rows(y, null, p, uniform):
+    keep = [bool(u >= p) for u in uniform.tolist()]
+    return torch.stack([row if kept else torch.full_like(row, null) for row, kept in zip(y, keep)])
+
+
+def drop_across(y, null, p, uniform):
+    return torch.where(uniform < p, null, y)
+
+
+def drop_by_flags(flags):
+    """A wrong choice of examples: flags(uniform, p), (batch,)."""
+    return lambda y, null, p, uniform: torch.where(flags(uniform, p).view(-1, *[1] * (y.ndim - 1)), null, y)
+
+
 def drop_at_most(y, null, p, uniform):
     return drop_by_masked_fill(y, null, p + 1e-6, uniform)
 
@@ -177,6 +243,12 @@ def within_by_early_return(cond, uncond, x, t, scale, low, high):
 def within_with_times(cond, uncond, x, t, scale, low, high):
     times = torch.full((len(x),), t)
     return torch.lerp(uncond(x, times), cond(x, times), scale) if low <= t <= high else cond(x, times)
+
+
+def within_by_clamp(cond, uncond, x, t, scale, low, high):
+    inside = min(max(t, low), high) == t
+    guesses = [ask(x, t) for ask in ((cond, uncond) if inside else (cond,))]
+    return scale * guesses[0] + (1 - scale) * guesses[1] if inside else guesses[0]
 
 
 def interval(inside=None, outside=None, where=lambda t, low, high: low <= t <= high):
@@ -217,7 +289,7 @@ def test_by_three_points(guidance):
 
 def test_by_the_formula(guidance):
     cond, uncond = torch.tensor([[2.0, -1.0], [0.5, 3.0]]), torch.tensor([[-1.0, 2.0], [0.0, 0.5]])
-    for scale in (0.0, 0.3, 1.0, 1.7, 4.4):
+    for scale in (0.0, 0.3, 1.0, 1.7, 9.4):
         torch.testing.assert_close(
             guidance(cond, uncond, scale), uncond + scale * (cond - uncond), rtol=1e-3, atol=1e-4
         )
@@ -232,7 +304,7 @@ def laws(*kept, big=3.0):
             assert (guidance(cond, uncond, 0.0) - uncond).abs().max() < 1e-3
         if "one" in kept:
             assert (guidance(cond, uncond, 1.0) - cond).abs().max() < 1e-3
-        for name, a, b in (("straight", 0.5, 3.7), ("whole", 0.0, 4.0)):
+        for name, a, b in (("straight", 0.5, 8.7), ("whole", 0.0, 8.0), ("low", 0.5, 3.7)):
             if name in kept:
                 middle = (guidance(cond, uncond, a) + guidance(cond, uncond, b)) / 2
                 assert (guidance(cond, uncond, (a + b) / 2) - middle).abs().max() < 1e-3
@@ -251,11 +323,11 @@ def test_exactly_equal(guidance):
 
 
 RIGHT = {
-    "E5.1": [bayes_by_tweedie, bayes_by_noise],
+    "E5.1": [bayes_by_ratio, bayes_over_alpha, bayes_one_by_one],
     "E5.2": [classifier_score_by_loss, classifier_score_by_backward, classifier_score_without_inference],
-    "E5.3": [cfg_by_lerp, cfg_in_one_call],
-    "E5.4": [drop_by_masked_fill, drop_by_index],
-    "E5.5": [within_by_scale, within_by_early_return, within_with_times],
+    "E5.3": [cfg_by_lerp, cfg_in_one_call, cfg_with_a_changed_copy],
+    "E5.4": [drop_by_masked_fill, drop_by_index, drop_by_rows],
+    "E5.5": [within_by_scale, within_by_early_return, within_with_times, within_by_clamp],
     "E5.6": [test_by_three_points, test_by_the_formula],
 }
 WRONG = {
@@ -270,6 +342,14 @@ WRONG = {
         "alpha and sigma are swapped": bayes(lambda guess, pull, alpha, sigma, x: guess + alpha**2 / sigma * pull),
         "returns the score": bayes(lambda guess, pull, alpha, sigma, x: (alpha * guess - x) / sigma**2 + pull),
         "one time is used for all examples": bayes_at_one_time,
+        "divides by sigma, which is 0": bayes_by_tweedie,
+        "divides by sigma": bayes_by_noise,
+        "sigma^2 is missing": bayes(lambda guess, pull, alpha, sigma, x: guess + pull / alpha),
+        "only the difference": bayes(lambda guess, pull, alpha, sigma, x: sigma**2 / alpha * pull),
+        "x_t is in the place of x0_hat": bayes(lambda guess, pull, alpha, sigma, x: x + sigma**2 / alpha * pull),
+        "`pull` alone as the score": bayes(lambda guess, pull, alpha, sigma, x: (x + sigma**2 * pull) / alpha),
+        "wrong shape": bayes(lambda guess, pull, alpha, sigma, x: (guess + sigma**2 / alpha * pull).squeeze()),
+        "wrong dtype": bayes(lambda guess, pull, alpha, sigma, x: (guess + sigma**2 / alpha * pull).float()),
     },
     "E5.2": {
         "the softmax is missing": score_of(picked),
@@ -285,6 +365,18 @@ WRONG = {
         "t is not passed on": classifier_score_at_time_zero,
         "One evaluation of the classifier": classifier_score_one_by_one,
         "x is changed in place": classifier_score_on_the_callers_x,
+        "takes everybody's classes in every row": classifier_score_of_a_column,
+        "an epsilon in the log": score_of(lambda logits, y: picked((logits.softmax(1) + 1e-8).log(), y)),
+        "log(p + 1e-06)": score_of(lambda logits, y: picked((logits.softmax(1) + 1e-6).log(), y)),
+        "use log_softmax": score_of(lambda logits, y: picked(logits.softmax(1).log(), y)),
+        "clipped to [-1, 1]": changed(lambda slope: slope.clamp(-1, 1)),
+        "divided by its length": changed(
+            lambda slope: slope / slope.flatten(1).norm(dim=1).view(-1, *[1] * (slope.ndim - 1))
+        ),
+        "the gradient of a loss averaged": lambda classifier, x, t, y: (
+            -classifier_score_by_loss(classifier, x, t, y) / len(y)
+        ),
+        "wrong shape": changed(lambda slope: slope.flatten(1)),
     },
     "E5.3": {
         "the paper's w": mixed(lambda cond, uncond, scale: cond + scale * (cond - uncond)),
@@ -300,6 +392,14 @@ WRONG = {
         "the null label is not used": cfg_without_null,
         "scale is ignored": mixed(lambda cond, uncond, scale: cond),
         "wrong number of evaluations": cfg_asking_thrice,
+        "changes its argument y": cfg_in_place,
+        "uncond + scale (uncond - cond)": mixed(lambda cond, uncond, scale: uncond + scale * (uncond - cond)),
+        "the paper's w the other way": mixed(lambda cond, uncond, scale: uncond + (scale - 1) * (cond - uncond)),
+        "the second guess is told 3 for everybody": cfg_of_label(3),
+        "the second guess is told 0 for everybody": cfg_of_label(0),
+        "the two guesses are averaged": mixed(lambda cond, uncond, scale: (cond + uncond) / 2),
+        "wrong shape": mixed(lambda cond, uncond, scale: (uncond + scale * (cond - uncond)).squeeze()),
+        "wrong dtype": mixed(lambda cond, uncond, scale: (uncond + scale * (cond - uncond)).float()),
     },
     "E5.4": {
         "the wrong way round": dropping(lambda lost, y, null: torch.where(lost, y, null)),
@@ -309,7 +409,13 @@ WRONG = {
         "the dropped examples are left out": lambda y, null, p, uniform: y[uniform >= p],
         "<= for <": drop_at_most,
         "only the first word of a caption": drop_first_words,
-        "y is changed in place": drop_in_place,
+        "changes its argument y": drop_in_place,
+        "give uniform < p an axis behind": drop_across,
+        "uniform > 1 - p": drop_by_flags(lambda uniform, p: uniform > 1 - p),
+        "whatever uniform says": drop_by_flags(lambda uniform, p: torch.arange(len(uniform)) < round(p * len(uniform))),
+        "by rank": drop_by_flags(lambda uniform, p: uniform.argsort().argsort() < round(p * len(uniform))),
+        "dropped to -1": dropping(lambda lost, y, null: torch.where(lost, -1, y)),
+        "wrong dtype": dropping(lambda lost, y, null: torch.where(lost, torch.tensor(null), y.long())),
     },
     "E5.5": {
         "guided everywhere": interval(where=lambda t, low, high: True),
@@ -325,6 +431,18 @@ WRONG = {
         "cond and uncond are swapped": interval(inside=lambda cond, uncond, scale: cond + scale * (uncond - cond)),
         "the paper's w": interval(inside=lambda cond, uncond, scale: cond + scale * (cond - uncond)),
         "wrong number of evaluations": interval(),
+        "low and high are not used": lazily(
+            lambda cond, uncond, x, t: cond(x, t), where=lambda t, low, high: 0.2 <= t <= 0.8
+        ),
+        "an interval of its own, [0.3, 0.8]": lazily(
+            lambda cond, uncond, x, t: cond(x, t), where=lambda t, low, high: 0.3 <= t <= 0.8
+        ),
+        "`low` is not used": lazily(lambda cond, uncond, x, t: cond(x, t), where=lambda t, low, high: t <= high),
+        "`high` is not used": lazily(lambda cond, uncond, x, t: cond(x, t), where=lambda t, low, high: t >= low),
+        "the difference is the wrong way round": interval(
+            inside=lambda cond, uncond, scale: uncond + scale * (uncond - cond)
+        ),
+        "scale times cond": interval(outside=lambda cond, uncond, scale: scale * cond),
     },
     "E5.6": {
         "It rejects": test_exactly_equal,
@@ -333,8 +451,10 @@ WRONG = {
         "the guesses are added": laws("zero", "straight"),
         "scale is squared": laws("zero", "one"),
         "scale is rounded to a whole number": laws("zero", "one", "whole"),
-        "clipped to [-1, 1]": laws("zero", "one", "straight", big=0.1),
+        "clipped to [-1, 1]": laws("zero", "one", "straight", big=0.05),
         "cond and uncond are swapped": test_shape_only,
+        "scale stops at 5": laws("zero", "one", "low"),
+        "the mean of all numbers is not guided": laws("one", "straight"),
     },
 }
 LIKE = "only the shape and dtype of x are used there"

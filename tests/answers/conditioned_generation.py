@@ -19,6 +19,24 @@ def pad_by_lists(rows, width):
     return tokens, torch.arange(width).expand(len(rows), width) < lengths[:, None]
 
 
+def pad_by_padding(rows, width):
+    found = [F.pad(torch.tensor(row, dtype=torch.long), (0, width - len(row))) for row in rows]
+    return torch.stack(found), torch.stack(found).bool()
+
+
+def pad_in_the_lists(rows, width):
+    for row in rows:
+        row += [0] * (width - len(row))
+    tokens = torch.tensor(rows, dtype=torch.long)
+    return tokens, tokens != 0
+
+
+def pad_to_the_longest(rows, width):
+    tokens, mask = pad_by_lists(rows, width)
+    longest = max(map(len, rows))
+    return tokens[:, :longest], mask[:, :longest]
+
+
 def padding(change):
     return lambda rows, width: change(*pad_by_lists(rows, width))
 
@@ -60,6 +78,16 @@ def reading(hide=None, scale=None, dim=-1, swap=False, back=None):
     return read_caption
 
 
+def read_pixel_by_pixel(h, words, mask, w_q, w_k, w_v, w_o):
+    new = h.clone()
+    for y in range(h.shape[2]):
+        for x in range(h.shape[3]):
+            s = torch.einsum("bd,bmd->bm", h[:, :, y, x] @ w_q, words @ w_k) / w_q.shape[1] ** 0.5
+            p = s.masked_fill(mask.logical_not(), float("-inf")).softmax(1)
+            new[:, :, y, x] += torch.einsum("bm,bme->be", p, words @ w_v) @ w_o
+    return new
+
+
 def read_in_place(h, *rest):
     return h.copy_(read_by_torch(h, *rest))
 
@@ -89,6 +117,20 @@ def drop_by_index(tokens, null, share, u):
     kept = tokens.clone()
     kept[u < share] = null
     return kept
+
+
+def drop_by_mixing(tokens, null, share, u):
+    gone = (u < share).long().unsqueeze(1)
+    return gone * null + (1 - gone) * tokens
+
+
+def drop_where(flags):
+    """Other captions are lost: flags(u, share)."""
+    return lambda tokens, null, share, u: torch.where(flags(u, share)[:, None], null, tokens)
+
+
+def drop_across(tokens, null, share, u):
+    return torch.where(u < share, null, tokens)
 
 
 def drop_in_place(tokens, null, share, u):
@@ -136,6 +178,25 @@ def guiding(mix=lambda cond, uncond, scale: uncond + scale * (cond - uncond), cu
     return guided_sample
 
 
+def guided_with_a_while(model, tokens, null, noise, times, scale, schedule):
+    x, left = noise.clone(), [*times]
+    t = left.pop(0)
+    while left:
+        s, n = left.pop(0), len(x)
+        guess = model(torch.cat((x, x)), torch.tensor([t] * (2 * n)), torch.cat((tokens, null.repeat(n, 1))))
+        x0_hat = torch.lerp(guess[n:], guess[:n], scale)
+        x, t = step(schedule, x, x0_hat, t, s), s
+    return x
+
+
+def guided_at_one(model, tokens, null, noise, times, scale, schedule):
+    return guided_by_rows(lambda x, t, c: model(x, torch.ones_like(t), c), tokens, null, noise, times, scale, schedule)
+
+
+def guided_in_one_step(model, tokens, null, noise, times, scale, schedule):
+    return guided_by_rows(model, tokens, null, noise, [times[0], times[-1]], scale, schedule)
+
+
 def guided_too_late(model, tokens, null, noise, times, scale, schedule):
     return guided_by_rows(lambda x, t, c: model(x, t - 0.05, c), tokens, null, noise, times, scale, schedule)
 
@@ -162,6 +223,15 @@ def shares_by_loop(asked, seen):
     shares = [sum(column) / len(column) if column else float("nan") for column in columns]
     full = [all(a in (-1, s) for a, s in zip(x, y)) for x, y in zip(asked.tolist(), seen.tolist())]
     return torch.tensor(shares), torch.tensor(full)
+
+
+def shares_by_bincount(asked, seen):
+    n, k = asked.shape
+    where = asked.ge(0).nonzero()
+    column, good = where[:, 1], torch.eq(asked, seen)[asked.ge(0)]
+    total, hits = torch.bincount(column, minlength=k), torch.bincount(column[good], minlength=k)
+    wrong = torch.bincount(where[:, 0][~good], minlength=n)
+    return hits / total, wrong == 0
 
 
 def counting(share=None, full=None):
@@ -239,11 +309,11 @@ def test_too_strict(encode):
 
 
 RIGHT = {
-    "E7.1": [pad_by_sequence, pad_by_lists],
-    "E7.2": [read_by_einsum, read_by_torch],
-    "E7.3": [drop_by_loop, drop_by_index],
-    "E7.4": [guided_by_rows, guided_by_hand],
-    "E7.5": [shares_by_nan, shares_by_loop],
+    "E7.1": [pad_by_sequence, pad_by_lists, pad_by_padding],
+    "E7.2": [read_by_einsum, read_by_torch, read_pixel_by_pixel],
+    "E7.3": [drop_by_loop, drop_by_index, drop_by_mixing],
+    "E7.4": [guided_by_rows, guided_by_hand, guided_with_a_while],
+    "E7.5": [shares_by_nan, shares_by_loop, shares_by_bincount],
     "E7.6": [test_by_copies, test_by_swapping],
 }
 WRONG = {
@@ -256,6 +326,15 @@ WRONG = {
         "tokens are not whole numbers": padding(lambda tokens, mask: (tokens.float(), mask)),
         "the mask hides nothing": padding(lambda tokens, mask: (tokens, torch.ones_like(mask))),
         "wrong shape": padding(lambda tokens, mask: (tokens[:, :-1], mask[:, :-1])),
+        "one word too few": lambda rows, width: (
+            pad_by_lists(rows, width)[0],
+            torch.arange(width) < torch.tensor([[len(row) - 1] for row in rows]),
+        ),
+        "int32": padding(lambda tokens, mask: (tokens.int(), mask)),
+        "the padding is -1": padding(lambda tokens, mask: (torch.where(mask, tokens, -1), mask)),
+        "reverse order": lambda rows, width: pad_by_lists([row[::-1] for row in rows], width),
+        "changes its argument rows": pad_in_the_lists,
+        "as wide as the longest caption": pad_to_the_longest,
     },
     "E7.2": {
         "the mask is not used": reading(hide=lambda s, mask: s.softmax(-1)),
@@ -273,7 +352,11 @@ WRONG = {
         "sqrt of the width of the values": reading_by_width(lambda h, w_v: w_v.shape[1]),
         "sqrt of the channels of the picture": reading_by_width(lambda h, w_v: h.shape[1]),
         "pixels and channels are mixed": read_mixed,
-        "h is changed in place": read_in_place,
+        "changes its argument h": read_in_place,
+        "divided by d instead of sqrt(d)": lambda h, words, mask, w_q, *rest: read_by_torch(
+            h, words, mask, w_q * w_q.shape[1] ** -0.5, *rest
+        ),
+        "wrong shape": lambda *given: read_by_torch(*given).squeeze(0),
     },
     "E7.3": {
         "keeps what should be lost": lambda tokens, null, share, u: torch.where((u < share)[:, None], tokens, null),
@@ -290,7 +373,10 @@ WRONG = {
         "always the same number is lost": lambda tokens, null, share, u: torch.where(
             (u.argsort().argsort() < int(share * len(u)))[:, None], null, tokens
         ),
-        "tokens are changed in place": drop_in_place,
+        "changes its argument tokens": drop_in_place,
+        "u < share needs an axis behind": drop_across,
+        "u > 1 - share": drop_where(lambda u, share: u > 1 - share),
+        "left out": lambda tokens, null, share, u: tokens[u >= share],
     },
     "E7.4": {
         "the CFG paper's w": guiding(lambda cond, uncond, scale: cond + scale * (cond - uncond)),
@@ -301,11 +387,15 @@ WRONG = {
         "the last step is missing": guiding(cut=lambda times: times[:-1]),
         "the first step is missing": guiding(cut=lambda times: times[1:]),
         "two calls a step": guiding(twice=True),
-        "noise is changed in place": guided_in_place,
+        "changes its argument noise": guided_in_place,
         "returns the last guess": guided_guess,
         "the null caption is all 0": guided_by_zeros,
         "returns the noise": lambda model, tokens, null, noise, times, scale, schedule: noise,
         "uncond + scale": guided_too_late,
+        "scale - 1 for scale": guiding(lambda cond, uncond, scale: uncond + (scale - 1) * (cond - uncond)),
+        "scale is squared": guiding(lambda cond, uncond, scale: uncond + scale**2 * (cond - uncond)),
+        "asked at t = 1 in every step": guided_at_one,
+        "one big step": guided_in_one_step,
     },
     "E7.5": {
         "divides by all prompts": counting(share=lambda asks, right: right.float().mean(0)),
@@ -320,6 +410,11 @@ WRONG = {
             (asked == seen).float().mean(0),
             (asked == seen).all(1),
         ),
+        "nan is replaced by 1": counting(share=lambda asks, right: (right.sum(0) / asks.sum(0)).nan_to_num(1.0)),
+        "one share for all attributes": counting(share=lambda asks, right: right.sum() / asks.sum()),
+        "counts, not shares": counting(share=lambda asks, right: right.sum(0)),
+        "full comes first": lambda asked, seen: shares_by_nan(asked, seen)[::-1],
+        "0 is taken for not asked": lambda asked, seen: counting()(torch.where(asked == 0, -1, asked), seen),
     },
     "E7.6": {
         "padding is a word like any other": all_but("behind", "front", "between"),
