@@ -426,7 +426,8 @@ def finite(answer):
 
     def checked(*args):
         values = answer(*args)
-        require(all(bool(value.isfinite().all()) for value in values), "not finite")
+        if not all(bool(value.isfinite().all()) for value in values):
+            raise ValueError("not finite: not considered")
         return values
 
     return checked
@@ -596,8 +597,7 @@ def test_returns_the_log_sum_exp(attention_in_tiles):
         says="The second value is log sum exp of each row of S / sqrt(d), shape (N,): m + log(l).",
         mistakes=one_of(
             {name: sum_exp(change) for name, change in SUM_MISTAKES.items()}
-            | {name: TILE_MISTAKES[name] for name in ("forgotten 1/sqrt(d)", "missing rescale of l")}
-            | {"softmax over columns": over_columns},
+            | {name: TILE_MISTAKES[name] for name in ("forgotten 1/sqrt(d)", "missing rescale of l")},
             1,
         ),
         rtol=1e-8,
@@ -607,19 +607,17 @@ def test_returns_the_log_sum_exp(attention_in_tiles):
 
 @pytest.mark.exercise("E6.4", points=3)
 def test_never_holds_all_of_s(attention_in_tiles):
-    for n, m in ((64, 2048), (2048, 64)):
+    for n, m in ((128, 1024), (1024, 128)):
         q, k, v = draws((n, 8), (m, 8), (m, 8), seed=8, dtype=torch.float32)
-        says = f"O must be right where its memory is looked at; tried {n} queries, {m} keys and tile = 32."
-        expect(first_of(attention_in_tiles, 0)(q, k, v, 32), dense(q, k, v, 32)[0], says=says, rtol=1e-3, atol=1e-4)
-        largest, allowed, s = attention_in_tiles.largest(q, k, v, 32), 4 * 8 * max(n, m), 4 * n * m
-        say = f"With {n} queries, {m} keys and tile = 32 the largest tensor had {largest / 1024:.0f} KiB"
+        says = f"O must be right where its memory is looked at; tried {n} queries, {m} keys and tile = 64."
+        expect(first_of(attention_in_tiles, 0)(q, k, v, 64), dense(q, k, v, 64)[0], says=says, rtol=1e-3, atol=1e-4)
+        largest, allowed, s = attention_in_tiles.largest(q, k, v, 64), 4 * 8 * max(n, m), 4 * n * m
+        say = f"With {n} queries, {m} keys and tile = 64 the largest tensor had {largest / 1024:.0f} KiB"
         require(largest < s, f"untiled: all of S is there at once. {say}; S has {s // 1024}.")
         which = "queries: S has whole rows" if m > n else "keys: S has whole columns"
         biggest = f"{'K' if m > n else 'Q'} has {allowed // 1024}"
-        require(
-            largest <= 1.5 * allowed, f"only the {which}. {say}; {biggest}.".replace("only the", "tiles cut only the")
-        )
-    small, large = (attention_in_tiles.memory(*draws(*[(n, 8)] * 3, dtype=torch.float32), 256) for n in (512, 2048))
+        require(largest <= 1.5 * allowed, f"tiles cut only the {which}. {say}; {biggest}.")
+    small, large = (attention_in_tiles.memory(*draws(*[(n, 8)] * 3, dtype=torch.float32), 512) for n in (512, 2048))
     grown = (large - small) / 2**20
     require(grown < 8, f"untiled: from N = 512 to 2048 the memory grew by {grown:.0f} MiB; S alone needs 15 MiB more.")
     out, _ = values(attention_in_tiles(q, k, v, 16), 2, "out, log_sum_exp")
@@ -915,10 +913,7 @@ def test_teaches_pixels_and_words(CrossAttention):
             one,
             other.float(),
             says=f"The gradient with respect to {name} must be that of the formula.",
-            mistakes={
-                "K and V are detached": torch.zeros_like(one),
-                "Q is detached": cotangent,
-            },
+            mistakes={"Q is detached": cotangent} if name == "x" else {"K and V are detached": torch.zeros_like(one)},
             rtol=1e-2,
             atol=1e-3,
         )

@@ -350,7 +350,7 @@ def bounded_by_softplus(x, low, high):
     e = torch.exp(-x.abs())
     share = torch.where(x > 0, 1 / (1 + e), e / (1 + e))
     return torch.lerp(torch.full_like(x, low), torch.full_like(x, high), share), (
-        math.log(high - low) + torch.log(e) - 2 * torch.log1p(e)
+        math.log(high - low) - x.abs() - 2 * torch.log1p(e)
     )
 
 
@@ -470,7 +470,7 @@ WRONG = {
             l1 / (l1 + l2),
         ),
         "the order is length, angle, u, v": lambda l1, a1, l2, a2: (l1 + l2, l1 / (l1 + l2), a1 + a2 / 2, a2 / 2),
-        "got 2, expected 4": lambda l1, a1, l2, a2: (l1 + l2, a1 + a2 / 2),
+        "got 2 values, expected 4": lambda l1, a1, l2, a2: (l1 + l2, a1 + a2 / 2),
         "v is subtracted": lambda l1, a1, l2, a2: (l1 + l2, a1 - a2 / 2, l1 / (l1 + l2), a2 / 2),
         "but not in the angle": lambda l1, a1, l2, a2: (l1 + l2, a1 + a2 / 2, l1 / (l1 + l2), -a2 / 2),
         "weighted by length": lambda l1, a1, l2, a2: (
@@ -529,13 +529,13 @@ WRONG = {
         "the gradient is taken at the start only": descent(plain_step, at_start=True),
         "every step begins at the start": descent_from_the_start,
         "gradients pile up": descent_without_zeroing,
-        "changed in place": descent_in_place,
+        "changes what it has yielded": descent_in_place,
         "half a step": descent(lambda x, slope, size: x - size * slope / 2),
         "yields the x before the step": descent(plain_step, before=True),
         "yields the start, too": descent(plain_step, first=True),
         "yields only the last x": descent(plain_step, last_only=True),
         "one step too few": descent(plain_step, fewer=1),
-        "not an iterator": descent_as_list,
+        "expected walk, an iterator": descent_as_list,
         "the loss is evaluated twice": descent_looking_twice,
         "differences instead of autodiff": descent_by_differences,
         "the gradient is clipped": descent(lambda x, slope, size: x - size * slope.clamp(-1, 1)),
@@ -614,7 +614,7 @@ WRONG = {
         "wrong shape": squash(
             None, lambda x, low, high: (math.log(high - low) + F.logsigmoid(x) + F.logsigmoid(-x)).sum()
         ),
-        "not a tuple": lambda x, low, high: low + (high - low) * torch.sigmoid(x),
+        "expected 2 values": lambda x, low, high: low + (high - low) * torch.sigmoid(x),
         "sigmoid(x) twice": squash(None, lambda x, low, high: math.log(high - low) + 2 * F.logsigmoid(x)),
         "log(... + 1e-08)": squash(
             None,

@@ -461,11 +461,11 @@ LIKE = "only the shape and dtype of x are used there"
 ANY = "any guesses, and any scales, will do"
 WIDE = "the other laws still reject every wrong one"
 EQUIVALENT = {
-    "E5.1": {"line 8: x -> pull": LIKE},
+    "E5.1": {"line 9: x -> pull": LIKE},
     "E5.2": {
-        "line 8: x.detach().clone() -> x.detach()": "the caller's x is a copy already",
-        "line 8: x.detach() -> x": "a copy of x takes a gradient of its own, whatever x is",
-        "line 11: 0 -> -1": "the first of one is the last",
+        "line 9: x.detach().clone() -> x.detach()": "the caller's x is a copy already",
+        "line 9: x.detach() -> x": "a copy of x takes a gradient of its own, whatever x is",
+        "line 12: 0 -> -1": "the first of one is the last",
     },
     "E5.6": {
         "line 8: 3 * torch.randn(2, 20) -> 3 / torch.randn(2, 20)": ANY,

@@ -435,14 +435,14 @@ EITHER = "a wrong encoder gives no difference at all, a right one differs in eve
 SEEN = "what was read is never -1, so an attribute that nobody asks for is never equal"
 EQUIVALENT = {
     "E7.2": {
-        "line 10: h.flatten(2).transpose(1, 2) -> h.flatten(2).transpose(2, 1)": TURN,
-        "line 12: k.transpose(1, 2) -> k.transpose(2, 1)": TURN,
-        "line 14: (shares @ v @ w_o).transpose(1, 2) -> (shares @ v @ w_o).transpose(2, 1)": TURN,
+        "line 11: h.flatten(2).transpose(1, 2) -> h.flatten(2).transpose(2, 1)": TURN,
+        "line 13: k.transpose(1, 2) -> k.transpose(2, 1)": TURN,
+        "line 15: (shares @ v @ w_o).transpose(1, 2) -> (shares @ v @ w_o).transpose(2, 1)": TURN,
     },
     "E7.5": {
-        "line 9: asks & (asked == seen) -> asked == seen": SEEN,
-        "line 9: asks & (asked == seen) -> (asked == seen) & asks": "the order of the two masks does not matter",
-        "line 10: right | ~asks -> ~asks | right": "the order of the two masks does not matter",
+        "line 10: asks & (asked == seen) -> asked == seen": SEEN,
+        "line 10: asks & (asked == seen) -> (asked == seen) & asks": "the order of the two masks does not matter",
+        "line 11: right | ~asks -> ~asks | right": "the order of the two masks does not matter",
     },
     "E7.6": {
         "line 8: ([3, 1, 4, 2, 0, 0, 0], [0, 0, 3, 1, 4, 2], [3, 0, 1, 4, 0, 2]) -> "

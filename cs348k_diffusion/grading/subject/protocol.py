@@ -84,7 +84,10 @@ class Packet:
 
 def tensor_bytes(value: Tensor) -> bytes:
     """The raw bytes of a tensor's values, row by row, from any device."""
-    value = value.detach().as_subclass(Tensor).cpu().contiguous().resolve_conj().resolve_neg().reshape(-1)
+    value = value.detach().as_subclass(Tensor).cpu().resolve_conj().resolve_neg()
+    value = value.clone(memory_format=torch.contiguous_format).view(
+        -1
+    )  # one number may have any stride and be contiguous
     return value.view(torch.uint8).numpy().tobytes() if value.numel() else b""
 
 
