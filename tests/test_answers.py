@@ -108,7 +108,7 @@ def test_every_exercise_has_two_right_and_four_wrong_answers_and_hints(exercise)
     assert len({id(answer) for answer in right}) >= 2
     assert len(wrong) >= 4
     assert len({id(answer) for answer in wrong.values()}) == len(wrong)
-    assert len(exercise.hints) in (2, 3)
+    assert len(exercise.hints) == 3
     assert checks_of(exercise)
 
 

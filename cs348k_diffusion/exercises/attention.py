@@ -930,7 +930,7 @@ def hiding(where, fill=-torch.inf):
 
 
 def future(s, i, j, causal, mask, late=0):
-    return hidden(*s.shape, i, j, late) & causal
+    return hidden(len(s), s.shape[1], i, j, late) & causal
 
 
 def padded(s, i, j, causal, mask):
@@ -950,7 +950,7 @@ HIDE_MISTAKES = {
         lambda s, i, j, c, m: future(s, i, j, c, m, 1) | padded(s, i, j, c, m)
     ),
     "the past is hidden, not the future": hiding(
-        lambda s, i, j, c, m: (~hidden(*s.shape, i, j, 1) & c) | padded(s, i, j, c, m)
+        lambda s, i, j, c, m: (~hidden(len(s), s.shape[1], i, j, 1) & c) | padded(s, i, j, c, m)
     ),
     "i and j are swapped": hiding(lambda s, i, j, c, m: future(s, j, i, c, m) | padded(s, i, j, c, m)),
     "0 instead of -inf: exp(0) is 1": hiding(unseen, 0.0),
@@ -958,7 +958,7 @@ HIDE_MISTAKES = {
     "-1e9 instead of -inf": hiding(unseen, -1e9),
     "causal is not used": hiding(padded),
     "hides the future although causal is False": hiding(
-        lambda s, i, j, c, m: hidden(*s.shape, i, j) | padded(s, i, j, c, m)
+        lambda s, i, j, c, m: hidden(len(s), s.shape[1], i, j) | padded(s, i, j, c, m)
     ),
     "the mask is not cut to this tile's keys": hiding(
         lambda s, i, j, c, m: future(s, i, j, c, m) | padded(s, i, 0, c, m)
@@ -1119,7 +1119,7 @@ def test_gives_the_values_their_gradient(tile_backward):
         lambda q, k, *_: rights[id(k)][2],
         inputs,
         says="dV of each tile must be autograd's, in rows of this tile's values: P^T dO.",
-        mistakes={name: lambda *given, slip=slip: back(*given, slip)[2] for name, slip in BACKWARD.items()},
+        mistakes={name: lambda *given, slip=slip: back(*given, slip=slip)[2] for name, slip in BACKWARD.items()},
         rtol=1e-7,
         atol=1e-9,
     )
@@ -1133,7 +1133,9 @@ def test_gives_queries_and_keys_their_gradients(tile_backward):
         lambda q, k, *_: rights[id(k)][:2],
         inputs,
         says="dQ and dK of each tile must be autograd's: this tile's share of dQ, and the dK of its keys.",
-        mistakes={name: lambda *given, slip=slip: tuple(back(*given, slip)[:2]) for name, slip in BACKWARD.items()},
+        mistakes={
+            name: lambda *given, slip=slip: tuple(back(*given, slip=slip)[:2]) for name, slip in BACKWARD.items()
+        },
         rtol=1e-7,
         atol=1e-9,
         names=GRADIENTS[:2],
