@@ -276,6 +276,29 @@ def fit_tree(
     typer.echo(f"{movie}: the fit in motion" if movie else "", nl=bool(movie))
 
 
+@app.command(rich_help_panel=LEARN)
+def claims(
+    ids: Annotated[
+        list[str] | None, typer.Argument(help="Claims such as G1a, or G for all of a letter.", show_default="all")
+    ] = None,
+    full: Annotated[bool, typer.Option("--full", help="Run the studies behind stored results again, too.")] = False,
+    replay: Annotated[bool, typer.Option("--replay", help="Run nothing: read what is stored.")] = False,
+    out: Annotated[Path | None, typer.Option(help="A folder for a report on each, and for finished runs.")] = None,
+    jobs: Annotated[int, typer.Option(min=1, help="How many processes.")] = 1,
+) -> None:
+    """Resolve what the course claims: supported, refuted or not resolved ("!": unlike the literature)."""
+    from cs348k_diffusion.commands import claims as claimed
+
+    words: dict[str, int] = {}
+    for found in claimed.resolve_claims(ids or (), full, replay, out, jobs):
+        typer.echo(claimed.line(found))
+        words[found.verdict.word] = words.get(found.verdict.word, 0) + 1
+        if out is not None:
+            claimed.write_report(found, out)
+    typer.echo(", ".join(f"{count} {word}" for word, count in words.items()))
+    typer.echo(f"{out}: a page for each" if out is not None else "", nl=out is not None)
+
+
 @app.command(rich_help_panel=TEACH)
 def grade(
     folder: Annotated[Path, typer.Argument(help="Notebooks named by student, or one folder per student.")],

@@ -51,12 +51,12 @@ ALLOWED = {
     "pipeline": "cascade denoiser guidance running sampling",
     "recipes": "__version__ cascade checkpoints data denoiser distill exact forward metrics nets noise parallel "
     "pipeline running sampling schedule training",
-    "evaluate": "cascade data denoiser guidance metrics nets noise procedural recipes running sampling schedule "
-    "training",
+    "evaluate": "attention cascade data denoiser exact guidance langevin metrics nets noise procedural recipes running "
+    "sampling schedule training",
     "exercises": "exact guidance procedural sampling schedule",
     "grading": "__version__ exercises",
     "authoring": "__version__ exercises grading data recipes commands",
-    "commands": "cascade checkpoints data lab procedural recipes running sampling",
+    "commands": "cascade checkpoints data evaluate lab procedural recipes running sampling",
     "cli": "__version__ authoring commands course data exercises grading recipes",
 }
 

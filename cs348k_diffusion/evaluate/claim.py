@@ -48,7 +48,7 @@ class Claim:
     notebook: str = ""
     expected: Word = "supported"
     remark: str = ""
-    quick: int | None = None  # how many seeds fit the time of all claims together; 0: replayed only
+    card: str = ""  # the stored result that the experiment reads, where running it takes too long
 
     def settings(self) -> list[Levels]:
         """Every setting of the design: the product of the factors, or the settings that are compared."""

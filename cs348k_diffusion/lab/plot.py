@@ -16,6 +16,7 @@ import torch
 from cycler import cycler
 from jaxtyping import Float, Int
 from matplotlib.axes import Axes
+from matplotlib.backends.backend_agg import FigureCanvasAgg
 from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
@@ -68,6 +69,15 @@ def show_figure(fig: Figure | Axes, *, alt: str, caption: str | None = None) -> 
         pyplot.close(whole)
     image = Image.open(file).convert("RGB").quantize(256)  # flat colours: a third of the bytes
     return Html(img_tag(png_url(image), alt, round(image.width / 2), caption), "figure")
+
+
+def figure_frame(fig: Figure) -> Float[Tensor, "1 3 height width"]:
+    """A figure as a frame in [-1, 1] for `explore` and `watch`: a slider then moves the whole figure."""
+    canvas = FigureCanvasAgg(fig)
+    with house_style():
+        canvas.draw()
+    colours = torch.tensor(np.asarray(canvas.buffer_rgba())[..., :3]).float() / 127.5 - 1
+    return colours.permute(2, 0, 1)[None]
 
 
 def image_grid(

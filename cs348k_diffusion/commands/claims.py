@@ -1,0 +1,43 @@
+"""`cs348k claims`: resolve the claims of the course, or replay what is stored about them, and write their reports."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from pathlib import Path
+
+from cs348k_diffusion.evaluate import registry, report
+from cs348k_diffusion.evaluate.registry import Resolved
+
+
+def resolve_claims(
+    ids: Iterable[str] = (), full: bool = False, replay: bool = False, work: Path | None = None, jobs: int = 1
+) -> Iterator[Resolved]:
+    """The claims of these ids, one after another: run now, or replayed from the package's own results.
+
+    full: a claim whose runs are read from the card of a study has that study run again, into `work`; replay: nothing is
+    run. Runs in `work` are kept there and not run twice. Raises KeyError for an id that does not exist.
+    """
+    import torch
+
+    torch.set_num_threads(1)  # a run is small: two threads on it are slower than one
+    for claim in registry.chosen(ids):
+        if replay:
+            yield registry.replayed(claim)
+            continue
+        if full and claim.card:
+            claim = registry.rerun_card(claim, (work or Path("claims")) / "cards")
+        yield registry.run_claim(claim, work / "runs" if work else None, jobs=jobs)
+
+
+def line(found: Resolved) -> str:
+    """A claim in one line: id, verdict, interval, seeds, and "!" where the literature says otherwise."""
+    claim, verdict = found.claim, found.verdict
+    mark = " " if verdict.word == claim.expected else "!"
+    how = f"card {claim.card}" if claim.card else f"{found.seconds:.1f} s"
+    seeds = f"{len(verdict.weakest.values)} seeds, {how}"
+    return f"{mark} {claim.id:<4} {verdict.word:<13}{verdict.weakest.interval!s:<28} {seeds:<30} {claim.idea}"
+
+
+def write_report(found: Resolved, out: Path) -> Path:
+    """The claim's page and its text, in a folder."""
+    return report.write(out, found.claim, found.verdict, found.costs, f"cs348k claims {found.claim.id} --full")

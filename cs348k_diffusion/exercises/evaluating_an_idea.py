@@ -1,0 +1,586 @@
+"""Checks of notebook 11: intervals of paired runs, how many runs, FD's bias, interactions, tuning, flaws, a claim."""
+
+import math
+
+import pytest
+import torch
+
+from cs348k_diffusion.exercises import Counted, Exercise, expect
+from cs348k_diffusion.exercises.catalogue import FreeText
+
+EXERCISES = (
+    Exercise(
+        "E11.1",
+        "paired_interval",
+        "A paired bootstrap",
+        hints=(
+            "Run i of both methods had the same seed. Which one number per seed says how the two compare?",
+            "Take the differences first, then draw them anew: row k of `picks` says which seeds are in sample k.",
+            "differences[picks] has one row for each sample; its means along that row are the values whose quantiles "
+            "0.025 and 0.975 you want.",
+        ),
+    ),
+    Exercise(
+        "E11.2",
+        "runs_for",
+        "How many runs?",
+        hints=(
+            "The mean of n differences spreads by their standard deviation over sqrt(n). How far from 0 must it lie?",
+            "1.96 standard errors to be resolved at all, and 0.84 more so that four of five studies get there.",
+            "Solve effect = (1.96 + 0.84) sd / sqrt(n) for n, and round up.",
+        ),
+        withheld=("evaluate.claim.runs_needed", "evaluate.claim.detectable", "evaluate.claim.power"),
+    ),
+    Exercise(
+        "E11.3",
+        "fd_of_all",
+        "FD without its bias",
+        hints=(
+            "FD = FD of infinitely many + something that falls with N. Against which function of N is that a line?",
+            "Against 1 / N. Fit a line by least squares; which of its two numbers is the answer?",
+            "With u = 1 / N: slope = cov(u, FD) / var(u), and the line's height at u = 0 is mean(FD) - slope mean(u).",
+        ),
+        withheld=("metrics.distances.frechet_extrapolated", "metrics.frechet_extrapolated"),
+    ),
+    Exercise(
+        "E11.4",
+        "responsible",
+        "Which part is responsible?",
+        hints=(
+            "What does the first part change when the second is off? And when it is on?",
+            "Its effect is the mean of these two changes; the interaction is their difference.",
+            "table[1] - table[0] holds the first part's change for both states of the second, seed by seed.",
+        ),
+        withheld=("evaluate.claim.effects", "evaluate.effects"),
+    ),
+    Exercise(
+        "E11.5",
+        "tuned_alike",
+        "Tune the alternatives alike",
+        hints=(
+            "The budget counts calls of `loss`, over all methods. What is one method's share?",
+            "Each setting needs a call for each seed, so a method can try share // len(seeds) of its settings.",
+            "Try the first so many settings of each method, average over the seeds, and keep the setting with the "
+            "smallest mean. Do not ask for the winner again: that call is not in the budget.",
+        ),
+        withheld=("evaluate.study.tune", "evaluate.tune"),
+    ),
+    Exercise(
+        "E11.6",
+        "flaws",
+        "Find the flaw",
+        hints=(
+            "Go through the six names one by one: which two numbers of the report must be equal, if it is honest?",
+            "Cost, samples and trials must be the same in all arms; `shown` must be the mean of `runs`; the data that "
+            "chose must not be the data that judged; a star needs at least six paired runs.",
+            "Collect the names in a list: `if len({arm['samples'] for arm in arms}) > 1: found.append('samples')` is "
+            "one of the six.",
+        ),
+    ),
+    Exercise(
+        "E11.7",
+        "my_claim",
+        "A claim of your own",
+        hints=(
+            "Which inequality between two numbers would be false if your idea did not work?",
+            "Run it with `run_study`, copy the values of each arm seed by seed, and take the interval of the "
+            "differences to the *best* alternative with `student_t`.",
+            "The verdict is a matter of that interval alone: above 0, below 0, or neither. For the limits change one "
+            "thing in at least three steps until the gain is gone, and give the gain at each.",
+        ),
+    ),
+)
+TEXTS = (FreeText("E11.8", "What did you find?", points=5),)
+
+FLAWS = ("minimum", "cost", "samples", "tuning", "checkpoint", "star")
+
+
+def normals(*shape, seed=0):
+    """Standard normal numbers in float64."""
+    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+
+
+# E11.1
+
+
+def drawn(n, resamples, seed):
+    """Indices (resamples, n) with replacement."""
+    return torch.randint(n, (resamples, n), generator=torch.Generator().manual_seed(seed))
+
+
+def quantiles(values, low=0.025, high=0.975):
+    """Two quantiles as floats."""
+    return tuple(float(value) for value in values.quantile(torch.tensor([low, high], dtype=values.dtype)))
+
+
+@pytest.mark.exercise("E11.1", points=2)
+def test_is_the_percentile_interval_of_the_mean_difference(paired_interval):
+    for n, resamples, seed in ((8, 400, 1), (2, 60, 2), (30, 300, 3)):
+        hard = 5 * normals(n, seed=seed)
+        a, b = hard + 0.3 * normals(n, seed=seed + 10) + 1, hard + 0.3 * normals(n, seed=seed + 20)
+        picks = drawn(n, resamples, seed)
+        gap, means = a - b, (a - b)[picks].mean(1)
+        other = picks.roll(1, 0)
+        expect(
+            paired_interval(a, b, picks),
+            quantiles(means),
+            says=f"The 2.5 % and 97.5 % quantiles of the mean difference a - b, over the rows of picks; n = {n}.",
+            mistakes={
+                "b - a: which of the two gains?": quantiles(-means),
+                "unpaired: a and b are drawn by different rows": quantiles(a[picks].mean(1) - b[other].mean(1)),
+                "sorted before the difference: seed i no longer meets seed i": quantiles(
+                    (a.sort().values - b.sort().values)[picks].mean(1)
+                ),
+                "a 90 % interval: 5 % are left out on each side": quantiles(means, 0.05, 0.95),
+                "quantiles of single differences, not of means": quantiles(gap),
+                "the mean is taken over the samples, not over the seeds": quantiles(gap[picks].mean(0)),
+                "the median of each sample": quantiles(gap[picks].median(1).values),
+                "mean +- 1.96 standard errors: no bootstrap": _by_normal(gap),
+                "mean +- 1.96 standard deviations: the spread of runs, not of their mean": _by_normal(gap, 1),
+            },
+            rtol=1e-6,
+            atol=1e-9,
+        )
+
+
+def _by_normal(gap, n=None):
+    half = 1.96 * float(gap.std()) / (n or len(gap)) ** 0.5
+    return float(gap.mean()) - half, float(gap.mean()) + half
+
+
+@pytest.mark.exercise("E11.1", points=1)
+def test_is_blind_to_what_makes_a_seed_hard(paired_interval):
+    """Adding the same numbers to both changes nothing; the inputs stay as they are."""
+    a, b, picks = normals(9, seed=4), normals(9, seed=5), drawn(9, 200, 6)
+    for hard in (0.0, 100 * normals(9, seed=7)):
+        expect(
+            paired_interval(a + hard, b + hard, picks),
+            quantiles((a - b)[picks].mean(1)),
+            says="What a seed adds to both methods must cancel: the interval is that of the differences.",
+            mistakes={
+                "unpaired: a and b are drawn by different rows": lambda hard=hard: quantiles(
+                    (a + hard)[picks].mean(1) - (b + hard)[picks.roll(1, 0)].mean(1)
+                )
+            },
+            rtol=1e-5,
+            atol=1e-8,
+        )
+
+
+# E11.2
+
+
+@pytest.mark.exercise("E11.2", points=2)
+def test_is_enough_for_four_of_five_studies(runs_for):
+    for n, effect, seed in ((8, 0.5, 1), (3, 0.2, 2), (40, 1.7, 3), (6, 0.11, 4)):
+        gap = normals(n, seed=seed)
+        sd = float(gap.std())
+        exact = ((1.96 + 0.84) * sd / effect) ** 2
+        expect(
+            runs_for(gap, effect),
+            math.ceil(exact),
+            says=f"The smallest n with (1.96 + 0.84) sd / sqrt(n) <= effect; sd {sd:.3f}, effect {effect:g}.",
+            mistakes={
+                "rounded down: then it is not quite enough": math.floor(exact),
+                "not rounded": exact,
+                "the power is forgotten: half of such studies see nothing": math.ceil((1.96 * sd / effect) ** 2),
+                "not squared: n grows with the square of sd / effect": math.ceil(2.8 * sd / effect),
+                "the variance for the standard deviation": math.ceil((2.8 * sd**2 / effect) ** 2),
+                "twice as many: that is for unpaired runs": math.ceil(2 * exact),
+                "divided by n, not by n - 1: the spread of so few is underestimated": math.ceil(
+                    (2.8 * float(gap.std(correction=0)) / effect) ** 2
+                ),
+                "the standard error for the standard deviation": math.ceil((2.8 * sd / n**0.5 / effect) ** 2),
+            },
+        )
+
+
+@pytest.mark.exercise("E11.2", points=1)
+def test_knows_the_direction_does_not_matter(runs_for):
+    gap = normals(7, seed=5) + 3
+    want = math.ceil((2.8 * float(gap.std()) / 0.4) ** 2)
+    expect(
+        [runs_for(gap, 0.4), runs_for(gap, -0.4), runs_for(gap + 100, 0.4)],
+        [want] * 3,
+        says="An effect of -0.4 needs as many runs as one of 0.4, whatever the mean of the differences so far.",
+        mistakes={
+            "the mean of the differences is taken for their spread": lambda: [
+                math.ceil((2.8 * float(each.mean()) / 0.4) ** 2) for each in (gap, gap, gap + 100)
+            ],
+            "the root of the mean square is taken for their spread": lambda: [
+                math.ceil((2.8 * float(each.square().mean().sqrt()) / 0.4) ** 2) for each in (gap, gap, gap + 100)
+            ],
+        },
+    )
+
+
+# E11.3
+
+
+def line(u, values):
+    """Intercept and slope of the least-squares line."""
+    u, values = u.double(), values.double()
+    slope = ((u - u.mean()) * (values - values.mean())).sum() / (u - u.mean()).square().sum()
+    return float(values.mean() - slope * u.mean()), float(slope)
+
+
+@pytest.mark.exercise("E11.3", points=2)
+def test_is_where_the_line_meets_infinitely_many(fd_of_all):
+    for true, slope, seed in ((0.8, 83.0, 1), (0.0, 1104.0, 2), (12.5, 300.0, 3)):
+        sizes = torch.tensor([200.0, 400.0, 800.0, 3000.0, 250.0, 3000.0], dtype=torch.float64)
+        values = true + slope / sizes + 0.01 * normals(6, seed=seed)
+        want, found_slope = line(1 / sizes, values)
+        expect(
+            fd_of_all(sizes, values),
+            want,
+            says="FD(N) = FD of infinitely many + slope / N, by least squares over all N; the value at 1 / N = 0.",
+            mistakes={
+                "the slope is returned, not the value at 1 / N = 0": found_slope,
+                "a line in N: its value at N = 0 is that of no images": line(sizes, values)[0],
+                "a line in 1 / sqrt(N)": line(sizes**-0.5, values)[0],
+                "a line in log N": line(sizes.log(), values)[0],
+                "the value at the largest N still carries its bias": float(values[3]),
+                "the mean over all N": float(values.mean()),
+                "only the smallest and the largest N are used": line(1 / sizes[[0, 3]], values[[0, 3]])[0],
+                "the line goes through the origin": 0.0,
+            },
+            rtol=1e-5,
+            atol=1e-6,
+        )
+
+
+@pytest.mark.exercise("E11.3", points=1)
+def test_two_sizes_are_enough_and_float32_is_welcome(fd_of_all):
+    sizes = torch.tensor([500.0, 1000.0])
+    expect(
+        fd_of_all(sizes, torch.tensor([3.0, 2.5])),
+        2.0,
+        says="FD 3.0 of 500 and 2.5 of 1,000: the bias halves from the first to the second, so 2.0 without it.",
+        mistakes={
+            "the slope is returned, not the value at 1 / N = 0": 500.0,
+            "a line in N: its value at N = 0 is that of no images": 3.5,
+            "the value at the largest N still carries its bias": 2.5,
+            "the mean over all N": 2.75,
+        },
+        rtol=1e-4,
+        atol=1e-4,
+    )
+
+
+# E11.4
+
+
+@pytest.mark.exercise("E11.4", points=2)
+def test_finds_both_effects_and_their_interaction(responsible):
+    for seeds, seed in ((6, 1), (1, 2)):
+        table = normals(2, 2, seeds, seed=seed)
+        first, second = table[1] - table[0], table[:, 1] - table[:, 0]
+        want = (first.mean(0), second.mean(0), first[1] - first[0])
+        a, b, both = want
+        expect(
+            responsible(table),
+            want,
+            says="Per seed: the effect of the first part, of the second, and how much one changes the other's effect;"
+            f" a table (2, 2, {seeds}).",
+            mistakes={
+                "each effect only where the other part is off": (first[0], second[0], both),
+                "each effect only where the other part is on": (first[1], second[1], both),
+                "the two parts are swapped": (b, a, both),
+                "effects of taking away: off minus on": (-a, -b, both),
+                "the sign of the interaction": (a, b, -both),
+                "half the interaction": (a, b, both / 2),
+                "sums over the other part, not means": (2 * a, 2 * b, both),
+                "the interaction is taken for what both do together": (a, b, table[1, 1] - table[0, 0]),
+                "averaged over the seeds": tuple(value.mean() for value in want),
+            },
+            rtol=1e-6,
+            atol=1e-9,
+        )
+
+
+@pytest.mark.exercise("E11.4", points=1)
+def test_finds_no_interaction_where_parts_simply_add(responsible):
+    hard = normals(5, seed=3)
+    table = torch.stack([torch.stack([hard, hard + 2.0]), torch.stack([hard - 0.5, hard + 1.5])])
+    expect(
+        responsible(table),
+        (torch.full((5,), -0.5).double(), torch.full((5,), 2.0).double(), torch.zeros(5).double()),
+        says="The first part subtracts 0.5, the second adds 2, whatever the other does: no interaction.",
+        mistakes={
+            "the two parts are swapped": (
+                torch.full((5,), 2.0).double(), torch.full((5,), -0.5).double(), torch.zeros(5).double(),
+            ),
+            "the interaction is taken for what both do together": (
+                torch.full((5,), -0.5).double(), torch.full((5,), 2.0).double(), torch.full((5,), 1.5).double(),
+            ),
+        },
+        rtol=1e-6,
+        atol=1e-9,
+    )  # fmt: skip
+
+
+# E11.5
+
+
+SPACES = {"ours": [0.1, 0.2, 0.4, 0.8, 1.6], "plain": [1, 2, 3, 4], "classic": [0.5, 1.0, 2.0, 4.0, 8.0, 16.0]}
+BEST = {"ours": 0.4, "plain": 4, "classic": 1.0}
+
+
+def made_up_loss(name, setting, seed):
+    """A loss with a best setting, and luck that outweighs it on single seeds."""
+    luck = {0: 0.0, 1: 3.0 * (setting == SPACES[name][0]) - 1.0 * (setting == SPACES[name][1])}.get(seed, 0.5)
+    return abs(math.log(setting / BEST[name])) + luck + 0.01 * seed
+
+
+def alike(budget, seeds, spaces=None, pick=min, tried=None):
+    """What equal tuning finds."""
+    spaces = spaces or SPACES
+    count = tried or budget // len(spaces) // len(seeds)
+
+    def mean(name, setting):
+        return sum(made_up_loss(name, setting, seed) for seed in seeds) / len(seeds)
+
+    return {name: pick(space[:count], key=lambda s, name=name: mean(name, s)) for name, space in spaces.items()}
+
+
+@pytest.mark.exercise("E11.5", points=2)
+def test_gives_every_method_its_best_setting(tuned_alike):
+    for budget, seeds in ((18, [0, 1]), (9, [0]), (27, [0, 1, 2]), (20, [0, 1])):
+        expect(
+            tuned_alike(made_up_loss, SPACES, budget, seeds),
+            alike(budget, seeds),
+            says=f"The setting with the smallest mean loss among the first that the budget allows: {budget} calls for "
+            f"{len(SPACES)} methods, seeds {seeds}.",
+            mistakes={
+                "the largest loss is kept": alike(budget, seeds, pick=max),
+                "the first setting is kept": {name: space[0] for name, space in SPACES.items()},
+                "the last setting that was tried is kept": {
+                    name: space[: budget // 3 // len(seeds)][-1] for name, space in SPACES.items()
+                },
+                "only the first seed counts": alike(budget, seeds[:1], tried=budget // 3 // len(seeds)),
+                "every setting is tried, whatever the budget": alike(budget, seeds, tried=99),
+                "the budget is spent on each method, not shared among them": alike(
+                    budget, seeds, tried=budget // len(seeds)
+                ),
+                "the seeds are not counted: a setting costs one call for each": alike(budget, seeds, tried=budget // 3),
+            },
+        )
+
+
+@pytest.mark.exercise("E11.5", points=2)
+def test_spends_the_same_on_each_and_no_more_than_there_is(tuned_alike):
+    for budget, seeds in ((18, [3, 4]), (13, [5]), (25, [1, 2])):
+        loss = Counted(made_up_loss)
+        tuned_alike(loss, SPACES, budget, seeds)
+        spent = {name: sum(args[0] == name for args, _ in loss.seen) for name in SPACES}
+        share = budget // 3 // len(seeds) * len(seeds)
+        want = {name: min(share, len(space) * len(seeds)) for name, space in SPACES.items()}
+        expect(
+            spent,
+            want,
+            says=f"wrong number of calls of loss for each method: a budget of {budget}, seeds {seeds}.",
+            mistakes={
+                "the winner is asked for once more": {name: calls + len(seeds) for name, calls in want.items()},
+                "every setting is tried, whatever the budget": {
+                    name: len(space) * len(seeds) for name, space in SPACES.items()
+                },
+                "only the first seed counts": {name: calls // len(seeds) for name, calls in want.items()},
+            },
+        )
+        used = {args[2] for args, _ in loss.seen}
+        expect(sorted(used), sorted(seeds), says="the tuning seeds are those that were handed in, and no others")
+
+
+# E11.6
+
+
+def honest(seed=0, runs=8):
+    """A report without a flaw."""
+    values = [round(float(value), 3) for value in 2 + 0.2 * normals(3 * runs, seed=seed)]
+    arms = {
+        name: {
+            "runs": values[k * runs : (k + 1) * runs],
+            "shown": sum(values[k * runs : (k + 1) * runs]) / runs,
+            "evaluations": 16,
+            "samples": 2000,
+            "trials": 9,
+        }
+        for k, name in enumerate(("ours", "plain", "classic"))
+    }
+    return {"arms": arms, "chosen_on": "validation", "judged_on": "test", "star": True}
+
+
+def spoiled(flaw, seed=0, arm="ours"):
+    """An honest report with one flaw planted; two more ways to plant it by other seeds."""
+    report = honest(seed)
+    one = report["arms"][arm]
+    changes = {"cost": ("evaluations", 32), "samples": ("samples", 5000), "tuning": ("trials", 40)}
+    if flaw == "minimum":
+        one["shown"] = min(one["runs"])
+    elif flaw == "checkpoint":
+        report["chosen_on"] = report["judged_on"]
+    elif flaw == "star":
+        report = honest(seed, runs=5)
+    elif flaw in changes:
+        one[changes[flaw][0]] = changes[flaw][1]
+    return report
+
+
+def described(found):
+    """The names that a student's answer holds."""
+    kind = "a list" if isinstance(found, list | tuple) else found
+    expect(kind, "a list", says="flaws returns a list of names (a set does not count: return list(found))")
+    return sorted({name for name in found if isinstance(name, str)})
+
+
+def look_for(flaws, flaw, misread):
+    """Found where it is planted, in each arm; not found where it is not; `misread` says what a wrong rule overlooks."""
+    for seed in (0, 1):
+        found = described(flaws(honest(seed)))
+        expect(flaw in found, False, says=f"accuses an honest report of {flaw!r}; it found {found}")
+    for arm in ("ours", "plain", "classic"):
+        found = described(flaws(spoiled(flaw, 2, arm)))
+        expect(
+            flaw in found, True, says=f"overlooks {flaw!r} (planted in the arm {arm!r}): {misread}; it found {found}"
+        )
+    for other in FLAWS:
+        found = described(flaws(spoiled(other, 3)))
+        expect(flaw in found, flaw == other, says=f"with only {other!r} planted, it says {found}")
+
+
+@pytest.mark.exercise("E11.6", points=1)
+def test_sees_the_best_of_several_runs(flaws):
+    look_for(flaws, "minimum", "what is shown must be the mean of all runs")
+    largest = honest(5)
+    largest["arms"]["plain"]["shown"] = max(largest["arms"]["plain"]["runs"])
+    found = described(flaws(largest))
+    expect(
+        "minimum" in found, True, says="overlooks an alternative that is shown by its worst run: not the mean either"
+    )
+
+
+@pytest.mark.exercise("E11.6", points=1)
+def test_sees_unequal_cost(flaws):
+    look_for(flaws, "cost", "the evaluations of all arms must be the same")
+
+
+@pytest.mark.exercise("E11.6", points=1)
+def test_sees_unequal_samples(flaws):
+    look_for(flaws, "samples", "FD depends on N, so N must be the same in all arms")
+
+
+@pytest.mark.exercise("E11.6", points=1)
+def test_sees_unequal_tuning(flaws):
+    look_for(flaws, "tuning", "the trials of all arms must be the same")
+
+
+@pytest.mark.exercise("E11.6", points=1)
+def test_sees_a_test_set_that_chose(flaws):
+    look_for(flaws, "checkpoint", "what chose the checkpoint must not be what judges it")
+
+
+@pytest.mark.exercise("E11.6", points=1)
+def test_sees_a_star_on_too_few_runs(flaws):
+    look_for(flaws, "star", "with five runs even five wins of five have p = 0.0625")
+    modest = honest(6, runs=5)
+    modest["star"] = False
+    expect("star" in described(flaws(modest)), False, says="five runs without a star claim nothing: no flaw")
+    six = honest(7, runs=6)
+    expect("star" in described(flaws(six)), False, says="six wins of six have p = 0.03125: six runs may carry a star")
+
+
+# E11.7
+
+
+def the_claim(my_claim):
+    """The student's claim, with what it must hold."""
+    claim = my_claim()
+    expect(isinstance(claim, dict), True, says="my_claim returns a dictionary")
+    wanted = ("idea", "metric", "better", "arms", "cost", "interval", "verdict", "limits")
+    missing = [name for name in wanted if name not in claim]
+    expect(missing, [], says=f"my_claim must say {', '.join(wanted)}; missing:")
+    return claim
+
+
+def numbers_of(claim):
+    """The runs of "ours" and of the alternatives, as float64."""
+    arms = {name: torch.as_tensor(list(values), dtype=torch.float64) for name, values in claim["arms"].items()}
+    expect("ours" in arms, True, says="one of the arms must be called 'ours'")
+    return arms.pop("ours"), arms
+
+
+def gains(claim):
+    """The differences to the best alternative, in the idea's favour, and that alternative's name."""
+    ours, others = numbers_of(claim)
+    side = 1.0 if claim["better"] == "more" else -1.0
+    name = max(others, key=lambda name: side * float(others[name].mean()))
+    return side * (ours - others[name]), name
+
+
+def t_interval(values):
+    """mean +- t s / sqrt(n), with t of n - 1 degrees of freedom by bisection on its distribution function."""
+    from scipy import special
+
+    n = len(values)
+    half = float(special.stdtrit(n - 1, 0.975)) * float(values.std()) / n**0.5
+    return float(values.mean()) - half, float(values.mean()) + half
+
+
+@pytest.mark.exercise("E11.7", points=1)
+def test_the_idea_can_be_false(my_claim):
+    claim = the_claim(my_claim)
+    words = str(claim["idea"]).split()
+    expect(len(words) >= 5, True, says="the idea must be a sentence: what is better than what, in which number?")
+    expect(claim["better"] in ("less", "more"), True, says="better must be 'less' or 'more', of the metric")
+    expect(bool(str(claim["metric"]).strip()), True, says="the metric must have a name")
+
+
+@pytest.mark.exercise("E11.7", points=1)
+def test_there_is_an_alternative_on_the_same_seeds(my_claim):
+    ours, others = numbers_of(the_claim(my_claim))
+    expect(len(others) >= 1, True, says="no alternative: what else could do as well?")
+    expect(len(ours) >= 6, True, says=f"too few runs: {len(ours)} of ours; six at least")
+    lengths = {name: len(values) for name, values in others.items()}
+    expect(lengths, {name: len(ours) for name in others}, says="unpaired: every arm needs one run for each seed")
+
+
+@pytest.mark.exercise("E11.7", points=1)
+def test_the_interval_is_that_of_the_paired_differences(my_claim):
+    claim = the_claim(my_claim)
+    gap, name = gains(claim)
+    low, high = t_interval(gap)
+    width = high - low
+    ours, others = numbers_of(claim)
+    apart = (float(ours.var()) / len(ours) + float(others[name].var()) / len(ours)) ** 0.5
+    middle = (low + high) / 2
+    expect(
+        tuple(float(end) for end in claim["interval"]),
+        (low, high),
+        says=f"the 95 % interval (Student's t) of the gain over {name!r}, seed by seed, positive where ours is better",
+        mistakes={
+            "the sign: positive must mean that ours is better": (-high, -low),
+            "unpaired: the two spreads are added": (middle - 1.96 * apart, middle + 1.96 * apart),
+        },
+        rtol=1e-9,
+        atol=0.02 * width,
+    )
+
+
+@pytest.mark.exercise("E11.7", points=1)
+def test_the_verdict_follows_from_the_interval(my_claim):
+    claim = the_claim(my_claim)
+    low, high = t_interval(gains(claim)[0])
+    word = "supported" if low > 0 else "refuted" if high < 0 else "not resolved"
+    expect(claim["verdict"], word, says=f"with the interval {low:.3g} to {high:.3g} the verdict is another one:")
+
+
+@pytest.mark.exercise("E11.7", points=1)
+def test_the_cost_is_equal_and_the_limits_are_known(my_claim):
+    claim = the_claim(my_claim)
+    costs = {name: float(claim["cost"].get(name, float("nan"))) for name in claim["arms"]}
+    expect(costs, dict.fromkeys(costs, costs["ours"]), says="unequal cost: every arm must spend the same", rtol=0.01)
+    levels = [float(level) for level, _ in claim["limits"]]
+    expect(len(set(levels)) >= 3, True, says="limits: at least three levels of something, with the gain at each")
+    steps = [float(gain) for _, gain in claim["limits"]]
+    reached = min(steps) <= 0.25 * max(steps)
+    expect(reached, True, says="limits: go on until the gain is gone, or has shrunk to a quarter of the largest")

@@ -1,0 +1,90 @@
+"""The course's claims: well formed, stored, in README as stored; and a handful run again, others on other days."""
+
+import datetime
+import json
+import random
+import re
+from pathlib import Path
+
+import pytest
+
+from cs348k_diffusion.commands import claims as command
+from cs348k_diffusion.evaluate import registry
+from cs348k_diffusion.evaluate.claim import WORDS, label
+from cs348k_diffusion.evaluate.report import table_of_claims
+from cs348k_diffusion.evaluate.study import function_of
+
+ROOT = Path(__file__).parents[2]
+EVERY = registry.every_claim()
+FAST = [id for id, claim in EVERY.items() if claim.card or registry.replayed(claim).seconds < 2]
+CHOSEN = random.Random(datetime.date.today().toordinal()).sample(FAST, 5)
+
+
+@pytest.mark.parametrize("claim", EVERY.values(), ids=EVERY.keys())
+def test_a_claim_is_whole(claim):
+    assert len(claim.idea) <= 120 and claim.source
+    assert claim.expected in WORDS
+    assert claim.seeds >= 3
+    assert callable(function_of(claim.experiment))
+    assert list((ROOT / "solutions").glob(f"{claim.notebook}_*.ipynb")) or claim.notebook in ("08", "09", "10", "11")
+    settings = [label(levels) for levels in claim.settings()]
+    assert len(set(settings)) == len(settings)
+
+
+@pytest.mark.parametrize("claim", EVERY.values(), ids=EVERY.keys())
+def test_what_differs_from_the_literature_is_discussed(claim):
+    assert registry.replayed(claim).verdict.word == claim.expected or claim.remark
+
+
+@pytest.mark.parametrize("id", CHOSEN)
+def test_a_claim_run_again_gives_the_stored_interval(id):
+    """Other processors round otherwise, and chains amplify that: a tenth of the interval's width is allowed."""
+    stored, now = registry.replayed(EVERY[id]), registry.run_claim(EVERY[id], quiet=True)
+    assert now.verdict.word == stored.verdict.word
+    for one, other in zip(stored.verdict.findings, now.verdict.findings, strict=True):
+        width = one.interval.high - one.interval.low
+        assert other.interval == pytest.approx(one.interval, abs=0.1 * width + 1e-5, rel=0.02)
+
+
+def test_the_readme_has_the_stored_verdicts():
+    found = [registry.replayed(claim) for claim in EVERY.values()]
+    table = table_of_claims((one.claim, one.verdict) for one in found)
+    between = re.search(r"<!-- claims -->\n(.*?)<!-- /claims -->", (ROOT / "README.md").read_text("utf-8"), re.DOTALL)
+    assert between is not None and between[1] == table, "print it: python -m cs348k_diffusion.evaluate.registry"
+
+
+def test_all_of_them_fit_an_hour_of_one_core():
+    assert sum(registry.replayed(claim).seconds for claim in EVERY.values()) < 3600
+
+
+def test_claims_are_chosen_by_id_or_letter():
+    assert [claim.id for claim in registry.chosen(["G3", "A1"])] == ["G3", "A1"]
+    assert {claim.id[0] for claim in registry.chosen(["M"])} == {"M"}
+    assert [claim.id for claim in registry.chosen([])] == list(EVERY)
+    with pytest.raises(KeyError, match="no claim 'X9'; there are M1a"):
+        registry.chosen(["X9"])
+
+
+def test_the_command_writes_a_page_and_keeps_its_runs(tmp_path):
+    (found,) = command.resolve_claims(["G3"], work=tmp_path)
+    page = command.write_report(found, tmp_path).read_text("utf-8")
+    assert found.verdict.word in page and "cs348k claims G3 --full" in page
+    assert len(list((tmp_path / "runs").glob("*.json"))) == EVERY["G3"].seeds
+    assert "supported" in command.line(found) and "G3" in command.line(found)
+
+
+def test_a_card_that_was_run_again_is_the_one_that_is_read(tmp_path, monkeypatch):
+    """With --full the study behind the card runs first; here a stand-in that writes a changed card."""
+    from cs348k_diffusion.evaluate.studies import digits_budget
+
+    def changed(folder):
+        card = json.loads((registry.RESULTS / "digits_budget.json").read_text())
+        for run in card["runs"]:
+            run["metrics"]["fd_ratio"] = 9.0 - run["seed"] + (run["steps"] == 1000)
+        Path(folder).mkdir(parents=True)
+        (Path(folder) / "digits_budget.json").write_text(json.dumps(card))
+
+    monkeypatch.setattr(digits_budget, "main", changed)
+    (found,) = command.resolve_claims(["D5"], full=True, work=tmp_path)
+    assert found.verdict.word == "refuted"
+    assert found.verdict.weakest.interval.value == pytest.approx(-1.0)
