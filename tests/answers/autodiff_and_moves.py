@@ -188,14 +188,6 @@ def descent_looking_twice(loss, x, steps, size):
         yield x
 
 
-def descent_by_function(loss, x, steps, size):
-    """torch.func.grad, where the loss is an ordinary function."""
-    slope = torch.func.grad(loss)
-    for _ in range(steps):
-        x = x - size * slope(x)
-        yield x
-
-
 def descent_recursive(loss, x, steps, size):
     if steps:
         with torch.enable_grad():

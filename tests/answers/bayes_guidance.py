@@ -107,12 +107,6 @@ def classifier_score_at_time_zero(classifier, x, t, y):
     return classifier_score_by_loss(classifier, x, torch.zeros_like(t), y)
 
 
-def classifier_score_by_function(classifier, x, t, y):
-    """torch.func: one Jacobian-vector product backwards."""
-    log_p, pull_back = torch.func.vjp(lambda z: classifier(z, t).log_softmax(-1), x)
-    return pull_back(F.one_hot(y, log_p.shape[1]).to(log_p.dtype))[0]
-
-
 def classifier_score_of_a_column(classifier, x, t, y):
     x = x.detach().clone().requires_grad_()
     with torch.enable_grad():
