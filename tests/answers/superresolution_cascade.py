@@ -317,6 +317,7 @@ WRONG = {
 }
 
 EQUIVALENT = {
+    "E9.3": {"line 11: 1 -> 2": "the pictures are square, so shape[-2] is shape[-1]"},
     "E9.6": {
         "line 13: torch.testing.assert_close(flat, torch.full_like(big, 0.4), **close) -> "
         "torch.testing.assert_close(flat, torch.full_like(big, 0.4))": "right upsamplers keep a constant to rounding",
