@@ -617,7 +617,7 @@ def test_never_holds_all_of_s(attention_in_tiles):
         which = "queries: S has whole rows" if m > n else "keys: S has whole columns"
         biggest = f"{'K' if m > n else 'Q'} has {allowed // 1024}"
         require(largest <= 1.5 * allowed, f"tiles cut only the {which}. {say}; {biggest}.")
-    small, large = (attention_in_tiles.memory(*draws(*[(n, 8)] * 3, dtype=torch.float32), 512) for n in (512, 2048))
+    small, large = (attention_in_tiles.memory(*draws(*[(n, 8)] * 3, dtype=torch.float32), 128) for n in (512, 2048))
     grown = (large - small) / 2**20
     require(grown < 8, f"untiled: from N = 512 to 2048 the memory grew by {grown:.0f} MiB; S alone needs 15 MiB more.")
     out, _ = values(attention_in_tiles(q, k, v, 16), 2, "out, log_sum_exp")
