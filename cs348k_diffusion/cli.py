@@ -58,7 +58,7 @@ def _say_everything() -> None:
 
 def _seed(seed: int) -> int:
     if not 0 <= seed <= MOST_SEED:
-        raise ValueError(f"a seed is a whole number from 0 to {MOST_SEED}, got {seed}")
+        raise ValueError(f"--seed takes a whole number from 0 to {MOST_SEED}, got {seed}")
     return seed
 
 

@@ -83,7 +83,7 @@ class Labels:
     def __call__(self, requests: Sequence[int]) -> dict[str, Tensor]:
         """{"y": labels (n,)}; raises ValueError for a label that does not exist."""
         for label in requests:
-            if not 0 <= label <= self.classes:
+            if not 0 <= label < self.classes:
                 raise ValueError(f"there is no label {label}; the labels are 0 to {self.classes - 1}")
         return {"y": torch.tensor([int(label) for label in requests], dtype=torch.long)}
 

@@ -42,7 +42,7 @@ def test_bad_input_is_one_sentence(picture, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"there is no picture .*none\.png"):
         upscaled(tmp_path / "none.png", 4, 1, 1, 0)
     (tmp_path / "text.png").write_text("no picture")
-    with pytest.raises(ValueError, match=r"text\.png cannot be read as an image"):
+    with pytest.raises(ValueError, match=r"text\.png is not an image that can be read"):
         upscaled(tmp_path / "text.png", 4, 1, 1, 0)
     with pytest.raises(ValueError, match="there is a model for --times 4, got 3"):
         upscaled(picture, 3, 1, 1, 0)
