@@ -168,15 +168,15 @@ class Fitting(Run[Progress]):
 class Phases(Run[Progress]):
     """Trainings in turn as one Run: each goes on with the averaged weights of the one before, and counts on.
 
-    Each phase is a function from a model to the Fitting of it; `steps` is how many updates they make in all. It can be
-    kept and taken up again like a Fitting.
+    Each phase is how many updates it makes and a function from a model to the Fitting of it, called when its turn
+    comes; `steps` is how many updates there are in all. It can be kept and taken up again like a Fitting.
     """
 
-    def __init__(self, model: nn.Module, phases: Sequence[Callable[[nn.Module], Fitting]]):
+    def __init__(self, model: nn.Module, phases: Sequence[tuple[int, Callable[[Any], Fitting]]]):
         super().__init__(self._updates(), f"training in {len(phases)} phases")
         self._phases, self._before, self._now = phases, 0, 0
-        self._fitting = phases[0](model)
-        self.steps = sum(phase(model).steps for phase in phases)
+        self._fitting = phases[0][1](model)
+        self.steps = sum(steps for steps, _ in phases)
 
     @property
     def done(self) -> int:
@@ -199,7 +199,7 @@ class Phases(Run[Progress]):
     def _enter(self, phase: int, before: int) -> None:
         model = self._fitting.model
         model.load_state_dict(self._fitting.average.state_dict())
-        self._fitting, self._now, self._before = self._phases[phase](model), phase, before
+        self._fitting, self._now, self._before = self._phases[phase][1](model), phase, before
 
     def state(self) -> dict[str, Tensor]:
         """All that the updates to come depend on, as copies."""

@@ -55,7 +55,7 @@ def phased():
         )
 
     torch.manual_seed(0)
-    return Phases(NetDenoiser(PointNet(width=8, depth=1), cosine()), (first, second))
+    return Phases(NetDenoiser(PointNet(width=8, depth=1), cosine()), ((7, first), (6, second)))
 
 
 def weights(run):
@@ -324,8 +324,11 @@ def test_batches_go_on_in_the_middle_of_a_pass():
     assert len(drawn) == 4
 
 
-@pytest.mark.parametrize("name", sorted(recipes.RECIPES))
-def test_every_recipe_can_be_kept(name):
+DISTILLED = {"digits_fast", "pictures_fast"}  # chains of trainings with teachers in between: begun anew if killed
+
+
+@pytest.mark.parametrize("name", sorted(set(recipes.RECIPES) - DISTILLED))
+def test_every_recipe_but_the_distilled_can_be_kept(name):
     """Its training is one that can be kept, and its batches know where they are, before any of them is drawn."""
     run = recipes.training(name, steps=2)
     assert isinstance(run, Fitting | Phases)

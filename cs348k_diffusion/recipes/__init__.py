@@ -121,9 +121,10 @@ def train(
 
     With a folder it can be interrupted: a hundred times on the way it writes a checkpoint there and calls `tell`, and
     called again it goes on from the checkpoint, or begins anew if `restart`. On one CPU the weights are the same as
-    without the interruption. Under torchrun the processes share each batch, on one GPU each if `device` is "cuda", and
-    the first one tells, judges and writes. Raises KeyError, with the names that exist, for an unknown name, and
-    ValueError for a device that is not there and for a checkpoint that is damaged or of another training.
+    without the interruption. (Distillations are not kept: they begin anew.) Under torchrun the processes share each
+    batch, on one GPU each if `device` is "cuda", and the first one tells, judges and writes. Raises KeyError, with the
+    names that exist, for an unknown name, and ValueError for a device that is not there and for a checkpoint that is
+    damaged or of another training.
     """
     recipe, began = _find(name), time.process_time()
     check_device(device)

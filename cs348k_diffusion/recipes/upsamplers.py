@@ -6,8 +6,8 @@ with none; the level is a condition. The same network serves regression: its gue
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
-from functools import lru_cache, partial
+from collections.abc import Sequence
+from functools import cache, lru_cache, partial
 from typing import Any
 
 import torch
@@ -24,7 +24,8 @@ from cs348k_diffusion.cascade import (
     resize,
     training_pair,
 )
-from cs348k_diffusion.data import batches
+from cs348k_diffusion.data import Batches
+from cs348k_diffusion.data.images import from_bytes, to_bytes
 from cs348k_diffusion.data.pictures import Pictures, Scene, labels, pictures
 from cs348k_diffusion.exact import Mixture
 from cs348k_diffusion.metrics import frechet, psnr, ssim
@@ -59,18 +60,22 @@ def levels(n: int, generator: torch.Generator | None = None) -> Tensor:
     return (2 * uniform(n, generator) - 1).clamp(min=0) * NOISIEST
 
 
-def supply(
-    model: Upsampler, n: int, batch: int, generator: torch.Generator, device: torch.device
-) -> Iterator[tuple[Tensor, Any]]:
+def supply(model: Upsampler, n: int, batch: int, generator: torch.Generator, device: torch.device) -> Batches:
     """Batches of (residuals, {"low_res", "level"}) for ever, from n pictures drawn once and kept as bytes."""
     shrink, enlarge = partial(resize, size=SIZES[model.size]), partial(resize, size=model.size)
-    images = pictures(n, model.size, TRAINING_WORLD).images.add(1).mul(127.5).round().byte()
-    for rows in batches(torch.arange(n), size=batch, generator=generator):
-        high = images[rows].to(device).float() / 127.5 - 1
+
+    @cache  # not before the first batch
+    def drawn() -> Tensor:
+        return to_bytes(pictures(n, model.size, TRAINING_WORLD).images)
+
+    def look_up(rows: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        high = from_bytes(drawn()[rows].to(device))
         level = levels(batch, generator).to(high)
         noise = noise_like(shrink(high), generator)
         residual, low = training_pair(high, shrink, enlarge, level, noise, model.spread)
-        yield residual, {"low_res": low, "level": level}
+        return residual, {"low_res": low, "level": level}
+
+    return Batches(n, batch, look_up, generator)
 
 
 def _training(model: Upsampler, steps: int, batch: int, generator: torch.Generator) -> Run[Progress]:
