@@ -16,8 +16,10 @@ from cs348k_diffusion.metrics.distances import (
     sliced_wasserstein,
 )
 from cs348k_diffusion.metrics.fidelity import psnr, ssim
+from cs348k_diffusion.metrics.two_sample import TwoSample, texture, texture_distance, two_sample_test
 
 __all__ = [
+    "TwoSample",
     "class_entropy",
     "cubic_kernel",
     "frechet",
@@ -33,4 +35,7 @@ __all__ = [
     "real_floor",
     "sliced_wasserstein",
     "ssim",
+    "texture",
+    "texture_distance",
+    "two_sample_test",
 ]
