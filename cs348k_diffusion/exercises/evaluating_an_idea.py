@@ -40,7 +40,7 @@ EXERCISES = (
             "Against 1 / N. Fit a line by least squares; which of its two numbers is the answer?",
             "With u = 1 / N: slope = cov(u, FD) / var(u), and the line's height at u = 0 is mean(FD) - slope mean(u).",
         ),
-        withheld=("metrics.distances.frechet_extrapolated", "metrics.frechet_extrapolated"),
+        withheld=("metrics.distances.frechet_extrapolated",),
     ),
     Exercise(
         "E11.4",
@@ -51,7 +51,7 @@ EXERCISES = (
             "Its effect is the mean of these two changes; the interaction is their difference.",
             "table[1] - table[0] holds the first part's change for both states of the second, seed by seed.",
         ),
-        withheld=("evaluate.claim.effects", "evaluate.effects"),
+        withheld=("evaluate.claim.effects",),
     ),
     Exercise(
         "E11.5",
@@ -63,7 +63,7 @@ EXERCISES = (
             "Try the first so many settings of each method, average over the seeds, and keep the setting with the "
             "smallest mean. Do not ask for the winner again: that call is not in the budget.",
         ),
-        withheld=("evaluate.study.tune", "evaluate.tune"),
+        withheld=("evaluate.study.tune",),
     ),
     Exercise(
         "E11.6",
