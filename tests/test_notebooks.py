@@ -10,7 +10,7 @@ import pytest
 from cs348k_diffusion.authoring import handout, outputs
 from cs348k_diffusion.authoring.handout import STOPS, exercise_tags, worths
 from cs348k_diffusion.authoring.stub_flow import called, parse
-from cs348k_diffusion.exercises.catalogue import registry
+from cs348k_diffusion.exercises.catalogue import free_texts, registry
 
 ROOT = Path(__file__).parents[1]
 SOLUTIONS = sorted((ROOT / "solutions").glob("*.ipynb"))
@@ -123,10 +123,15 @@ def test_stored_files_hold_nothing_of_an_editor(path):
     assert handout.text(notebook) == path.read_text(encoding="utf-8")
 
 
+def exercises_of(word):
+    """What has a stub and a check; a question for prose has neither."""
+    return {id: worth for id, worth in worths(word).items() if id not in free_texts()}
+
+
 @each_solution
 def test_each_exercise_has_its_stub_and_a_check_after_it(path):
     code = cells(path, "code")
-    for id, worth in worths(path.stem).items():
+    for id, worth in exercises_of(path.stem).items():
         at = [k for k, cell in enumerate(code) if id in exercise_tags(cell)]
         assert at, f"{id} has no stub"
         assert any(checks(code[k].source, worth.exercise) for k in range(at[-1] + 1, len(code))), (
@@ -145,7 +150,7 @@ def test_student_notebooks_hold_no_outputs_and_a_stub_for_each_exercise(path):
     code = cells(path, "code")
     assert all(not cell.outputs and cell.execution_count is None for cell in code)
     stubs = {id for cell in code for id in exercise_tags(cell)}
-    assert stubs == set(worths(path.stem))
+    assert stubs == set(exercises_of(path.stem))
     for cell in code:
         for id in exercise_tags(cell):
             assert f'raise NotYet("{id}")' in cell.source or "None" in cell.source, cell.id
