@@ -647,8 +647,8 @@ def test_lets_gradients_through(attention_in_tiles):
 
 def sloped(inputs, cotangent, slip):
     """The gradients of the tiled algorithm with one slip."""
-    leaves = [x.clone().requires_grad_() for x in inputs]
-    return torch.autograd.grad(walk(*leaves, 3, slip)[0], leaves, cotangent)
+    q, k, v = (x.clone().requires_grad_() for x in inputs)
+    return torch.autograd.grad(walk(q, k, v, 3, slip)[0], (q, k, v), cotangent)
 
 
 TRAFFIC_MISTAKES = {

@@ -6,7 +6,7 @@ with none; the level is a condition. The same network serves regression: its gue
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import cache, lru_cache, partial
 from typing import Any
 
