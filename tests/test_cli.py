@@ -20,6 +20,7 @@ COMMANDS = [
     "update",
     "doctor",
     "check",
+    "claims",
     "sample",
     "pictures",
     "train",

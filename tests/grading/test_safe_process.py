@@ -67,6 +67,19 @@ def test_a_safe_path_begins_with_the_standard_library(monkeypatch):
     assert not {"", "/tmp", "relative"} & set(path)
 
 
+def test_a_child_imports_the_package_that_started_it_though_another_is_installed(monkeypatch, tmp_path):
+    other = tmp_path / "site-packages"
+    (other / "cs348k_diffusion").mkdir(parents=True)
+    (other / "cs348k_diffusion" / "__init__.py").write_text("raise ImportError('the other copy')")
+    stdlib = os.path.dirname(os.__file__)
+    monkeypatch.setattr(sys, "path", [stdlib, str(other), *safe_path()])
+    path = safe_path()
+    assert path.index(str(ROOT)) < path.index(str(other))
+    code = f"import sys; sys.path[:] = {path!r}; import cs348k_diffusion; print(cs348k_diffusion.__file__)"
+    done = subprocess.run([sys.executable, "-I", "-c", code], capture_output=True, text=True)
+    assert done.stdout.strip() == str(ROOT / "cs348k_diffusion" / "__init__.py"), done.stderr
+
+
 def students_on_disk(out):
     return set(read_journal(out / "results.jsonl"))
 

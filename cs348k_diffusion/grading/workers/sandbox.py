@@ -138,7 +138,9 @@ def _own_processes() -> None:
 def _needed(copies: str) -> list[str]:
     """What a worker may see: the system's libraries, Python, installed packages, the package's copies."""
     installed = [path for path in sys.path if os.path.isdir(path) and not PACKAGE_ROOT.is_relative_to(path)]
-    every = [*SYSTEM, *DEVICES, "/proc", sys.prefix, sys.base_prefix, *installed, copies]
+    python = [sys.prefix, sys.base_prefix, *installed]
+    linked = [os.path.realpath(path) for path in python]  # a link stays a link, and leads somewhere
+    every = [*SYSTEM, *DEVICES, "/proc", *python, *linked, copies]
     return [path for path in dict.fromkeys(every) if path and os.path.exists(path)]
 
 
