@@ -165,12 +165,6 @@ def picture_loss(made: Float[Tensor, "n c h w"], x: Float[Tensor, "n c h w"]) ->
     return F.l1_loss(made, x) + 2 * (edges[0] + edges[1]) + 2 * F.mse_loss(made, x)
 
 
-def psnr(made: Float[Tensor, "n c h w"], x: Float[Tensor, "n c h w"]) -> float:
-    """Peak signal-to-noise ratio in dB, 10 log10(2^2 / error^2), the mean over pictures in [-1, 1]; made is cut off."""
-    error = (made.clamp(-1, 1) - x).square().flatten(1).mean(1)
-    return float((10 * torch.log10(4 / error)).mean())
-
-
 def decoded(states: Iterable[State], codec: Codec) -> Run[State]:
     """The same walk to be looked at: every State with its codes decoded. The walk itself never decodes."""
     return Run(_decoded(states, codec), "a walk of codes, decoded")
