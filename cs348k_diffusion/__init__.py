@@ -26,7 +26,7 @@ _HOMES = {
     "forward": "noise_once jump_to add_noise forward_kernel",
     "exact": "Mixture gaussian two_gaussians EmpiricalDenoiser gaussian_flow",
     "langevin": "langevin_step langevin_chain annealed_langevin anneal metropolis_langevin_step",
-    "denoiser": "Denoiser NetDenoiser clip drop "
+    "denoiser": "Denoiser NetDenoiser clip drop_condition "
     "eps_from_x0 x0_from_eps v_from_x0 x0_from_v score_from_x0 x0_from_score",
     "sampling": "State step ancestral_step ddim_step implied_x0 path log_snr_path edm_path ancestral "
     "sample ddpm ddim first_order multistep heun look_ahead",

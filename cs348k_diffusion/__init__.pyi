@@ -3,7 +3,7 @@
 from cs348k_diffusion.denoiser import Denoiser as Denoiser
 from cs348k_diffusion.denoiser import NetDenoiser as NetDenoiser
 from cs348k_diffusion.denoiser import clip as clip
-from cs348k_diffusion.denoiser import drop as drop
+from cs348k_diffusion.denoiser import drop_condition as drop_condition
 from cs348k_diffusion.denoiser import eps_from_x0 as eps_from_x0
 from cs348k_diffusion.denoiser import score_from_x0 as score_from_x0
 from cs348k_diffusion.denoiser import v_from_x0 as v_from_x0

@@ -172,7 +172,7 @@ def clip(denoise: Denoiser, low: Tensor | float = -1.0, high: Tensor | float = 1
     return Clipped(denoise, low, high)
 
 
-def drop(
+def drop_condition(
     cond: Mapping[str, Tensor], null: Mapping[str, Tensor], p: float, generator: torch.Generator | None = None
 ) -> dict[str, Tensor]:
     """Replace each example's conditions by the null values with probability p, all conditions of an example together.

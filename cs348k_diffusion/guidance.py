@@ -53,14 +53,16 @@ def guide(cond: Denoiser, uncond: Denoiser, scale: float | Tensor) -> Guided:
     return Guided(cond, uncond, scale)
 
 
-def bayes_x0(schedule: Schedule, x: Tensor, t: Tensor | float, x0_hat: Tensor, pull: Tensor) -> Tensor:
-    """Bayes' rule on a guess: E[x0 | x_t, y] = x0_hat + (sigma^2 / alpha) pull,   pull = grad log p_t(y | x_t).
+def bayes_x0(schedule: Schedule, x: Tensor, t: Tensor | float, x0_hat: Tensor, likelihood_score: Tensor) -> Tensor:
+    """Bayes' rule on a guess: E[x0 | x_t, y] = x0_hat + (sigma^2 / alpha) likelihood_score.
 
-    x0_hat, pull: shaped like x, (batch, ...). Where alpha < 1e-3 the plain x0_hat is returned: there x_t says nothing
-    about y. It is Tweedie's formula on both sides of grad log p_t(x | y) = grad log p_t(x) + grad log p_t(y | x).
+    x0_hat, and likelihood_score = grad log p_t(y | x_t): shaped like x, (batch, ...). Where alpha < 1e-3 the plain
+    x0_hat is returned: there x_t says nothing about y. It is Tweedie's formula on both sides of
+    grad log p_t(x | y) = grad log p_t(x) + grad log p_t(y | x).
     """
     alpha, sigma = schedule(t, x)
-    return torch.where(alpha > SMALLEST_ALPHA, x0_hat + sigma**2 / alpha.clamp(min=SMALLEST_ALPHA) * pull, x0_hat)
+    moved = x0_hat + sigma**2 / alpha.clamp(min=SMALLEST_ALPHA) * likelihood_score
+    return torch.where(alpha > SMALLEST_ALPHA, moved, x0_hat)
 
 
 @dataclass(frozen=True)
@@ -73,8 +75,8 @@ class Steered(Wrapper):
 
     def __call__(self, x: Tensor, t: Tensor) -> Tensor:
         """x0_hat + scale (sigma^2 / alpha) grad log p_t(y | x_t); the plain x0_hat where alpha is almost 0."""
-        pull = self.scale * gradient(self.log_likelihood, x, t)
-        return bayes_x0(self.schedule, x, t, self.denoise(x, t), pull)
+        likelihood_score = self.scale * gradient(self.log_likelihood, x, t)
+        return bayes_x0(self.schedule, x, t, self.denoise(x, t), likelihood_score)
 
 
 def steer(denoise: Denoiser, log_likelihood: LogLikelihood, scale: float = 1.0) -> Steered:
@@ -100,10 +102,11 @@ def gradient(log_likelihood: LogLikelihood, x: Tensor, t: Tensor) -> Tensor:
         return torch.autograd.grad(value.sum(), x)[0]
 
 
-def classified(classifier: Callable[[Tensor, Tensor], Tensor], y: Int[Tensor, " labels"]) -> LogLikelihood:
+def classifier_log_prob(classifier: Callable[[Tensor, Tensor], Tensor], y: Int[Tensor, " labels"]) -> LogLikelihood:
     """log p_t(y | x_t) of a classifier: classifier(x_t, t) -> logits (batch, classes); y of shape (batch,) or (1,).
 
-    `steer(denoise, classified(classifier, y))` is classifier guidance. Source: Dhariwal & Nichol 2021, section 4.1.
+    `steer(denoise, classifier_log_prob(classifier, y))` is classifier guidance.
+    Source: Dhariwal & Nichol 2021, section 4.1.
     """
 
     def log_likelihood(x: Tensor, t: Tensor) -> Tensor:
@@ -115,13 +118,13 @@ def classified(classifier: Callable[[Tensor, Tensor], Tensor], y: Int[Tensor, " 
 def classifier_score(
     classifier: Callable[[Tensor, Tensor], Tensor], x: Tensor, t: Tensor, y: Int[Tensor, " labels"]
 ) -> Tensor:
-    """grad_x log p_t(y | x_t) of a classifier (see `classified`), shaped like x."""
-    return gradient(classified(classifier, y), x, t)
+    """grad_x log p_t(y | x_t) of a classifier (see `classifier_log_prob`), shaped like x."""
+    return gradient(classifier_log_prob(classifier, y), x, t)
 
 
 @dataclass(frozen=True)
-class Within(Wrapper):
-    """One denoiser between two times, another outside them; see `within`."""
+class InInterval(Wrapper):
+    """One denoiser between two times, another outside them; see `in_interval`."""
 
     inside: Denoiser
     outside: Denoiser
@@ -136,7 +139,7 @@ class Within(Wrapper):
         return torch.where(per_example(chosen, x), self.inside(x, t), self.outside(x, t))
 
 
-def within(inside: Denoiser, outside: Denoiser, low: float, high: float) -> Within:
+def in_interval(inside: Denoiser, outside: Denoiser, low: float, high: float) -> InInterval:
     """Guide only where it helps: `inside` for times in [low, high], `outside` elsewhere.
 
     Guidance is harmful at high noise and useless at low (Kynkaanniemi et al. 2024, arXiv:2404.07724). Raises
@@ -144,14 +147,16 @@ def within(inside: Denoiser, outside: Denoiser, low: float, high: float) -> With
     """
     if inside.schedule != outside.schedule:
         raise ValueError(
-            f"within switches between two guesses at one noise level, got {inside.schedule} and {outside.schedule}"
+            f"in_interval switches between two guesses at one noise level, got {inside.schedule} and {outside.schedule}"
         )
     if not low <= high:
         raise ValueError(f"an interval of times needs low <= high, got {low} and {high}")
-    return Within(inside, outside, low, high)
+    return InInterval(inside, outside, low, high)
 
 
-def measured(denoise: Denoiser, observe: Callable[[Tensor], Tensor], y: Tensor, std: float) -> LogLikelihood:
+def linear_measurement_log_prob(
+    denoise: Denoiser, observe: Callable[[Tensor], Tensor], y: Tensor, std: float
+) -> LogLikelihood:
     """log p_t(y | x_t), up to a constant, for a linear measurement y = observe(x0) + std * noise.
 
     log p_t = -|y - observe(x0_hat)|^2 / (2 (std^2 + r^2)),   r^2 = sigma_t^2 / (alpha_t^2 + sigma_t^2)
@@ -169,6 +174,6 @@ def measured(denoise: Denoiser, observe: Callable[[Tensor], Tensor], y: Tensor, 
     return log_likelihood
 
 
-def inpainted(denoise: Denoiser, known: Tensor, mask: Tensor, std: float = 0.05) -> LogLikelihood:
-    """log p_t(known pixels | x_t): `measured` through a mask that is 1 where the picture is known and 0 elsewhere."""
-    return measured(denoise, lambda x: x * mask, known * mask, std)
+def inpainting_log_prob(denoise: Denoiser, known: Tensor, mask: Tensor, std: float = 0.05) -> LogLikelihood:
+    """log p_t(known pixels | x_t): `linear_measurement_log_prob` through a mask, 1 where known and 0 elsewhere."""
+    return linear_measurement_log_prob(denoise, lambda x: x * mask, known * mask, std)

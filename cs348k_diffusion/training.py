@@ -17,7 +17,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from cs348k_diffusion.denoiser import FROM_X0, NetDenoiser, drop
+from cs348k_diffusion.denoiser import FROM_X0, NetDenoiser, drop_condition
 from cs348k_diffusion.forward import add_noise
 from cs348k_diffusion.noise import noise_like, uniform
 from cs348k_diffusion.running import Run
@@ -292,7 +292,7 @@ def denoising(
 
     def loss(model: NetDenoiser, batch: Batch, generator: torch.Generator | None = None) -> Tensor:
         x0, cond = (batch, {}) if isinstance(batch, Tensor) else batch
-        cond = drop(cond, model.null, dropout, generator) if dropout else cond
+        cond = drop_condition(cond, model.null, dropout, generator) if dropout else cond
         t = times(len(x0), generator).to(x0)
         x_t = add_noise(model.schedule, x0, t, noise_like(x0, generator))
         with torch.no_grad():  # a target is a fact to be learned, even where a network (a teacher) states it

@@ -14,7 +14,7 @@ from cs348k_diffusion.denoiser import (
     Denoiser,
     NetDenoiser,
     clip,
-    drop,
+    drop_condition,
     eps_from_x0,
     score_from_x0,
     v_from_x0,
@@ -174,18 +174,18 @@ def test_clip_is_the_clamp_of_the_guess():
 def test_drop_is_per_example_at_rate_p(p):
     n, null = 20_000, {"y": torch.tensor([9]), "words": torch.full((1, 3), -1.0)}
     cond = {"y": torch.randint(9, (n,), generator=seeded(1)), "words": torch.rand(n, 3, generator=seeded(2))}
-    dropped = drop(cond, null, p, seeded(3))
+    dropped = drop_condition(cond, null, p, seeded(3))
     lost = dropped["y"] == 9
     assert abs(float(lost.double().mean()) - p) <= share_bound(p, n, draws=4)  # 99.9 % over the four rates
     # all conditions of an example go together, and the others are untouched
     assert torch.equal(dropped["words"], torch.where(lost[:, None], torch.tensor(-1.0), cond["words"]))
     assert torch.equal(dropped["y"], torch.where(lost, torch.tensor(9), cond["y"]))
     assert dropped["y"].dtype == torch.long
-    again = drop(cond, null, p, seeded(3))
+    again = drop_condition(cond, null, p, seeded(3))
     assert torch.equal(again["y"], dropped["y"])
 
 
 def test_drop_without_a_null_says_so():
-    assert drop({}, {}, 0.5) == {}
+    assert drop_condition({}, {}, 0.5) == {}
     with pytest.raises(KeyError, match=r"no null value for \['y'\]"):
-        drop({"y": torch.zeros(3)}, {}, 0.5)
+        drop_condition({"y": torch.zeros(3)}, {}, 0.5)

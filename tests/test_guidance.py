@@ -9,14 +9,14 @@ from cs348k_diffusion.evaluate import result
 from cs348k_diffusion.exact import Mixture, gaussian
 from cs348k_diffusion.guidance import (
     bayes_x0,
-    classified,
+    classifier_log_prob,
     classifier_score,
     gradient,
     guide,
-    inpainted,
-    measured,
+    in_interval,
+    inpainting_log_prob,
+    linear_measurement_log_prob,
     steer,
-    within,
 )
 from cs348k_diffusion.recipes.digits_noisy_classifier import accuracy_by_time
 from cs348k_diffusion.running import last
@@ -61,11 +61,15 @@ def test_the_gradient_of_a_classifier_is_the_difference_of_scores():
 
     for t in (0.02, 0.4, 0.9):
         time = torch.full((64,), t, dtype=torch.float64)
-        pull = classifier_score(classifier, x, time, y)
-        torch.testing.assert_close(pull, exact.given(y).score(x, t) - exact.score(x, t), rtol=1e-9, atol=1e-9)
+        likelihood_score = classifier_score(classifier, x, time, y)
+        torch.testing.assert_close(
+            likelihood_score, exact.given(y).score(x, t) - exact.score(x, t), rtol=1e-9, atol=1e-9
+        )
         want = exact.given(y)(x, time)
-        torch.testing.assert_close(bayes_x0(cosine(), x, t, exact(x, t), pull), want, rtol=1e-9, atol=1e-9)
-        torch.testing.assert_close(steer(exact, classified(classifier, y))(x, time), want, rtol=1e-9, atol=1e-9)
+        torch.testing.assert_close(bayes_x0(cosine(), x, t, exact(x, t), likelihood_score), want, rtol=1e-9, atol=1e-9)
+        torch.testing.assert_close(
+            steer(exact, classifier_log_prob(classifier, y))(x, time), want, rtol=1e-9, atol=1e-9
+        )
 
 
 def test_samples_under_steer_have_the_posterior_moments():
@@ -163,7 +167,7 @@ def test_within_uses_each_denoiser_in_its_interval_only():
             calls.append(self.name)
             return torch.full_like(x, 1.0 if self.name == "inside" else 2.0)
 
-    both = within(Spy("inside"), Spy("outside"), 0.3, 0.6)
+    both = in_interval(Spy("inside"), Spy("outside"), 0.3, 0.6)
     for t, name, value in ((0.2, "outside", 2.0), (0.3, "inside", 1.0), (0.6, "inside", 1.0), (0.9, "outside", 2.0)):
         calls.clear()
         torch.testing.assert_close(both(torch.zeros(3, 1), torch.full((3,), t)), torch.full((3, 1), value))
@@ -177,7 +181,7 @@ def test_a_linear_measurement_of_gaussian_data_gives_the_exact_posterior():
     exact = gaussian(torch.zeros(2, dtype=torch.float64), 1.0).denoiser(cosine())
     mask = torch.tensor([1.0, 0.0], dtype=torch.float64)
     y, std = torch.tensor([1.5, 0.0], dtype=torch.float64), 0.3
-    seen = measured(exact, lambda x: x * mask, y, std)
+    seen = linear_measurement_log_prob(exact, lambda x: x * mask, y, std)
     out = last(ddpm(steer(exact, seen), points(20_000, 2, seed=6), path(200), torch.Generator().manual_seed(7))).x
     torch.testing.assert_close(out.mean(0), torch.tensor([1.5 / 1.09, 0.0]).double(), rtol=0.02, atol=0.03)
     torch.testing.assert_close(out.var(0), torch.tensor([0.09 / 1.09, 1.0]).double(), rtol=0.06, atol=0.01)
@@ -186,7 +190,7 @@ def test_a_linear_measurement_of_gaussian_data_gives_the_exact_posterior():
 def test_inpainting_keeps_what_is_known():
     exact = gaussian(torch.zeros(3, dtype=torch.float64), 1.0).denoiser(cosine())
     known, mask = torch.tensor([[0.7, -0.4, 9.0]]).double(), torch.tensor([1.0, 1.0, 0.0]).double()
-    out = last(ddim(steer(exact, inpainted(exact, known, mask)), points(500, 3, seed=8), path(100))).x
+    out = last(ddim(steer(exact, inpainting_log_prob(exact, known, mask)), points(500, 3, seed=8), path(100))).x
     torch.testing.assert_close(out[:, :2].mean(0), known[0, :2], atol=0.03, rtol=0)
     assert abs(out[:, 2].std() - 1) < 0.15  # 4.7 standard errors of a standard deviation of 500 draws
 
@@ -196,7 +200,7 @@ def test_bad_input_is_explained():
     with pytest.raises(ValueError, match="one noise level"):
         guide(exact, two_classes().denoiser(straight()), 2.0)
     with pytest.raises(ValueError, match="low <= high"):
-        within(exact, exact, 0.6, 0.3)
+        in_interval(exact, exact, 0.6, 0.3)
     with pytest.raises(ValueError, match="one number an example"):
         gradient(lambda x, t: x.sum(), points(4, 1), torch.ones(4).double())
 

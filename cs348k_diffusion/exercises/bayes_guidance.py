@@ -16,8 +16,8 @@ EXERCISES = (
         hints=(
             "Tweedie's formula turns a score into a guess: x0_hat = (x + sigma^2 score) / alpha. It holds without y, "
             "and with y. What is the difference of the two guesses?",
-            "Only the score differs, and by `pull`: x cancels. So nothing has to be divided by sigma, which is 0 at "
-            "t = 0.",
+            "Only the score differs, and by `likelihood_score`: x cancels. So nothing has to be divided by sigma, "
+            "which is 0 at t = 0.",
             "alpha, sigma = schedule(t, x) are shaped to multiply x. What is sigma^2 / alpha good for?",
         ),
         withheld=("guidance.steer", "guidance.Steered", "denoiser.x0_from_score", "guidance.bayes_x0"),
@@ -35,7 +35,7 @@ EXERCISES = (
             "Each log-probability depends on its own x alone, so the gradient of their sum holds all gradients at "
             "once. Pick each example's own class: one number a row, not a whole column.",
         ),
-        withheld=("guidance.gradient", "guidance.classified", "guidance.steer", "guidance.classifier_score"),
+        withheld=("guidance.gradient", "guidance.classifier_log_prob", "guidance.steer", "guidance.classifier_score"),
         ours="guidance.classifier_score",
     ),
     Exercise(
@@ -62,7 +62,7 @@ EXERCISES = (
             "y.",
             "uniform < p has shape (batch,). For captions it needs one more axis, of size 1, behind: count y.ndim.",
         ),
-        withheld=("denoiser.drop",),
+        withheld=("denoiser.drop_condition",),
     ),
     Exercise(
         "E5.5",
@@ -74,7 +74,7 @@ EXERCISES = (
             "Outside the interval the answer is plain cond(x, t): one evaluation. Decide first, then ask.",
             "Python compares twice at once: low <= t <= high. Ask each of the two once, and keep the answers.",
         ),
-        withheld=("guidance.within", "guidance.Within", "guidance.guide", "guidance.Guided"),
+        withheld=("guidance.in_interval", "guidance.InInterval", "guidance.guide", "guidance.Guided"),
     ),
     Exercise(
         "E5.6",
@@ -115,30 +115,32 @@ def blobs():
 
 
 def bayes(rule):
-    """A rule of (x, guess, pull, alpha, sigma) as a whole answer."""
-    return lambda schedule, x, t, guess, pull: rule(x, guess, pull, *schedule(t, x))
+    """A rule of (x, guess, score, alpha, sigma) as a whole answer."""
+    return lambda schedule, x, t, guess, score: rule(x, guess, score, *schedule(t, x))
 
 
-RIGHT_BAYES = bayes(lambda x, guess, pull, alpha, sigma: guess + sigma**2 / alpha * pull)
+RIGHT_BAYES = bayes(lambda x, guess, score, alpha, sigma: guess + sigma**2 / alpha * score)
 BAYES_MISTAKES = {
     name: bayes(rule)
     for name, rule in {
-        "grad log p(y | x) is added to x0_hat as if that were a score": lambda x, g, pull, a, s: g + pull,
-        "sigma for sigma^2": lambda x, g, pull, a, s: g + s / a * pull,
-        "the division by alpha is missing": lambda x, g, pull, a, s: g + s**2 * pull,
-        "sigma^2 is missing": lambda x, g, pull, a, s: g + pull / a,
-        "multiplied by alpha instead of divided": lambda x, g, pull, a, s: g + s**2 * a * pull,
-        "divided by alpha^2": lambda x, g, pull, a, s: g + s**2 / a**2 * pull,
-        "the sign of the pull": lambda x, g, pull, a, s: g - s**2 / a * pull,
-        "y is not used: that is x0_hat": lambda x, g, pull, a, s: g,
-        "only the difference to x0_hat is returned": lambda x, g, pull, a, s: s**2 / a * pull,
-        "alpha and sigma are swapped": lambda x, g, pull, a, s: g + a**2 / s * pull,
-        "returns the score, not the guess": lambda x, g, pull, a, s: (a * g - x) / s**2 + pull,
-        "x_t is in the place of x0_hat": lambda x, g, pull, a, s: x + s**2 / a * pull,
-        "Tweedie's formula with `pull` alone as the score": lambda x, g, pull, a, s: (x + s**2 * pull) / a,
-        "one time is used for all examples": lambda x, g, pull, a, s: g + (s**2 / a)[:1] * pull,
-        "divides by sigma, which is 0 at t = 0: x cancels, so no score is needed": lambda x, g, pull, a, s: torch.where(
-            s > 0, g + s**2 / a * pull, torch.nan
+        "grad log p(y | x) is added to x0_hat as if that were a score": lambda x, g, score, a, s: g + score,
+        "sigma for sigma^2": lambda x, g, score, a, s: g + s / a * score,
+        "the division by alpha is missing": lambda x, g, score, a, s: g + s**2 * score,
+        "sigma^2 is missing": lambda x, g, score, a, s: g + score / a,
+        "multiplied by alpha instead of divided": lambda x, g, score, a, s: g + s**2 * a * score,
+        "divided by alpha^2": lambda x, g, score, a, s: g + s**2 / a**2 * score,
+        "the sign of the likelihood score": lambda x, g, score, a, s: g - s**2 / a * score,
+        "y is not used: that is x0_hat": lambda x, g, score, a, s: g,
+        "only the difference to x0_hat is returned": lambda x, g, score, a, s: s**2 / a * score,
+        "alpha and sigma are swapped": lambda x, g, score, a, s: g + a**2 / s * score,
+        "returns the score, not the guess": lambda x, g, score, a, s: (a * g - x) / s**2 + score,
+        "x_t is in the place of x0_hat": lambda x, g, score, a, s: x + s**2 / a * score,
+        "Tweedie's formula with `likelihood_score` alone as the score": lambda x, g, score, a, s: (
+            (x + s**2 * score) / a
+        ),
+        "one time is used for all examples": lambda x, g, score, a, s: g + (s**2 / a)[:1] * score,
+        "divides by sigma, which is 0 at t = 0: x cancels, so no score is needed": lambda x, g, score, a, s: (
+            torch.where(s > 0, g + s**2 / a * score, torch.nan)
         ),
     }.items()
 }
@@ -150,14 +152,14 @@ def test_moves_the_guess_as_bayes_says(bayes_x0):
     for schedule in SCHEDULES:
         for t, y in ((0.15, 0), (0.5, 2), (0.8, 1)):
             exact = data.denoiser(schedule)
-            pull = exact.given(y).score(x, t) - exact.score(x, t)
-            inputs.append((schedule, x, torch.full((6,), t), exact(x, t), pull))
+            score = exact.given(y).score(x, t) - exact.score(x, t)
+            inputs.append((schedule, x, torch.full((6,), t), exact(x, t), score))
             labels[schedule.name, round(t, 2)] = y
     agree(
         bayes_x0,
-        lambda schedule, x, t, guess, pull: data.denoiser(schedule).given(labels[schedule.name, round(float(t[0]), 2)])(
-            x, t
-        ),
+        lambda schedule, x, t, guess, score: data.denoiser(schedule).given(
+            labels[schedule.name, round(float(t[0]), 2)]
+        )(x, t),
         inputs,
         says="With the exact grad log p_t(y | x_t), the answer must be the exact E[x0 | x_t, y].",
         mistakes=BAYES_MISTAKES,
@@ -324,8 +326,8 @@ def labelled(classes=6):
     table = normals(classes, 6, seed=10)
 
     def denoise(x, t, y):
-        pull = table.to(x.dtype)[y].view(-1, *x.shape[1:])
-        return torch.tanh(x + pull) * (1 - t.view(-1, *[1] * (x.ndim - 1)))
+        shift = table.to(x.dtype)[y].view(-1, *x.shape[1:])
+        return torch.tanh(x + shift) * (1 - t.view(-1, *[1] * (x.ndim - 1)))
 
     return denoise
 

@@ -52,7 +52,7 @@ EXERCISES = (
             "torch.where chooses between two tensors that broadcast: null (1, m) and tokens (batch, m).",
             "u < share has shape (batch,). As a column, [:, None], it speaks of rows.",
         ),
-        withheld=("denoiser.drop",),
+        withheld=("denoiser.drop_condition",),
     ),
     Exercise(
         "E7.4",

@@ -6,48 +6,48 @@ import torch.nn.functional as F
 # E5.1
 
 
-def bayes_by_ratio(schedule, x, t, x0_hat, pull):
+def bayes_by_ratio(schedule, x, t, x0_hat, likelihood_score):
     alpha, sigma = schedule(t, x)
-    return torch.addcmul(x0_hat, pull / alpha, sigma.square())
+    return torch.addcmul(x0_hat, likelihood_score / alpha, sigma.square())
 
 
-def bayes_over_alpha(schedule, x, t, x0_hat, pull):
+def bayes_over_alpha(schedule, x, t, x0_hat, likelihood_score):
     alpha, sigma = (value.reshape(len(x), *[1] * (x.ndim - 1)) for value in (schedule.alpha(t), schedule.sigma(t)))
-    return (alpha * x0_hat + sigma * (sigma * pull)) / alpha
+    return (alpha * x0_hat + sigma * (sigma * likelihood_score)) / alpha
 
 
-def bayes_one_by_one(schedule, x, t, x0_hat, pull):
+def bayes_one_by_one(schedule, x, t, x0_hat, likelihood_score):
     new = x0_hat.clone()
     for k in range(len(x)):
         alpha, sigma = schedule(t[k : k + 1], x[k : k + 1])
-        new[k] += (sigma**2 / alpha * pull[k : k + 1])[0]
+        new[k] += (sigma**2 / alpha * likelihood_score[k : k + 1])[0]
     return new
 
 
-def bayes_by_tweedie(schedule, x, t, x0_hat, pull):
+def bayes_by_tweedie(schedule, x, t, x0_hat, likelihood_score):
     alpha, sigma = schedule(t, x)
-    score = (alpha * x0_hat - x) / sigma**2 + pull
+    score = (alpha * x0_hat - x) / sigma**2 + likelihood_score
     return (x + sigma**2 * score) / alpha
 
 
-def bayes_by_noise(schedule, x, t, x0_hat, pull):
+def bayes_by_noise(schedule, x, t, x0_hat, likelihood_score):
     alpha, sigma = schedule(t, x)
-    eps = (x - alpha * x0_hat) / sigma - sigma * pull
+    eps = (x - alpha * x0_hat) / sigma - sigma * likelihood_score
     return torch.div(x - sigma * eps, alpha)
 
 
 def bayes(move):
-    """A wrong rule: move(guess, pull, alpha, sigma, x)."""
+    """A wrong rule: move(guess, likelihood_score, alpha, sigma, x)."""
 
-    def bayes_x0(schedule, x, t, x0_hat, pull):
-        return move(x0_hat, pull, *schedule(t, x), x)
+    def bayes_x0(schedule, x, t, x0_hat, likelihood_score):
+        return move(x0_hat, likelihood_score, *schedule(t, x), x)
 
     return bayes_x0
 
 
-def bayes_at_one_time(schedule, x, t, x0_hat, pull):
+def bayes_at_one_time(schedule, x, t, x0_hat, likelihood_score):
     alpha, sigma = schedule(t[0], x)
-    return x0_hat + sigma[:1] ** 2 / alpha[:1] * pull
+    return x0_hat + sigma[:1] ** 2 / alpha[:1] * likelihood_score
 
 
 # E5.2
@@ -326,24 +326,28 @@ RIGHT = {
 }
 WRONG = {
     "E5.1": {
-        "grad log p(y | x) is added to x0_hat": bayes(lambda guess, pull, alpha, sigma, x: guess + pull),
-        "sigma for sigma^2": bayes(lambda guess, pull, alpha, sigma, x: guess + sigma / alpha * pull),
-        "the division by alpha is missing": bayes(lambda guess, pull, alpha, sigma, x: guess + sigma**2 * pull),
-        "multiplied by alpha": bayes(lambda guess, pull, alpha, sigma, x: guess + sigma**2 * alpha * pull),
-        "divided by alpha^2": bayes(lambda guess, pull, alpha, sigma, x: guess + (sigma / alpha) ** 2 * pull),
-        "the sign of the pull": bayes(lambda guess, pull, alpha, sigma, x: guess - sigma**2 / alpha * pull),
-        "y is not used": bayes(lambda guess, pull, alpha, sigma, x: guess.clone()),
-        "alpha and sigma are swapped": bayes(lambda guess, pull, alpha, sigma, x: guess + alpha**2 / sigma * pull),
-        "returns the score": bayes(lambda guess, pull, alpha, sigma, x: (alpha * guess - x) / sigma**2 + pull),
+        "grad log p(y | x) is added to x0_hat": bayes(lambda guess, score, alpha, sigma, x: guess + score),
+        "sigma for sigma^2": bayes(lambda guess, score, alpha, sigma, x: guess + sigma / alpha * score),
+        "the division by alpha is missing": bayes(lambda guess, score, alpha, sigma, x: guess + sigma**2 * score),
+        "multiplied by alpha": bayes(lambda guess, score, alpha, sigma, x: guess + sigma**2 * alpha * score),
+        "divided by alpha^2": bayes(lambda guess, score, alpha, sigma, x: guess + (sigma / alpha) ** 2 * score),
+        "the sign of the likelihood score": bayes(
+            lambda guess, score, alpha, sigma, x: guess - sigma**2 / alpha * score
+        ),
+        "y is not used": bayes(lambda guess, score, alpha, sigma, x: guess.clone()),
+        "alpha and sigma are swapped": bayes(lambda guess, score, alpha, sigma, x: guess + alpha**2 / sigma * score),
+        "returns the score": bayes(lambda guess, score, alpha, sigma, x: (alpha * guess - x) / sigma**2 + score),
         "one time is used for all examples": bayes_at_one_time,
         "divides by sigma, which is 0": bayes_by_tweedie,
         "divides by sigma": bayes_by_noise,
-        "sigma^2 is missing": bayes(lambda guess, pull, alpha, sigma, x: guess + pull / alpha),
-        "only the difference": bayes(lambda guess, pull, alpha, sigma, x: sigma**2 / alpha * pull),
-        "x_t is in the place of x0_hat": bayes(lambda guess, pull, alpha, sigma, x: x + sigma**2 / alpha * pull),
-        "`pull` alone as the score": bayes(lambda guess, pull, alpha, sigma, x: (x + sigma**2 * pull) / alpha),
-        "wrong shape": bayes(lambda guess, pull, alpha, sigma, x: (guess + sigma**2 / alpha * pull).squeeze()),
-        "wrong dtype": bayes(lambda guess, pull, alpha, sigma, x: (guess + sigma**2 / alpha * pull).float()),
+        "sigma^2 is missing": bayes(lambda guess, score, alpha, sigma, x: guess + score / alpha),
+        "only the difference": bayes(lambda guess, score, alpha, sigma, x: sigma**2 / alpha * score),
+        "x_t is in the place of x0_hat": bayes(lambda guess, score, alpha, sigma, x: x + sigma**2 / alpha * score),
+        "`likelihood_score` alone as the score": bayes(
+            lambda guess, score, alpha, sigma, x: (x + sigma**2 * score) / alpha
+        ),
+        "wrong shape": bayes(lambda guess, score, alpha, sigma, x: (guess + sigma**2 / alpha * score).squeeze()),
+        "wrong dtype": bayes(lambda guess, score, alpha, sigma, x: (guess + sigma**2 / alpha * score).float()),
     },
     "E5.2": {
         "the softmax is missing": score_of(picked),
@@ -455,7 +459,7 @@ LIKE = "only the shape and dtype of x are used there"
 ANY = "any guesses, and any scales, will do"
 WIDE = "the other laws still reject every wrong one"
 EQUIVALENT = {
-    "E5.1": {"line 9: x -> pull": LIKE},
+    "E5.1": {"line 11: x -> likelihood_score": LIKE},
     "E5.2": {
         "line 9: x.detach().clone() -> x.detach()": "the caller's x is a copy already",
         "line 9: x.detach() -> x": "a copy of x takes a gradient of its own, whatever x is",

@@ -7,7 +7,7 @@ import torch
 from torch.testing import assert_close
 
 from cs348k_diffusion.data.pictures import WORDS
-from cs348k_diffusion.denoiser import NetDenoiser, drop
+from cs348k_diffusion.denoiser import NetDenoiser, drop_condition
 from cs348k_diffusion.nets import CaptionEncoder, TextBlock, TextUNet, Tokenizer, unknown, visible, word_maps
 from cs348k_diffusion.nets.text_unet import Conditioning
 from cs348k_diffusion.schedule import cosine
@@ -226,7 +226,7 @@ def test_given_and_drop_bind_and_lose_captions(tokenize):
     tokens = tokenize(["a red tree", "two cats"])
     assert_close(model.given(caption=tokens)(x, t), model(x, t, caption=tokens))
     assert_close(model.given(caption=tokens[:1])(x, t)[0], model(x, t, caption=tokens)[0])
-    lost = drop({"caption": tokens}, model.null, 1.0)
+    lost = drop_condition({"caption": tokens}, model.null, 1.0)
     assert_close(model(x, t, **lost), model.given()(x, t))
 
 

@@ -17,7 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from cs348k_diffusion import clip, ddim, keyed_generator, last, path, recipes
-from cs348k_diffusion.guidance import classified, guide, steer, within
+from cs348k_diffusion.guidance import classifier_log_prob, guide, in_interval, steer
 from cs348k_diffusion.metrics.intervals import rounded
 from cs348k_diffusion.recipes import cards
 
@@ -39,9 +39,9 @@ def denoiser(method: str, scale: float, models: dict):
     made = {
         "conditional": lambda: cond,
         "cfg": lambda: guide(cond, uncond, scale),
-        "interval": lambda: within(guide(cond, uncond, scale), cond, *INTERVAL),
-        "noise-aware classifier": lambda: steer(uncond, classified(models["noisy"], y), scale),
-        "clean classifier": lambda: steer(uncond, classified(lambda x, t: models["clean"](x), y), scale),
+        "interval": lambda: in_interval(guide(cond, uncond, scale), cond, *INTERVAL),
+        "noise-aware classifier": lambda: steer(uncond, classifier_log_prob(models["noisy"], y), scale),
+        "clean classifier": lambda: steer(uncond, classifier_log_prob(lambda x, t: models["clean"](x), y), scale),
     }
     return clip(made[method]())
 
