@@ -6,16 +6,18 @@ import statistics
 from pathlib import Path
 
 import pytest
+from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
-from cs348k_diffusion.authoring import handout, outputs
+from cs348k_diffusion.authoring import handout, minutes, outputs
 from cs348k_diffusion.authoring.handout import STOPS, exercise_tags, worths
+from cs348k_diffusion.authoring.minutes import code_lines as lines
 from cs348k_diffusion.authoring.stub_flow import called, parse
 from cs348k_diffusion.exercises.catalogue import free_texts, registry
 
 ROOT = Path(__file__).parents[1]
 SOLUTIONS = sorted((ROOT / "solutions").glob("*.ipynb"))
 STUDENTS = sorted((ROOT / "notebooks").glob("*.ipynb"))
-WORDS, MEDIAN, LONGEST = 80, 6, 25  # of an idea; of the lines of a code cell
+WORDS, MEDIAN, LONGEST, COLUMNS = 80, 6, 25, 88  # of an idea; of the lines of a code cell; of a line
 NOT_WORDS = re.compile(
     r"<details>.*?</details>|<!--.*?-->|<[^>]+>|\$\$.*?\$\$|\$[^$]+\$|```.*?```|^ *\|[^\n]*$|^#+ [^\n]*$|\]\([^)]*\)",
     re.DOTALL | re.MULTILINE,
@@ -34,26 +36,12 @@ def words(markdown: str) -> int:
     return len(re.findall(r"\w[\w'-]*", NOT_WORDS.sub(" ", markdown)))
 
 
-def lines(source: str) -> int:
-    """Lines of code: not docstrings, comments or blank lines."""
-    tree, held = parse(source), set()
-    for node in ast.walk(tree):
-        for child in ast.iter_child_nodes(node):
-            if (
-                isinstance(child, ast.Expr)
-                and isinstance(child.value, ast.Constant)
-                and isinstance(child.value.value, str)
-            ):
-                held |= set(range(child.lineno, (child.end_lineno or child.lineno) + 1))
-    numbered = enumerate(source.splitlines(), 1)
-    return sum(bool(line.strip()) and not line.strip().startswith("#") and n not in held for n, line in numbered)
-
-
 def test_words_and_lines_are_counted_as_a_reader_would():
     said = (
         "# A title\nOne *two* three's $x_t = 4$ [five](http://x.y/z)\n\n| a | table |\n<details>hidden words</details>"
     )
     assert words(said) == 4
+    assert minutes.statements('x = f(1,\n  2)\ndef f(x):\n    """Doc\n\n    string."""\n    return x  # so\n') == 3
     assert lines('def f(x):\n    """Doc\n\n    string."""\n\n    # why\n    return x  # so\n') == 2
 
 
@@ -76,10 +64,8 @@ def test_it_opens_with_what_it_needs_how_long_it_takes_and_its_points(path):
     assert line, (
         'the first cell has a line like "**Needs** nothing ... **about** 35 minutes ... **13 points** ... core"'
     )
-    minutes, points = re.search(r"(\d+)\W* minutes", line), re.search(r"(\d+|no)\W* points?", line)
-    assert minutes, line
+    points = re.search(r"(\d+|no)\W* points?", line)
     assert points, line
-    assert int(minutes[1]) <= 75
     total = sum(worth.points for worth in worths(path.stem).values())
     assert int(points[1].replace("no", "0")) == total, f"the exercises are worth {total:g} points"
     assert re.search("core|starred", line), "says which parts are core and which starred"
@@ -96,7 +82,46 @@ def test_ideas_are_short(path):
 def test_code_is_short(path):
     counts = {cell.id: lines(cell.source) for cell in cells(path, "code")}
     assert {id: count for id, count in counts.items() if count > LONGEST} == {}
-    assert statistics.median(counts.values()) <= MEDIAN
+    assert statistics.median(minutes.statements(cell.source) for cell in cells(path, "code")) <= MEDIAN
+
+
+@each_solution
+def test_its_minutes_are_those_that_are_counted_from_its_cells(path):
+    """The formula of CONTRIBUTING; `python -m cs348k_diffusion.authoring.minutes` prints the counts."""
+    notebook = handout.read(path)
+    count, header = minutes.minutes(notebook), minutes.promised(notebook)
+    assert minutes.silent(notebook) == [], "an exercise says how long it takes: *About 5 minutes.*"
+    assert round(count.core) <= minutes.LIMIT, "star, cut or move a section"
+    assert minutes.agrees(header.core, count.core), count
+    assert minutes.agrees(header.starred, count.starred), count
+
+
+def test_minutes_follow_the_formula():
+    code = new_code_cell("x = 1\ny = 2\n# why\n" + "z = 3\n" * 10)
+    code.outputs = [new_output("display_data", {"text/html": "<img>"})]
+    folded = new_code_cell("x = 1", metadata={"jupyter": {"source_hidden": True}})
+    stub = new_code_cell("def f():\n    return 1", metadata={"tags": ["E2.1"]})
+    text = "# Title\n**about** 9 minutes for the core, 4 for the starred part " + "word " * 110
+    cells = [
+        new_markdown_cell(text), code, folded, stub, new_code_cell("check(f)"),
+        new_markdown_cell("## E2.1 Title (2 points)\n\n*About 4 minutes.* $$a formula$$"),
+        new_markdown_cell("## A section ★\n\n**Predict** it. <details>a fold</details>"),
+        new_markdown_cell("### Still starred\n\n" + "word " * 118),
+        new_markdown_cell("## Core\n\n" + "word " * 119),
+    ]  # fmt: skip
+    count = minutes.minutes(new_notebook(cells=cells))
+    title, formula, ends = 1 + 11 + 110, 10 + 8, 120
+    assert count.core == pytest.approx((title + formula + ends) / 120 + 12 * 5 / 60 + 1 + 4)
+    assert count.starred == pytest.approx((2 + 2 + 2 + 118) / 120 + 1.25)
+    assert minutes.promised(new_notebook(cells=cells)) == (9, 4)
+    assert minutes.agrees(60, 69)
+    assert not minutes.agrees(60, 71)
+
+
+@each_solution
+def test_lines_of_code_fit_a_projector(path):
+    long = {cell.id: line for cell in cells(path, "code") for line in cell.source.splitlines() if len(line) > COLUMNS}
+    assert long == {}
 
 
 @each_solution
