@@ -403,5 +403,18 @@ def gradescope(
     typer.echo(f"{out}: grades {', '.join(graded)}")
 
 
+@app.command(rich_help_panel=TEACH)
+def site(
+    out: Annotated[Path, typer.Option(help="A new folder, or one with an older site.")] = Path("site"),
+    solutions: Annotated[bool, typer.Option("--solutions", help="With the solutions, for yourself.")] = False,
+) -> None:
+    """Make pages to read: the notebooks with their films, a gallery, the reference."""
+    from cs348k_diffusion.authoring.site import build
+
+    for warning in build(out, solutions):
+        typer.secho(warning, fg="yellow", err=True)
+    typer.echo(f"{out}: open {out / 'index.html'} in a browser; it needs no network")
+
+
 if __name__ == "__main__":
     main()

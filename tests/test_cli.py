@@ -31,6 +31,7 @@ COMMANDS = [
     "similar",
     "release",
     "gradescope",
+    "site",
 ]
 
 

@@ -1,0 +1,160 @@
+"""The site: complete, without a network, and without solutions where students read it."""
+
+import re
+from html.parser import HTMLParser
+from pathlib import Path
+
+import pytest
+
+from cs348k_diffusion.authoring import handout, site
+from cs348k_diffusion.authoring.site import extension, pages, reference
+
+ROOT = Path(__file__).parents[2]
+SOLUTIONS = sorted((ROOT / "solutions").glob("*.ipynb"))
+SMALL = ("00", "02")
+LOADS = {"script": "src", "img": "src", "iframe": "src", "source": "src", "video": "src", "link": "href", "use": "href"}
+NOT_READ = ("script", "style", "pre", "code")
+
+
+class Page(HTMLParser):
+    """What a page loads, the text that a reader sees outside of code, and all of its text."""
+
+    def __init__(self, path):
+        super().__init__()
+        self.loads, self.read, self.text, self.within, self.formulas = [], "", "", [], 0
+        self.feed(path.read_text(encoding="utf-8"))
+
+    def handle_starttag(self, tag, attrs):
+        address = dict(attrs).get(LOADS.get(tag, ""), "")
+        self.loads += [address] if address else []
+        self.within += [tag] if tag in NOT_READ else []
+        self.formulas += tag == "math"
+
+    def handle_endtag(self, tag):
+        if self.within and self.within[-1] == tag:
+            self.within.pop()
+
+    def handle_data(self, data):
+        self.text += data
+        self.read += "" if self.within else data
+
+
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """The students' site of two notebooks: its folder."""
+    out = tmp_path_factory.mktemp("site") / "pages"
+    assert site.build(out, which=SMALL) == []
+    return out
+
+
+def named(which):
+    return [path for path in SOLUTIONS if path.name.startswith(which)]
+
+
+def lines_of_solutions(path):
+    """The lines that the student's notebook has not, markers aside."""
+    solved = handout.read(path)
+    given = handout.student_notebook(solved, handout.worths(path.stem))
+    kept = {line.strip() for cell in given.cells for line in cell.source.splitlines()}
+    lines = {line.strip() for cell in solved.cells for line in cell.source.splitlines()}
+    return {line for line in lines - kept if len(line) > 12 and not handout.MARKER.fullmatch(line)}
+
+
+def test_nothing_is_loaded_from_elsewhere(built):
+    for path in built.rglob("*.html"):
+        outside = [address for address in Page(path).loads if re.match(r"(https?:)?//", address)]
+        assert outside == [], path.name
+    for path in built.rglob("*.css"):
+        assert not re.search(r"(url\(|@import)\s*['\"]?(https?:)?//", path.read_text(encoding="utf-8")), path.name
+
+
+def test_what_is_loaded_is_there(built):
+    for path in built.rglob("*.html"):
+        for address in Page(path).loads:
+            file = re.split(r"[?#]", address)[0]
+            assert not file or file.startswith("data:") or (path.parent / file).is_file(), f"{path.name}: {address}"
+
+
+def test_every_film_is_there(built):
+    for path in named(SMALL):
+        films = path.read_text(encoding="utf-8").count('<div class=\\"tp\\">')
+        assert films > 0
+        assert (built / "notebooks" / f"{path.stem}.html").read_text(encoding="utf-8").count(pages.PLAYER) == films
+
+
+def test_every_picture_of_the_gallery_leads_to_its_place(built):
+    links = re.findall(r'class="tile" href="([^"#]+)#([^"]+)"', (built / "gallery.html").read_text(encoding="utf-8"))
+    assert len(links) > 8
+    for page, anchor in links:
+        assert f'id="{anchor}"' in (built / page).read_text(encoding="utf-8"), anchor
+
+
+def test_formulas_are_rendered(built):
+    words = [cell.source for cell in handout.read(SOLUTIONS[2]).cells if cell.cell_type == "markdown"]
+    formulas = len(re.findall(r"\$\$.+?\$\$|\$[^$]+?\$", "\n".join(words), re.DOTALL))
+    assert formulas > 20
+    assert Page(built / "notebooks" / f"{SOLUTIONS[2].stem}.html").formulas == formulas
+    for path in built.rglob("*.html"):
+        assert "$" not in Page(path).read, path.name
+
+
+def test_a_formula_that_mathml_cannot_show_is_refused():
+    with pytest.raises(ValueError, match="nosuchcommand"):
+        extension.mathml(r"\nosuchcommand{x}", "inline")
+
+
+@pytest.mark.parametrize("path", SOLUTIONS, ids=lambda path: path.stem)
+def test_students_see_no_solution(path):
+    """Neither in a cell nor in an output, and no card that says what was right."""
+    secrets = lines_of_solutions(path)
+    assert secrets
+    shown = pages.shown(path, ROOT, solutions=False)
+    texts = [cell.source for cell in shown.cells]
+    texts += [text for cell in shown.cells for o in cell.get("outputs", []) for text in o.get("data", {}).values()]
+    texts += [o.get("text", "") for cell in shown.cells for o in cell.get("outputs", [])]
+    every = "\n".join(texts)
+    assert [line for line in secrets if line in every] == []
+    assert pages.CARD not in every
+
+
+def test_no_page_of_the_students_site_has_a_solution(built):
+    every = "\n".join(Page(path).text for path in built.rglob("*.html"))
+    every += (built / "searchindex.js").read_text(encoding="utf-8")
+    for path in named(SMALL):
+        assert [line for line in lines_of_solutions(path) if line in every] == [], path.name
+
+
+@pytest.mark.parametrize("path", named(SMALL), ids=lambda path: path.stem)
+def test_the_instructors_edition_has_the_solutions_without_their_markers(path):
+    every = "\n".join(cell.source for cell in pages.shown(path, ROOT, solutions=True).cells)
+    assert [line for line in lines_of_solutions(path) if line not in every] == []
+    assert "### BEGIN SOLUTION" not in every
+
+
+def test_a_folder_with_something_else_is_left_alone(tmp_path):
+    (tmp_path / "letter.txt").write_text("dear")
+    with pytest.raises(site.SiteError, match="something else"):
+        site.build(tmp_path)
+    assert (tmp_path / "letter.txt").read_text() == "dear"
+
+
+def test_without_sphinx_one_sentence_says_what_to_install(tmp_path, monkeypatch):
+    monkeypatch.setitem(__import__("sys").modules, "furo", None)
+    with pytest.raises(RuntimeError, match=r"cs348k_diffusion\[site\]"):
+        site.build(tmp_path / "out")
+
+
+def test_a_docstring_of_plain_text_keeps_its_letters():
+    lines = ["x_t = |a| * b, see `path(n)`.", "", "  x -> y", "  z_", "done"]
+    assert list(reference.rst(lines)) == [
+        r"x\_t = \|a\| \* b, see ``path(n)``.", "", "", "::", "", "     x -> y", "     z_", "", "done", "",
+    ]  # fmt: skip
+
+
+def test_every_module_that_readers_use_has_a_page(tmp_path):
+    names = reference.modules()
+    assert {"schedule", "sampling", "nets.unet", "attention"} <= set(names)
+    assert not {name for name in names if name.startswith(("grading", "authoring", "exercises"))}
+    reference.write(tmp_path / "reference", names)
+    written = "\n".join(path.read_text(encoding="utf-8") for path in (tmp_path / "reference").glob("*.rst"))
+    assert [name for name in names if f".. automodule:: cs348k_diffusion.{name}\n" not in written] == []
