@@ -137,6 +137,12 @@ class NetCodec(nn.Module):
         return code_shape(picture, self.f, self.d)
 
     @torch.no_grad()
+    def follow(self, codes: Float[Tensor, "n d rows columns"], memory: float) -> None:
+        """Move mean and std towards those of a batch of codes, as an encoder in training does: memory is what stays."""
+        self.mean.lerp_(codes.mean((0, 2, 3)).float()[:, None, None], 1 - memory)
+        self.std.lerp_(codes.std((0, 2, 3), correction=0).float()[:, None, None], 1 - memory)
+
+    @torch.no_grad()
     def standardise(self, x: Iterable[Tensor]) -> None:
         """Set mean and std so that codes of all pictures, given in parts, have mean 0 and variance 1 per channel."""
         z = torch.cat([self.encoder(part)[0] for part in x])
@@ -163,6 +169,15 @@ def picture_loss(made: Float[Tensor, "n c h w"], x: Float[Tensor, "n c h w"]) ->
     """|made - x| + 2 |differences of neighbours| + 2 (made - x)^2, each a mean: edges count, not only areas."""
     edges = [F.l1_loss(made.diff(dim=axis), x.diff(dim=axis)) for axis in (-1, -2)]
     return F.l1_loss(made, x) + 2 * (edges[0] + edges[1]) + 2 * F.mse_loss(made, x)
+
+
+def worst_error(made: Float[Tensor, "n c h w"], x: Float[Tensor, "n c h w"], share: float = 0.02) -> Float[Tensor, ""]:
+    """Mean |made - x| over the share of pixels where it is largest, at least one: an eye is few pixels, all wrong.
+
+    Source: the idea is that of hard examples, Shrivastava et al. 2016, arXiv:1604.03540.
+    """
+    errors = (made - x).abs().mean(1).flatten()
+    return errors.topk(max(1, round(share * len(errors)))).values.mean()
 
 
 def decoded(states: Iterable[State], codec: Codec) -> Run[State]:

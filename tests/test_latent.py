@@ -18,6 +18,7 @@ from cs348k_diffusion.latent import (
     kl_to_normal,
     picture_loss,
     sampled_code,
+    worst_error,
 )
 from cs348k_diffusion.metrics import psnr
 from cs348k_diffusion.nets import Decoder, Encoder
@@ -184,6 +185,24 @@ def test_the_loss_and_the_psnr_by_hand():
     assert picture_loss(x, x) == 0
     assert psnr(made, x).item() == pytest.approx(10 * np.log10(4 / 0.04), rel=1e-5)
     assert psnr(torch.full_like(x, 9.0).clamp(-1, 1), torch.ones_like(x)).item() == float("inf")
+
+
+def test_the_worst_pixels_by_hand():
+    x = torch.zeros(1, 3, 10, 10)
+    made = x.clone()
+    made[0, :, 0, 0], made[0, :, 0, 1], made[0, 0, 0, 2] = 0.9, -0.5, 0.3  # means over channels .9, .5, .1
+    assert worst_error(made, x, share=0.02).item() == pytest.approx(0.7)
+    assert worst_error(made, x, share=0.03).item() == pytest.approx(0.5)
+    assert worst_error(made, x, share=0.001).item() == pytest.approx(0.9)  # one pixel at least
+    assert worst_error(made, x, share=1.0).item() == pytest.approx(0.015)
+
+
+def test_mean_and_spread_follow_codes():
+    codec = NetCodec(Encoder(1, 2, 3, 8), Decoder(1, 2, 3, 8), 2, 3)
+    z = 2 + 3 * torch.randn(50, 3, 8, 8, generator=torch.Generator().manual_seed(0))
+    codec.follow(z, 0.75)
+    assert_close(codec.mean, z.mean((0, 2, 3))[:, None, None] / 4)
+    assert_close(codec.std, 0.75 + z.std((0, 2, 3), correction=0)[:, None, None] / 4)
 
 
 def test_a_walk_of_codes_is_watched_decoded_and_otherwise_decoded_once():

@@ -35,14 +35,17 @@ class TwoSample(NamedTuple):
     surest_true: Tensor
 
 
-def judge_net(channels: int = 3) -> nn.Sequential:
-    """The network of the test: three convolutions with batch norm, two strides, 43,000 weights for colour pictures."""
+def judge_net(channels: int = 3, pool: nn.Module | None = None) -> nn.Sequential:
+    """The network of the test: three convolutions with batch norm, two strides, 43,000 weights for colour pictures.
+
+    pool: how places are brought together, their mean unless told.
+    """
 
     def layer(fine: int, coarse: int, stride: int) -> list[nn.Module]:
         return [nn.Conv2d(fine, coarse, 3, stride, 1), nn.BatchNorm2d(coarse), nn.ReLU()]
 
     layers = [*layer(channels, 32, 1), *layer(32, 48, 2), *layer(48, 64, 2)]
-    return nn.Sequential(*layers, nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 1))
+    return nn.Sequential(*layers, pool or nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(64, 1))
 
 
 def two_sample_test(

@@ -26,6 +26,7 @@ from cs348k_diffusion.recipes import (
     digits_noisy_classifier,
     picture_reader,
     pictures,
+    pictures_codec,
     pictures_fast,
     points,
     upsamplers,
@@ -62,6 +63,7 @@ _ALL = (
     *upsamplers.RECIPES,
     digits_fast.RECIPE,
     pictures_fast.RECIPE,
+    pictures_codec.RECIPE,
 )
 RECIPES = {recipe.name: recipe for recipe in _ALL}
 CHECKPOINTS = 100  # of a training, evenly spread

@@ -7,13 +7,13 @@ stand what the reader says of true pictures of the same prompts (it errs too), a
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from functools import cache
 from typing import Any
 
 import torch
 from jaxtyping import Float, Int
-from torch import Tensor
+from torch import Tensor, nn
 
 from cs348k_diffusion.data import Batches
 from cs348k_diffusion.data.images import from_bytes, to_bytes
@@ -27,7 +27,7 @@ from cs348k_diffusion.recipes.picture_reader import adherence, frozen, read_attr
 from cs348k_diffusion.recipes.recipe import Recipe
 from cs348k_diffusion.running import Run
 from cs348k_diffusion.schedule import cosine
-from cs348k_diffusion.training import Batch, Loss, Progress, denoising, fit, uniform_times, warm_cosine
+from cs348k_diffusion.training import Batch, Progress, denoising, fit, uniform_times, warm_cosine
 
 TRAINING_WORLD, CHOOSING_WORLD, JUDGING_WORLD = 0, 4, 5  # seeds of worlds that share no picture
 STORE, CHOOSING, JUDGED, UNSEEN = 60_000, 200, 500, 300  # pictures drawn for training; prompts for each purpose
@@ -90,12 +90,12 @@ def noisy_times(n: int, generator: torch.Generator | None = None) -> Float[Tenso
     return uniform_times(n, generator) ** (2 / 3)
 
 
-def brief(loss: Loss, device: torch.device) -> Loss:
+def brief(loss: Callable[..., Tensor], device: torch.device) -> Callable[..., Tensor]:
     """The same loss with products in bfloat16 where the device has them (a quarter less time); weights stay float32."""
     abilities = getattr(torch.cpu, "get_capabilities", dict)()
     has = device.type == "cuda" or bool(abilities.get("avx512_bf16"))
 
-    def brief(model: NetDenoiser, batch: Batch, generator: torch.Generator | None = None) -> Tensor:
+    def brief(model: nn.Module, batch: Batch, generator: torch.Generator | None = None) -> Tensor:
         with torch.autocast(device.type, torch.bfloat16, enabled=has):
             return loss(model, batch, generator)
 

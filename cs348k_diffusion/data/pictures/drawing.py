@@ -5,7 +5,7 @@ Everything that a scene leaves open (places, poses, the growth of trees, hills, 
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 from typing import NamedTuple
 
 import torch
@@ -47,16 +47,17 @@ def pictures(n: int, size: int = 32, seed: int = 0, start: int = 0, held_out: bo
 
 
 def draw_scenes(
-    scenes: Sequence[Scene], size: int = 32, seed: int = 0, start: int = 0
+    scenes: Sequence[Scene], size: int = 32, seed: int = 0, start: int = 0, lacks: Collection[str] = ()
 ) -> Float[Tensor, "batch 3 size size"]:
     """Pictures in [-1, 1] of complete scenes; what they leave open comes from (seed, start + i) for picture i.
 
-    Raises ValueError for a size other than 16, 32 or 64, and for a prompt with gaps (see `complete`).
+    lacks: "eyes" or "ears" that all cats are drawn without, the rest unchanged: a flaw for metrics to find. Raises
+    ValueError for a size other than 16, 32 or 64, and for a prompt with gaps (see `complete`).
     """
     if size not in SIZES:
         raise ValueError(f"pictures are 16, 32 or 64 pixels wide, got {size}")
     some = PIXELS // size**2
-    drawn = [_draw_some(scenes[k : k + some], size, seed, start + k) for k in range(0, len(scenes), some)]
+    drawn = [_draw_some(scenes[k : k + some], size, seed, start + k, lacks) for k in range(0, len(scenes), some)]
     return torch.cat(drawn) if drawn else torch.empty(0, 3, size, size)
 
 
@@ -74,19 +75,19 @@ def _draft(scene: Scene, seed: int, index: int) -> _Draft:
     return _Draft(setting, arrange(scene, dice), dice)
 
 
-def _draw_some(scenes: Sequence[Scene], size: int, seed: int, start: int) -> Tensor:
+def _draw_some(scenes: Sequence[Scene], size: int, seed: int, start: int, lacks: Collection[str]) -> Tensor:
     drafts = [_draft(scene, seed, start + i) for i, scene in enumerate(scenes)]
     skies = torch.stack([gradient(draft.setting.sky, size, draft.dice) for draft in drafts])
     behind = [backdrop(*draft) for draft in drafts]
     wood = iter(plants.grown([(t.form, d.dice) for d in drafts for t in d.things if t.group.kind == "tree"]))
     shapes = [
-        [*back, *(part for thing in draft.things for part in _paint(thing, draft, wood))]
+        [*back, *(part for thing in draft.things for part in _paint(thing, draft, wood, lacks))]
         for back, draft in zip(behind, drafts, strict=True)
     ]
     return draw(stack(shapes), size, background=skies).image
 
 
-def _paint(thing: Thing, draft: _Draft, wood) -> list[Part]:
+def _paint(thing: Thing, draft: _Draft, wood, lacks: Collection[str]) -> list[Part]:
     """A thing and its shadow; the next of `wood` is where a tree's branches and leaves are."""
     colour, (setting, _, dice) = THINGS[thing.group.colour or ""], draft
     shadow = ellipse((thing.at[0], thing.at[1] + 0.01), (0.48 * thing.width, 0.06), 0.0, INK, 0.25)
@@ -94,4 +95,4 @@ def _paint(thing: Thing, draft: _Draft, wood) -> list[Part]:
         return [shadow, *plants.paint_tree(thing, next(wood), colour, setting.season, dice)]
     if thing.group.kind == "house":
         return [shadow, *things.house(thing, colour, setting, dice)]
-    return [shadow, *things.cat(thing, colour, dice)]
+    return [shadow, *things.cat(thing, colour, dice, lacks)]

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from cs348k_diffusion.data.pictures.backdrop import Setting
 from cs348k_diffusion.data.pictures.dice import Dice
@@ -38,8 +38,8 @@ class Pen:
         self.parts.append(polygon([self.put(*corner) for corner in corners], colour))
 
 
-def cat(thing: Thing, colour: Colour, dice: Dice) -> list[Part]:
-    """A cat, sitting or walking, that faces left or right."""
+def cat(thing: Thing, colour: Colour, dice: Dice, lacks: Collection[str] = ()) -> list[Part]:
+    """A cat, sitting or walking, that faces left or right; lacks: "eyes" or "ears" that are left out."""
     pen = Pen(thing, dice.pick((-1, 1)))
     dark, lift = shade(colour, -0.3), dice.uniform(-0.08, 0.08)
     if thing.form == "sitting":
@@ -47,25 +47,25 @@ def cat(thing: Thing, colour: Colour, dice: Dice) -> list[Part]:
         pen.stroke(-0.42, 0.3 + lift, -0.36, 0.5 + lift, 0.07, 0.05, dark)
         pen.stroke(0.0, 0.22, 0.04, 0.48, 0.26, 0.18, colour)
         pen.stroke(0.12, 0.06, 0.12, 0.3, 0.07, 0.07, shade(colour, 0.18))
-        _head(pen, 0.06, 0.72, colour)
+        _head(pen, 0.06, 0.72, colour, lacks)
     else:
         pen.stroke(-0.42, 0.46, -0.6, 0.72 + lift, 0.07, 0.06, dark)
         pen.stroke(-0.6, 0.72 + lift, -0.54, 0.88 + lift, 0.06, 0.05, dark)
         for x, paint in ((-0.26, dark), (0.3, dark), (-0.38, colour), (0.18, colour)):
             pen.stroke(x, 0.3, x + dice.uniform(-0.05, 0.05), 0.06, 0.08, 0.06, paint)
         pen.stroke(-0.3, 0.4, 0.24, 0.42, 0.2, 0.18, colour)
-        _head(pen, 0.38, 0.66, colour)
+        _head(pen, 0.38, 0.66, colour, lacks)
     return pen.parts
 
 
-def _head(pen: Pen, x: float, y: float, colour: Colour) -> None:
-    for side in (-1, 1):
+def _head(pen: Pen, x: float, y: float, colour: Colour, lacks: Collection[str]) -> None:
+    for side in () if "ears" in lacks else (-1, 1):
         pen.shape(
             [(x + side * 0.24, y + 0.04), (x + side * 0.03, y + 0.18), (x + side * 0.22, y + 0.36)],
             shade(colour, -0.18),
         )
     pen.oval(x, y, 0.26, 0.22, colour)
-    for side in (-1, 1):
+    for side in () if "eyes" in lacks else (-1, 1):
         pen.dot(x + 0.03 + side * 0.11, y + 0.03, 0.055, INK)
     pen.dot(x + 0.03, y - 0.07, 0.035, PINK)
 
