@@ -49,7 +49,7 @@ ALLOWED = {
     "procedural": "langevin noise running",
     "data": "procedural",
     "pipeline": "cascade denoiser guidance running sampling",
-    "recipes": "__version__ cascade checkpoints data denoiser distill exact forward metrics nets noise parallel "
+    "recipes": "__version__ cascade checkpoints data denoiser distill exact forward latent metrics nets noise parallel "
     "pipeline running sampling schedule training",
     "evaluate": "attention cascade data denoiser exact guidance langevin metrics nets noise procedural recipes running "
     "sampling schedule training",
