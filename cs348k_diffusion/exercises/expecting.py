@@ -223,7 +223,8 @@ def _form_difference(got: Any, want: Any, names: Sequence[str] = ()) -> str | No
 
 def _tensor_form(got: Any, want: Tensor) -> str | None:
     if not isinstance(got, Tensor):
-        return f"not a tensor: got {kind_of(got)}, expected a tensor of shape {tuple(want.shape)}"
+        missing = ": is a `return` missing?" if got is None else ""
+        return f"not a tensor: got {kind_of(got)}, expected a tensor of shape {tuple(want.shape)}{missing}"
     if got.shape != want.shape:
         return f"wrong shape: got {tuple(got.shape)}, expected {tuple(want.shape)}"
     if got.dtype != want.dtype:

@@ -11,12 +11,13 @@ from cs348k_diffusion.nets.unet import group_norm
 
 
 def x0_and_eps_by_rotation(x, v, alpha, sigma):
-    turn = torch.tensor([[alpha, -sigma], [sigma, alpha]])
+    turn = torch.tensor([[alpha, -sigma], [sigma, alpha]], dtype=x.dtype)
     return tuple(torch.einsum("ij,j...->i...", turn, torch.stack([x, v])))
 
 
 def x0_and_eps_by_complex(x, v, alpha, sigma):
-    z = torch.complex(x, v) * torch.polar(torch.ones(()), torch.tensor(math.atan2(sigma, alpha)))
+    one = torch.ones((), dtype=x.dtype)
+    z = torch.complex(x, v) * torch.polar(one, math.atan2(sigma, alpha) * one)
     return z.real.clone(), z.imag.clone()
 
 
@@ -297,7 +298,7 @@ WRONG = {
     "E4.2": {
         "variance for standard deviation": ancestral(lambda variance, b2, sigma_s: variance),
         "the variance of the step from s to t (beta)": ancestral(lambda variance, b2, sigma_s: b2.sqrt()),
-        "no noise is added: that is DDIM": ancestral(lambda variance, b2, sigma_s: 0 * b2),
+        "no noise is added": ancestral(lambda variance, b2, sigma_s: 0 * b2),
         "all of the noise at s is drawn anew": ancestral(lambda variance, b2, sigma_s: sigma_s),
         "the noise has the wrong sign": ancestral(sign=-1.0),
         "all the noise is kept: that is DDIM": ancestral(mean=lambda a, sd, x0, eps, x: a * x0 + sd * eps),
