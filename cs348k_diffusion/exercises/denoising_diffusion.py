@@ -119,7 +119,7 @@ EXERCISES = (
     ),
 )
 
-SCHEDULES = (cosine(), linear_beta(1000), straight())
+SCHEDULES = (cosine(), linear_beta(100), straight())
 
 
 def must(holds, says):
@@ -722,7 +722,7 @@ def layers(block, channels_in, channels_out, width):
         )
     for name, shape in shapes.items():
         if tuple(state[name].shape) != shape:
-            layer = name.rpartition(".")[0]
+            layer = name.partition(".")[0]
             says = f"{name} of {built} must have shape {shape}, got {tuple(state[name].shape)}."
             raise Wrong(says, "", [f"{layer} is built with other channels or another kernel than the docstring says"])
     return state
@@ -854,7 +854,7 @@ def wrong_step(formula):
 
 RIGHT_STEPS = {
     "the step of the cosine schedule": right_step(cosine()),
-    "the step of the linear-beta schedule": right_step(linear_beta(1000)),
+    "the step of the linear-beta schedule": right_step(linear_beta(100)),
     "the step of the straight schedule": right_step(straight()),
     "the step of a schedule whose alpha stays 1": right_step(exploding(10.0)),
 }

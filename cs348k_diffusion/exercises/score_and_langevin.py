@@ -7,7 +7,9 @@ import torch
 from torch import Tensor, nn
 
 from cs348k_diffusion.exact import Mixture
-from cs348k_diffusion.exercises import Counted, Exercise, agree, expect, picture, run_against, varied
+from cs348k_diffusion.exercises import Counted, Exercise, Wrong, agree, expect, picture, run_against, varied
+from cs348k_diffusion.exercises.expecting import Evidence, explaining
+from cs348k_diffusion.exercises.forms import kind_of
 from cs348k_diffusion.schedule import cosine, exploding, straight
 
 EXERCISES = (
@@ -374,137 +376,268 @@ def test_teaches_the_network(score_matching_loss):
         )
 
 
-SIGMAS, STEP, REPEATS = [4.0, 2.0, 0.5], 0.02, 3
-LEVELS = [sigma for sigma in SIGMAS for _ in range(REPEATS)]
+def must(holds, says):
+    """Fail with this message alone."""
+    if not holds:
+        raise AssertionError(says)
 
 
-def walk(anneal, score, x, draw, sigmas=SIGMAS, step=STEP, repeats=REPEATS):
-    """Every x that the student's chain yields, stacked."""
-    chain = anneal(score, x, sigmas, step, repeats, draw)
-    assert hasattr(chain, "iterate"), "not an iterator: let the function `yield x` after every update"
-    items = chain.iterate(1000)
-    shapes = {tuple(item.shape) if isinstance(item, Tensor) else item for item in items}
-    assert shapes <= {tuple(x.shape)}, f"yield x, a tensor of shape {tuple(x.shape)}; got {shapes}"
-    says = "There must be one x for each update, `repeats` of them at each sigma."
-    expect(len(items), len(sigmas) * repeats, says=says, mistakes={
-        "yields only the last x of each level": len(sigmas),
-        "yields the start, too": len(sigmas) * repeats + 1,
-        "one update too few at each level": len(sigmas) * (repeats - 1),
-        "the last level is left out": (len(sigmas) - 1) * repeats,
-    })  # fmt: skip
-    return torch.stack(items)
+LADDERS = (([4.0, 2.0, 0.5], 0.02, 3), ([1.5], 0.1, 4), ([3.0, 0.3], 0.001, 1), ([2.0, 1.0, 0.7, 0.2], 0.01, 2))
+PLACES = ((4, 2), (1, 3), (3, 1), (1, 1, 2, 2), (5,))
 
 
-def level_of(seen):
-    """The sigma of one recorded call score(x, sigma)."""
-    args, named = seen
-    sigma = torch.as_tensor((*args, *named.values())[1]).flatten()
-    assert len(sigma.unique()) == 1, "score(x, sigma) is asked for one sigma at a time"
-    return float(sigma[0])
+def chained(
+    size=lambda sigma, sigmas, step: step * (sigma / sigmas[-1]) ** 2,
+    shake=lambda size, step: (2 * size) ** 0.5,
+    drift=lambda size, step: size,
+    path=lambda sigmas, repeats: [sigma for sigma in sigmas for _ in range(repeats)],
+    keep=lambda items, repeats: items[1:],
+    restart=False,
+    held_score=False,
+    held_noise=0,
+    asked=lambda sigma, sigmas: sigma,
+):
+    """The whole chain, stacked, with its parts as arguments: what the usual slips would yield."""
+
+    def answer(score, x, sigmas, step, repeats, noises):
+        start, items, rest, before, slope, noise = x, [x], iter(noises), None, None, None
+        for k, sigma in enumerate(path(sigmas, repeats)):
+            new = k == 0 or sigma != before
+            small = size(sigma, sigmas, step)
+            x = start if restart and new else x
+            slope = score(x, asked(sigma, sigmas)) if new or not held_score else slope
+            draws = new if held_noise == 1 else k == 0 if held_noise == 2 else True
+            noise = next(rest, 0 * x) if draws else noise
+            x, before = x + drift(small, step) * slope + shake(small, step) * noise, sigma
+            items.append(x)
+        kept = keep(items, repeats)
+        return torch.stack(kept) if kept else x.new_zeros(0, *x.shape)
+
+    return answer
+
+
+CHAIN_MISTAKES = {
+    "the same step at every level": chained(lambda sigma, sigmas, step: step),
+    "the ratio of the sigmas is not squared": chained(lambda sigma, sigmas, step: step * sigma / sigmas[-1]),
+    "relative to the first sigma, not the last": chained(lambda sigma, sigmas, step: step * (sigma / sigmas[0]) ** 2),
+    "step * sigma^2, not divided by the last sigma": chained(lambda sigma, sigmas, step: step * sigma**2),
+    "the ratio of the sigmas is upside down": chained(lambda sigma, sigmas, step: step * (sigmas[-1] / sigma) ** 2),
+    "the root of the ratio instead of its square": chained(
+        lambda sigma, sigmas, step: step * (sigma / sigmas[-1]) ** 0.5
+    ),
+    "half the step, as in the paper, with the slide's noise": chained(drift=lambda size, step: size / 2),
+    "the paper's step / 2 and sqrt(step)": chained(
+        drift=lambda size, step: size / 2, shake=lambda size, step: size**0.5
+    ),
+    "every level starts again from the first x": chained(restart=True),
+    "walks downhill": chained(drift=lambda size, step: -size),
+    "the drift uses `step`, not the level's step size": chained(drift=lambda size, step: step),
+    "the noise uses `step`, not the level's step size": chained(shake=lambda size, step: (2 * step) ** 0.5),
+    "the score is asked once for a whole level": chained(held_score=True),
+    "the score is always asked at the last sigma": chained(asked=lambda sigma, sigmas: sigmas[-1]),
+    "the score is always asked at the first sigma": chained(asked=lambda sigma, sigmas: sigmas[0]),
+    "the same noise for a whole level": chained(held_noise=1),
+    "the same noise for all updates": chained(held_noise=2),
+    "the root of the step size, without the 2": chained(shake=lambda size, step: size**0.5),
+    "2 outside of the root": chained(shake=lambda size, step: 2 * size**0.5),
+    "variance for standard deviation": chained(shake=lambda size, step: 2 * size),
+    "noise of variance 1": chained(shake=lambda size, step: 1.0),
+    "no noise: that is gradient ascent": chained(shake=lambda size, step: 0.0),
+    "the noise has the wrong sign": chained(shake=lambda size, step: -((2 * size) ** 0.5)),
+    "the ladder is upside down": chained(
+        path=lambda sigmas, repeats: [s for s in sigmas[::-1] for _ in range(repeats)]
+    ),
+    "the levels take turns": chained(path=lambda sigmas, repeats: sigmas * repeats),
+    "the last level is left out": chained(
+        path=lambda sigmas, repeats: [s for s in sigmas[:-1] for _ in range(repeats)]
+    ),
+    "the first level is left out": chained(
+        path=lambda sigmas, repeats: [s for s in sigmas[1:] for _ in range(repeats)]
+    ),
+    "one update too few at each level": chained(
+        path=lambda sigmas, repeats: [s for s in sigmas for _ in range(repeats - 1)]
+    ),
+    "one update too many at each level": chained(
+        path=lambda sigmas, repeats: [s for s in sigmas for _ in range(repeats + 1)]
+    ),
+    "one update a level, whatever `repeats` says": chained(path=lambda sigmas, repeats: list(sigmas)),
+    "yields only the last x of each level": chained(keep=lambda items, repeats: items[repeats::repeats]),
+    "yields only the last x of all": chained(keep=lambda items, repeats: items[-1:]),
+    "yields the start, too": chained(keep=lambda items, repeats: items),
+    "yields x before the update, not after it": chained(keep=lambda items, repeats: items[:-1]),
+    "always yields the start: x is not updated": chained(keep=lambda items, repeats: items[:1] * (len(items) - 1)),
+}  # fmt: skip
+
+
+def walked(anneal):
+    """The student's chain as one call: every x that it yields, stacked; noises are what draw(x) gives in turn."""
+
+    def answer(score, x, sigmas, step, repeats, noises):
+        rest = iter(noises)
+
+        def draw(like):
+            shaped = isinstance(like, Tensor) and like.shape == x.shape
+            must(shaped, f"draw(x) makes noise like x: give it x, of shape {tuple(x.shape)}.")
+            return next(rest, torch.zeros_like(x))
+
+        def slope(at, sigma):
+            number(sigma)
+            return score(at, float(sigma))
+
+        items = anneal(slope, x, sigmas, step, repeats, draw).iterate(1000)
+        shapes = {kind_of(item) for item in items}
+        must(shapes <= {kind_of(x)}, f"yield x, {kind_of(x)}; got {' and '.join(sorted(shapes))}.")
+        dtypes = {item.dtype for item in items}
+        must(dtypes <= {x.dtype}, f"x is {x.dtype}, and what is yielded must be, too; got {dtypes}.")
+        got, count = torch.stack(items) if items else x.new_zeros(0, *x.shape), len(sigmas) * repeats
+        if len(got) != count:
+            given = score, x, sigmas, step, repeats, noises
+            wrong = {name: lambda formula=formula: formula(*given) for name, formula in CHAIN_MISTAKES.items()}
+            fits = explaining(wrong, [Evidence(got, wrong, *LOOSE)])
+            problem = f"got {len(got)} of them, expected {count}; tried sigmas = {sigmas}, repeats = {repeats}"
+            raise Wrong("There must be one x for each update, `repeats` of them at each sigma.", problem, fits)
+        return got
+
+    return answer
+
+
+def number(sigma):
+    """The sigma that a score is asked for, as a float; fails for a vector."""
+    sigma = torch.as_tensor(sigma)
+    says = f"score(x, sigma) is asked with {kind_of(sigma)} for sigma; give it the one number, as it stands in sigmas."
+    must(sigma.numel() == 1, says)
+    return float(sigma)
+
+
+LOOSE = 1e-4, 1e-5  # rtol, atol: the roundings of a chain add up
+
+
+def ladders(seed, score, noise=1.0):
+    """Chains on every ladder, with shapes and dtypes that take turns."""
+    for case, (sigmas, step, repeats) in zip(varied(PLACES, seed=seed), (*LADDERS, LADDERS[0])):
+        noises = [noise * case.normal() for _ in range(len(sigmas) * repeats)]
+        yield score, case.normal(), sigmas, step, repeats, noises
 
 
 @pytest.mark.exercise("E3.4", points=1)
 def test_goes_down_the_ladder(anneal):
-    score = Counted(lambda x, sigma: torch.zeros_like(x))
-    walk(anneal, score, normals(4, 2), torch.zeros_like)
-    expect(
-        [level_of(seen) for seen in score.seen],
-        LEVELS,
-        says="The score must be asked once for each update, at the noisiest sigma first.",
-        mistakes={
-            "the ladder is upside down": LEVELS[::-1],
-            "the score is asked once for a whole level": SIGMAS,
-            "always the last sigma": [SIGMAS[-1]] * len(LEVELS),
-            "the levels take turns": SIGMAS * REPEATS,
-            "the score is asked twice for each update": [sigma for sigma in LEVELS for _ in range(2)],
-        },
-        rtol=1e-5,
-    )
+    for sigmas, step, repeats in LADDERS:
+        score, x = Counted(lambda x, sigma: torch.zeros_like(x)), normals(4, 2)
+        chain = anneal(score, x, sigmas, step, repeats, torch.zeros_like)
+        chain.iterate(1000)
+        levels = [sigma for sigma in sigmas for _ in range(repeats)]
+        expect(
+            [number((*args, *named.values())[1]) for args, named in score.seen],
+            levels,
+            says="The score must be asked once for each update, at the noisiest sigma first; "
+            f"tried sigmas = {sigmas}, repeats = {repeats}.",
+            mistakes={
+                "the ladder is upside down": levels[::-1],
+                "the score is asked once for a whole level": sigmas if repeats > 1 else None,
+                "the score is always asked at the last sigma": [sigmas[-1]] * len(levels),
+                "the score is always asked at the first sigma": [sigmas[0]] * len(levels),
+                "the levels take turns": sigmas * repeats,
+                "one update too few at each level": [sigma for sigma in sigmas for _ in range(repeats - 1)],
+                "one update too many at each level": [sigma for sigma in sigmas for _ in range(repeats + 1)],
+                "the last level is left out": [sigma for sigma in sigmas[:-1] for _ in range(repeats)],
+                "the score is asked twice for each update": [sigma for sigma in levels for _ in range(2)],
+            },
+            rtol=1e-5,
+        )
 
 
-def uphill(rule, start):
-    """Where a slope of 1 everywhere leads without noise, when the step size at a level is rule(sigma)."""
-    return start + torch.tensor([rule(sigma) for sigma in LEVELS]).cumsum(0)[:, None, None]
+def one(x, sigma):
+    """A slope of 1 everywhere."""
+    return torch.ones_like(x)
+
+
+def level(x, sigma):
+    """A plain without slope."""
+    return torch.zeros_like(x)
+
+
+def bent(x, sigma):
+    """A score of nothing in particular, which looks at x and at sigma."""
+    return (1 - x) / (1 + sigma**2) + 0.3 * torch.sin(x)
 
 
 @pytest.mark.exercise("E3.4", points=1)
 def test_takes_steps_that_fit_the_level(anneal):
-    start = normals(4, 2)
-    rise = torch.tensor([STEP * (sigma / SIGMAS[-1]) ** 2 for sigma in LEVELS])
-    within = rise.view(-1, REPEATS).cumsum(1).flatten()
-    expect(
-        walk(anneal, lambda x, sigma: torch.ones_like(x), start, torch.zeros_like),
-        uphill(lambda sigma: STEP * (sigma / SIGMAS[-1]) ** 2, start),
-        says="The step size must be step * (sigma / sigmas[-1])^2; tried on a slope of 1, without noise.",
-        mistakes={
-            "the same step at every level": uphill(lambda sigma: STEP, start),
-            "the ratio of the sigmas is not squared": uphill(lambda sigma: STEP * sigma / SIGMAS[-1], start),
-            "relative to the first sigma, not the last": uphill(lambda sigma: STEP * (sigma / SIGMAS[0]) ** 2, start),
-            "step * sigma^2, not divided by the last sigma": uphill(lambda sigma: STEP * sigma**2, start),
-            "the ratio of the sigmas is upside down": uphill(lambda sigma: STEP * (SIGMAS[-1] / sigma) ** 2, start),
-            "every level starts again from the first x": start + within[:, None, None],
-            "walks downhill": uphill(lambda sigma: -STEP * (sigma / SIGMAS[-1]) ** 2, start),
-        },
+    agree(
+        walked(anneal),
+        chained(),
+        [*ladders(35, one, 0.0), *ladders(36, bent, 0.0)],
+        says="The step size must be step * (sigma / sigmas[-1])^2, and the score is asked where x is now; "
+        "tried without noise.",
+        mistakes=CHAIN_MISTAKES,
+        rtol=LOOSE[0],
+        atol=LOOSE[1],
     )
 
 
 @pytest.mark.exercise("E3.4", points=1)
 def test_draws_new_noise_for_every_update(anneal):
-    start, noises = normals(4, 2), normals(len(LEVELS), 4, 2, seed=1)
-    rest = iter(noises)
-    draw = Counted(lambda x: next(rest, torch.zeros(4, 2)))
-    got = walk(anneal, lambda x, sigma: torch.zeros_like(x), start, draw)
-    sizes = torch.tensor([STEP * (sigma / SIGMAS[-1]) ** 2 for sigma in LEVELS])[:, None, None]
-    shakes = (2 * sizes).sqrt()
-    per_level = noises[: len(SIGMAS)].repeat_interleave(REPEATS, 0)
-    expect(
-        got,
-        start + (shakes * noises).cumsum(0),
+    agree(
+        walked(anneal),
+        chained(),
+        [*ladders(37, level)],
         says="Where the score is 0, only the shake is left: sqrt(2 * step size) times draw(x), drawn anew each time.",
-        mistakes={
-            "the same noise for a whole level": start + (shakes * per_level).cumsum(0),
-            "the same noise for all updates": start + (shakes * noises[0]).cumsum(0),
-            "no noise: that is gradient ascent": start.expand_as(noises).clone(),
-            "the root of the step size, without the 2": start + (sizes.sqrt() * noises).cumsum(0),
-            "variance for standard deviation": start + (2 * sizes * noises).cumsum(0),
-            "the same step at every level": start + ((2 * STEP) ** 0.5 * noises).cumsum(0),
-        },
+        mistakes=CHAIN_MISTAKES,
+        rtol=LOOSE[0],
+        atol=LOOSE[1],
     )
 
 
 @pytest.mark.exercise("E3.4", points=1)
 def test_one_level_is_the_plain_chain(anneal):
     step, count = 0.5, 40
-    turn = iter(torch.eye(count)[:, :, None])  # the k-th shake moves only chain k: together they show every response
-    draw = Counted(lambda x: next(turn, torch.zeros(count, 1)))
-    got = walk(anneal, lambda x, sigma: -x, torch.zeros(count, 1), draw, sigmas=[0.5], step=step, repeats=count)
+    turn = torch.eye(count)[:, :, None]  # the k-th shake moves only chain k: together they show every response
+    given = lambda x, sigma: -x, torch.zeros(count, 1), [0.5], step, count, turn
+    got = walked(anneal)(*given)
     expect(
         got[-1].square().sum(),
         torch.tensor(1 / (1 - step / 2)),
         says="With one level and the score of N(0, 1), the variance must settle at 1 / (1 - step / 2).",
-        mistakes={
-            "the score is asked once for a whole level": torch.tensor(2.0 * step * count),
-            "the root of the step size, without the 2": torch.tensor(1 / (2 - step)),
-            "the same noise for a whole level": torch.tensor(2 / step),
-            "no noise: that is gradient ascent": torch.zeros(()),
-        },
+        mistakes={name: lambda wrong=wrong: wrong(*given)[-1].square().sum() for name, wrong in CHAIN_MISTAKES.items()},
         rtol=1e-4,
         atol=1e-5,
     )
 
 
-def guess_mistakes(x, score, alpha, sigma):
-    """What the usual slips would answer."""
-    return {
-        "sigma instead of sigma^2": (x + sigma * score) / alpha,
-        "the sign: the score points to the data": (x - sigma**2 * score) / alpha,
-        "not divided by alpha": x + sigma**2 * score,
-        "divided by alpha^2": (x + sigma**2 * score) / alpha**2,
-        "alpha and sigma are swapped": (x + alpha**2 * score) / sigma,
-        "x is divided by alpha, the score is not": x / alpha + sigma**2 * score,
-        "that is the noise, not the clean guess": -sigma * score,
-        "one time for the whole batch": lambda: (x + sigma[:1] ** 2 * score) / alpha[:1],
-    }
+def guessed(formula):
+    """formula(x, score, alpha, sigma) as a whole answer."""
+    return lambda schedule, x, t, score: formula(x, score, *schedule(t, x))
+
+
+GUESS_MISTAKES = {
+    name: guessed(formula)
+    for name, formula in {
+        "sigma instead of sigma^2": lambda x, score, a, s: (x + s * score) / a,
+        "the sign: the score points to the data": lambda x, score, a, s: (x - s**2 * score) / a,
+        "not divided by alpha": lambda x, score, a, s: x + s**2 * score,
+        "multiplied by alpha instead of divided": lambda x, score, a, s: (x + s**2 * score) * a,
+        "divided by alpha^2": lambda x, score, a, s: (x + s**2 * score) / a**2,
+        "alpha and sigma are swapped": lambda x, score, a, s: (x + a**2 * score) / s,
+        "x is divided by alpha, the score is not": lambda x, score, a, s: x / a + s**2 * score,
+        "the score is divided by alpha, x is not": lambda x, score, a, s: x + s**2 * score / a,
+        "that is the noise, not the clean guess": lambda x, score, a, s: -s * score,
+        "sigma^2 is missing": lambda x, score, a, s: (x + score) / a,
+        "the score is taken for the noise": lambda x, score, a, s: (x - s * score) / a,
+        "the score is forgotten": lambda x, score, a, s: x / a,
+        "the score is divided by sigma instead of multiplied": lambda x, score, a, s: (x + score / s) / a,
+        "sigma^2 is taken for 1 - alpha^2, which holds only where alpha^2 + sigma^2 = 1": lambda x, score, a, s: (
+            (x + (1 - a**2) * score) / a
+        ),
+        "divides by sigma, which is 0 at t = 0": lambda x, score, a, s: torch.where(
+            s == 0, torch.nan, (x + s**2 * score) / a
+        ),
+    }.items()
+} | {
+    "one time for the whole batch": lambda schedule, x, t, score: guessed(
+        lambda x, score, a, s: (x + s**2 * score) / a
+    )(schedule, x, t[:1].expand_as(t), score)
+}
+TIMES = {"straight": 0.95, "exploding(5)": 1.0, "cosine": 0.95}
 
 
 @pytest.mark.exercise("E3.5", points=1)
@@ -514,20 +647,35 @@ def test_is_the_mean_of_all_clean_points_that_fit(x0_from_score):
     score, want = denoise.score(x, t), denoise(x, t)
     got = x0_from_score(cosine(), x, t, score)
     picture(got, want, "clean guesses")
+    given = cosine(), x, t, score
     expect(got, want, says="Given the exact score, the answer must be E[x0 | x_t]; every example has its own time.",
-           mistakes=guess_mistakes(x, score, *cosine()(t, x)), rtol=1e-4, atol=1e-4)  # fmt: skip
+           mistakes={name: wrong(*given) for name, wrong in GUESS_MISTAKES.items()}, rtol=1e-4, atol=1e-4)  # fmt: skip
+
+
+def guess_of_a_gaussian(schedule, x, t, score):
+    """E[x0 | x_t] where every number of the data is N(1, 0.5): it does not need the score."""
+    alpha, sigma = schedule(t, x.double())
+    return (1 + 0.5 * alpha / (0.5 * alpha**2 + sigma**2) * (x - alpha)).to(x.dtype)
 
 
 @pytest.mark.exercise("E3.5", points=1)
 def test_holds_on_every_schedule_and_for_images(x0_from_score):
-    x, t = normals(3, 1, 4, 5), torch.tensor([0.2, 0.5, 0.8])
-    for schedule in (straight(), exploding(5.0, 0.1)):
-        alpha, sigma = schedule(t, x)
-        blurred = 0.5 * alpha**2 + sigma**2  # every pixel of the data is N(1, 0.5)
-        score = (alpha - x) / blurred
-        expect(x0_from_score(schedule, x, t, score), 1 + 0.5 * alpha / blurred * (x - alpha),
-               says=f"It must hold on any schedule, {schedule.name} among them, and for images of shape (1, 4, 5).",
-               mistakes=guess_mistakes(x, score, alpha, sigma), rtol=1e-4, atol=1e-4)  # fmt: skip
+    inputs = []
+    for k, schedule in enumerate((straight(), exploding(5.0, 0.1), cosine())):
+        for case in varied(((3, 1, 4, 5), (1, 3), (2, 1, 3, 4), (4,), (1, 1, 1, 1)), seed=38 + k):
+            x, t = case.normal(), case.uniform(0.1, 0.9, case.batch)
+            t[-1] = 0.0 if case.batch > 1 else TIMES[schedule.name]
+            alpha, sigma = schedule(t, x.double())
+            inputs.append((schedule, x, t, ((alpha - x) / (0.5 * alpha**2 + sigma**2)).to(x.dtype)))
+    agree(
+        x0_from_score,
+        guess_of_a_gaussian,
+        inputs,
+        says="It must hold on any schedule and for any shape, at t = 0 too.",
+        mistakes=GUESS_MISTAKES,
+        rtol=1e-4,
+        atol=1e-4,
+    )
 
 
 def leaning(x):
@@ -583,7 +731,12 @@ def turned(x):
     return torch.stack([-x[:, 1], x[:, 0]], 1)
 
 
-RIGHT = (leaning, two_clumps, banana)
+RIGHT = {
+    "a Gaussian whose coordinates are correlated": leaning,
+    "a mixture of two clumps": two_clumps,
+    "a bent density that is not normalised": banana,
+}
+STRICTER = {"a bent density that is not normalised": "A score does not know the constant: log p may have any."}
 WRONG = {
     "it points downhill": changed(leaning, lambda x, log_p, score: -score),
     "it is zero everywhere": changed(two_clumps, lambda x, log_p, score: torch.zeros_like(score)),
@@ -596,6 +749,9 @@ WRONG = {
     "a swirl is added, which is no gradient": changed(leaning, lambda x, log_p, score: score + 0.5 * turned(x)),
     "the second coordinate is ignored": changed(leaning, lambda x, log_p, score: score * score.new_tensor([1, 0])),
     "wrong only where x_2 > 2": changed(banana, lambda x, log_p, score: torch.where(x[:, 1:] > 2, score / 2, score)),
+    "wrong only in the corner where x_1 < -2 and x_2 < -2": changed(
+        leaning, lambda x, log_p, score: torch.where((x < -2).all(1, keepdim=True), score / 2, score)
+    ),
     "NaN for x_1 < -2": changed(banana, lambda x, log_p, score: torch.where(x[:, :1] < -2, torch.nan, score)),
 }  # fmt: skip
 
@@ -603,9 +759,9 @@ WRONG = {
 @pytest.mark.exercise("E3.6", points=2)
 def test_accepts_right_fields_and_rejects_the_crude_ones(test_score_field):
     crude = ("it points downhill", "it is zero everywhere")
-    run_against(test_score_field, RIGHT, {name: WRONG[name] for name in crude})
+    run_against(test_score_field, RIGHT, {name: WRONG[name] for name in crude}, stricter=STRICTER)
 
 
 @pytest.mark.exercise("E3.6", points=3)
 def test_rejects_the_subtle_ones_too(test_score_field):
-    run_against(test_score_field, RIGHT, WRONG, seed=1)
+    run_against(test_score_field, RIGHT, WRONG, seed=1, stricter=STRICTER)

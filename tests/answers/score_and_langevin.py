@@ -185,6 +185,46 @@ def anneal_one_tensor(score, x, sigmas, step, repeats, draw):
             yield x
 
 
+def anneal_of_vectors(score, x, sigmas, step, repeats, draw):
+    for sigma in sigmas:
+        size = step * (sigma / sigmas[-1]) ** 2
+        for _ in range(repeats):
+            x = x + size * score(x, torch.full((len(x),), sigma)) + (2 * size) ** 0.5 * draw(x)
+            yield x
+
+
+def anneal_of_tensors(score, x, sigmas, step, repeats, draw):
+    ladder = torch.tensor(sigmas, dtype=x.dtype)
+    for sigma, size in zip(ladder.tolist(), (step * (ladder / ladder[-1]).square()).tolist()):
+        for _ in range(repeats):
+            moved = torch.add(x, score(x, torch.tensor(sigma)), alpha=size)
+            yield (x := moved.add(draw(x), alpha=math.sqrt(2 * size)))
+
+
+def anneal_by_recursion(score, x, sigmas, step, repeats, draw):
+    def level(x, sigmas, last):
+        if sigmas:
+            size = step * (sigmas[0] / last) ** 2
+            for _ in range(repeats):
+                x = x + size * score(x, sigmas[0]) + (2 * size) ** 0.5 * draw(x)
+                yield x
+            yield from level(x, sigmas[1:], last)
+
+    return level(x, list(sigmas), sigmas[-1])
+
+
+def anneal_yielding_early(score, x, sigmas, step, repeats, draw):
+    for sigma in sigmas:
+        size = step * (sigma / sigmas[-1]) ** 2
+        for _ in range(repeats):
+            yield x
+            x = x + size * score(x, sigma) + (2 * size) ** 0.5 * draw(x)
+
+
+def anneal_squeezed(score, x, sigmas, step, repeats, draw):
+    return (each.squeeze() for each in annealed()(score, x, sigmas, step, repeats, draw))
+
+
 def anneal_list(score, x, sigmas, step, repeats, draw):
     return list(annealed()(score, x, sigmas, step, repeats, draw))
 
@@ -199,6 +239,11 @@ def guess_by_loop(schedule, x, t, score):
     return torch.stack(
         [(a + float(schedule.sigma(u)) ** 2 * b) / float(schedule.alpha(u)) for a, b, u in zip(x, score, t)]
     )
+
+
+def guess_by_lerp(schedule, x, t, score):
+    alpha, sigma = schedule(t, x)
+    return torch.addcmul(x / alpha, score, sigma.square() / alpha)
 
 
 def guess(formula):
@@ -271,6 +316,18 @@ def test_normalised(field):
     test_by_autograd(field)
 
 
+def test_at_normal_points(field):
+    x = torch.randn(100, 2, generator=torch.Generator().manual_seed(3)).double()
+    slope = torch.stack([field(x + h)[0] - field(x - h)[0] for h in 1e-4 * torch.eye(2).double()], 1) / 2e-4
+    torch.testing.assert_close(field(x)[1], slope, rtol=1e-3, atol=1e-3)
+
+
+def test_returning(field):
+    x = 6 * torch.rand(400, 2, generator=torch.Generator().manual_seed(1)).double() - 3
+    slope = torch.stack([field(x + h)[0] - field(x - h)[0] for h in 1e-4 * torch.eye(2).double()], 1) / 2e-4
+    return bool(torch.allclose(field(x)[1], slope, rtol=1e-3, atol=1e-3))
+
+
 def test_without_assert(field):
     x = 6 * torch.rand(400, 2, generator=torch.Generator().manual_seed(1)).double() - 3
     slope = torch.stack([field(x + h)[0] - field(x - h)[0] for h in 1e-4 * torch.eye(2).double()], 1) / 2e-4
@@ -288,8 +345,8 @@ RIGHT = {
     "E3.1": [score_by_autograd, score_by_mean],
     "E3.2": [step_in_place, step_as_a_normal],
     "E3.3": [loss_by_target, loss_by_noise_guess],
-    "E3.4": [anneal_by_levels, anneal_flat],
-    "E3.5": [guess_by_noise, guess_by_loop],
+    "E3.4": [anneal_by_levels, anneal_flat, anneal_of_tensors, anneal_by_recursion],
+    "E3.5": [guess_by_noise, guess_by_loop, guess_by_lerp],
     "E3.6": [test_by_differences, test_by_autograd],
 }
 POINTS = "6 * torch.rand(500, 2, generator=torch.Generator().manual_seed(0), dtype=torch.float64) - 3"
@@ -403,6 +460,17 @@ WRONG = {
         "expected the chain, an iterator": anneal_list,
         "changes its argument x": anneal_in_place,
         "changes what it has yielded": anneal_one_tensor,
+        "is asked with a tensor of shape (4,) for sigma": anneal_of_vectors,
+        "yields x before the update, not after it": anneal_yielding_early,
+        "yield x, a tensor of shape (1, 3)": anneal_squeezed,
+        "walks downhill": lambda score, *given: annealed()(lambda x, sigma: -score(x, sigma), *given),
+        "the noise uses `step`": lambda score, x, sigmas, step, repeats, draw: annealed(
+            shake=lambda size: (2 * step) ** 0.5
+        )(score, x, sigmas, step, repeats, draw),
+        "got None, expected the chain": lambda *given: None,
+        "draws random numbers of its own: use draw": lambda score, x, sigmas, step, repeats, draw: annealed()(
+            score, x, sigmas, step, repeats, torch.randn_like
+        ),
     },
     "E3.5": {
         "sigma instead of sigma^2": guess(lambda x, score, alpha, sigma: (x + sigma * score) / alpha),
@@ -414,6 +482,13 @@ WRONG = {
         "that is the noise": guess(lambda x, score, alpha, sigma: -sigma * score),
         "one time for the whole batch": lambda schedule, x, t, score: guess_by_noise(schedule, x, t[:1], score),
         "wrong dtype": lambda *given: guess_by_noise(*given).double(),
+        "multiplied by alpha": guess(lambda x, score, alpha, sigma: (x + sigma**2 * score) * alpha),
+        "the score is taken for the noise": guess(lambda x, score, alpha, sigma: (x - sigma * score) / alpha),
+        "sigma^2 is taken for 1 - alpha^2": guess(lambda x, score, alpha, sigma: (x + (1 - alpha**2) * score) / alpha),
+        "divides by sigma": guess(lambda x, score, alpha, sigma: (x + sigma**4 * score / sigma**2) / alpha),
+        "wrong shape": lambda *given: guess_by_noise(*given).squeeze(),
+        "is a `return` missing": lambda *given: None,
+        "changes its argument x": lambda schedule, x, t, score: x.copy_(guess_by_noise(schedule, x, t, score)),
     },
     "E3.6": {
         "right direction, wrong length": test_by_direction,
@@ -424,6 +499,8 @@ WRONG = {
         "NaN for x_1 < -2": test_without_nan,
         "It rejects": test_normalised,
         "Only a failing assert counts as rejecting": test_raising,
+        "wrong only in the corner": test_at_normal_points,
+        "Write `assert condition`": test_returning,
         "a swirl is added": test_at_the_origin,
     },
 }
