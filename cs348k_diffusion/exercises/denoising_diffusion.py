@@ -1,6 +1,8 @@
 """Checks of notebook 04: what a network may predict, the steps back to data, and the pieces of a U-Net."""
 
 import math
+from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import torch
@@ -218,7 +220,7 @@ MOVES = ((0.8, 0.6), (0.35, 0.3), (0.05, 0.02), (0.9, 0.2))
 TENSORS = ((4, 2), (1, 3), (2, 1, 3, 4), (4,), (1, 1, 1, 1))
 
 
-def moves(schedules, pairs, seed, tensors=2):
+def moves(schedules, pairs, seed, tensors=2) -> Iterator[Any]:
     """(schedule, x_t, x0_hat, t, s[, noise]) of many shapes; each pair of times meets each schedule."""
     cases = [*varied(TENSORS, seed=seed)]
     count = 0
@@ -353,12 +355,12 @@ NOISE_MISTAKES = {
 
 def noise_part(step):
     """What the noise adds: the step with it less the step without it."""
-    return lambda *given: step(*given) - step(*given[:-1], 0 * given[-1])
+    return lambda *given: step(*given) - step(*given[:-1], torch.zeros_like(given[-1]))
 
 
 @pytest.mark.exercise("E4.2", points=2)
 def test_has_the_mean_of_the_posterior(ancestral_step):
-    inputs = [(*given, 0 * given[1]) for given in moves(SCHEDULES, MOVES, 43)]
+    inputs = [(*given, torch.zeros_like(given[1])) for given in moves(SCHEDULES, MOVES, 43)]
     agree(
         ancestral_step,
         right_ancestral,

@@ -551,15 +551,15 @@ SHAPE = "only the shape and dtype of x_t are used there"
 ANY = "any values, and any two times below 1, will do"
 WIDE = "no wrong step is off by less, and the other two laws still reject them all"
 EQUIVALENT = {
-    "E4.2": {"line 7: x_t -> noise": SHAPE, "line 7: x_t -> noise #2": SHAPE},
+    "E4.2": {"line 9: x_t -> noise": SHAPE, "line 9: x_t -> noise #2": SHAPE},
     "E4.6": {
-        "line 7: torch.randn(4, 2) -> torch.rand(4, 2)": ANY,
-        "line 7: torch.randn(4, 2) -> torch.rand(4, 2) #2": ANY,
-        "line 8: (0.3, 0.8) -> (0.8, 0.3)": ANY,
-        "line 8: 0.3 -> 0.6": ANY,
-        "line 9: 0.001 -> 1.001": WIDE,
-        "line 9: 0.0001 -> 1.0001": WIDE,
-        "line 10: 0.001 -> 1.001": WIDE,
-        "line 10: 0.0001 -> 1.0001": WIDE,
+        "line 9: torch.randn(4, 2) -> torch.rand(4, 2)": ANY,
+        "line 9: torch.randn(4, 2) -> torch.rand(4, 2) #2": ANY,
+        "line 10: (0.3, 0.8) -> (0.8, 0.3)": ANY,
+        "line 10: 0.3 -> 0.6": ANY,
+        "line 11: 0.001 -> 1.001": WIDE,
+        "line 11: 0.0001 -> 1.0001": WIDE,
+        "line 12: 0.001 -> 1.001": WIDE,
+        "line 13: 0.0001 -> 1.0001": WIDE,
     },
 }

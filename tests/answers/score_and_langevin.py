@@ -353,18 +353,18 @@ POINTS = "6 * torch.rand(500, 2, generator=torch.Generator().manual_seed(0), dty
 DRAW = POINTS.removeprefix("6 * ").removesuffix(" - 3")
 OTHER_POINTS = "other points, as good as these"
 EQUIVALENT = {
-    "E3.5": {"line 8: x -> score": "schedule(t, like) only looks at the shape and dtype of `like`"},
+    "E3.5": {"line 9: x -> score": "schedule(t, like) only looks at the shape and dtype of `like`"},
     "E3.6": {
-        f"line 8: {POINTS} -> 3 - {POINTS.removesuffix(' - 3')}": OTHER_POINTS,
-        f"line 8: {DRAW} -> torch.rand(500, 2, dtype=torch.float64)": OTHER_POINTS,
-        f"line 8: {DRAW} -> {DRAW.replace('torch.rand(', 'torch.randn(')}": OTHER_POINTS,
-        "line 8: 6 -> 7": OTHER_POINTS,
-        "line 8: 500 -> 501": OTHER_POINTS,
-        "line 8: 500 -> 499": OTHER_POINTS,
-        "line 8: torch.Generator().manual_seed(0) -> torch.Generator()": OTHER_POINTS,
-        "line 8: torch.Generator() -> torch": OTHER_POINTS,
-        "line 8: 0 -> 1": OTHER_POINTS,
-        "line 11: torch.eye(2, dtype=torch.float64) -> torch.eye(2)": "h rounded to 1e-11, then added in float64",
+        f"line 10: {POINTS} -> 3 - {POINTS.removesuffix(' - 3')}": OTHER_POINTS,
+        f"line 10: {DRAW} -> torch.rand(500, 2, dtype=torch.float64)": OTHER_POINTS,
+        f"line 10: {DRAW} -> {DRAW.replace('torch.rand(', 'torch.randn(')}": OTHER_POINTS,
+        "line 10: 6 -> 7": OTHER_POINTS,
+        "line 10: 500 -> 501": OTHER_POINTS,
+        "line 10: 500 -> 499": OTHER_POINTS,
+        "line 10: torch.Generator().manual_seed(0) -> torch.Generator()": OTHER_POINTS,
+        "line 10: torch.Generator() -> torch": OTHER_POINTS,
+        "line 10: 0 -> 1": OTHER_POINTS,
+        "line 14: torch.eye(2, dtype=torch.float64) -> torch.eye(2)": "h rounded to 1e-11, then added in float64",
     },
 }
 WRONG = {
