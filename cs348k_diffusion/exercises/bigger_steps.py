@@ -1,0 +1,771 @@
+"""Checks of notebook 10: a better solver, what a student should answer, halving, and densities instead of paths."""
+
+import math
+
+import pytest
+import torch
+
+from cs348k_diffusion.exact import Mixture
+from cs348k_diffusion.exercises import Counted, Exercise, StudentError, agree, expect, run_against, varied
+from cs348k_diffusion.schedule import cosine, exploding, linear_beta, straight
+
+EXERCISES = (
+    Exercise(
+        "E10.1",
+        "two_m_step",
+        "A step from two guesses",
+        gives="x_s: tensor",
+        hints=(
+            "Two guesses at two values of lambda lie on a line. Where along the step from t to s would you read it, if "
+            "you could ask the denoiser only once more?",
+            "In the middle, half a step beyond lambda_t. The slope is (new - old) / (lambda_t - lambda_r); times are "
+            "not lambdas.",
+            "lambda is schedule.log_snr(time) / 2, of tensors. With the guess read off in the middle, the step from t "
+            "to s is the one you know: `step`.",
+        ),
+        withheld=("sampling.look_ahead", "sampling.multistep"),
+    ),
+    Exercise(
+        "E10.2",
+        "two_steps_in_one",
+        "What the student should answer",
+        gives="x0_hat: tensor",
+        hints=(
+            "Where does the teacher arrive after two steps? Which single x0_hat would have taken you there in one?",
+            "One noise-free step is x_s = alpha_s x0_hat + sigma_s (x_t - alpha_t x0_hat) / sigma_t. Everything in it "
+            "is known but x0_hat, and it is linear.",
+            "Walk with `step` to the middle, (t + s) / 2, ask again there, and walk on to s. Then collect the terms "
+            "with x0_hat: their factor is alpha_s - alpha_t sigma_s / sigma_t.",
+        ),
+        withheld=(
+            "sampling.implied_x0",
+            "distill.progressive_x0",
+            "distill.progressive_target",
+            "distill.progressive",
+        ),
+        ours="distill.progressive_x0",
+    ),
+    Exercise(
+        "E10.3",
+        "halve",
+        "The halving loop",
+        gives="students: list",
+        hints=(
+            "Who teaches the student of 2 steps: the first teacher, or the student of 4?",
+            "One variable holds the teacher of the next stage, another its number of steps. Each round halves the "
+            "number, trains, keeps the pair, and makes the student the teacher.",
+            "First find out whether the halving ends at `end`: steps must be end times 2, 4, 8, ... Divide by 2 while "
+            "it is even and above end, and see what is left.",
+        ),
+        withheld=("distill.progressive",),
+    ),
+    Exercise(
+        "E10.4",
+        "guided_lesson",
+        "A target that knows the scale",
+        gives="target: tensor, scale: tensor",
+        hints=(
+            "If every example is guided by a scale of its own, what must the student be told besides x_t, t and y?",
+            "The scale is low at u = 0 and nears high at u = 1. The target is what guidance answers: it leaves the "
+            "guess without a label, in the direction of the one with it, times the scale.",
+            "scale has shape (batch,) and a guess (batch, ...): before they are multiplied, scale needs an axis of "
+            "length 1 for each further axis of x_t. null.expand(len(x_t)) is a label for every example.",
+        ),
+        withheld=("guidance.guide", "guidance.Guided", "distill.guided"),
+    ),
+    Exercise(
+        "E10.5",
+        "consistency_function",
+        "A boundary by construction",
+        gives="f: tensor",
+        hints=(
+            "At t = 0 the answer must be x itself, whatever the network says. By what must its answer be multiplied "
+            "there?",
+            "For data N(0, spread^2), x0 and x_t are jointly Gaussian, with covariance alpha spread^2 and "
+            "variances spread^2 and r^2. What are the mean and the variance of x0 given x_t?",
+            "c_skip is the covariance divided by the variance of x_t. The variance that is left, spread^2 - c_skip "
+            "alpha spread^2, is c_out squared: simplify it until nothing is subtracted.",
+        ),
+    ),
+    Exercise(
+        "E10.6",
+        "matching_move",
+        "Which way samples should go",
+        gives="direction: tensor",
+        hints=(
+            "Where is the data's density higher than the samples' own? Which of the two scores points there, and "
+            "which one away?",
+            "Both scores are asked at the same noisy x_t, at the same t. Their difference says how x_t should move, "
+            "and x is not x_t.",
+            "x_t = alpha x + sigma noise: by how much does x_t move when x moves by 1? The chain rule multiplies by "
+            "that.",
+        ),
+        withheld=("distill.matching_direction", "distill.match_distribution", "forward.add_noise", "forward.jump_to"),
+    ),
+    Exercise(
+        "E10.7",
+        "test_student",
+        "A property test for a student",
+        hints=(
+            "What should a student of 1 step and its teacher of 16 have in common when they start from the same noise?",
+            "Three things can go wrong that a look at a few pictures misses: another picture from the same noise, a "
+            "number of steps that was forgotten, and pictures that do not depend on the noise.",
+            "For each n in (1, 2, 4): the root mean square of draw(noise, n) - draw(noise, 16) is below 0.15. Then ask "
+            "that the draws of each coordinate vary, and that one example alone is drawn as it is in its batch.",
+        ),
+    ),
+)
+
+SCHEDULES = (cosine(), straight(), exploding(10.0), linear_beta(1000))
+
+
+def numbers(schedule, *times):
+    """alpha and sigma at each time, as plain floats: a list of pairs."""
+    t = torch.tensor(times, dtype=torch.float64)
+    return list(zip(schedule.alpha(t).tolist(), schedule.sigma(t).tolist()))
+
+
+def at(schedule, t, like):
+    """alpha and sigma at the times (batch,), as tensors that multiply `like`."""
+    wide = (-1, *(1,) * (like.ndim - 1))
+    return schedule.alpha(t).to(like).view(wide), schedule.sigma(t).to(like).view(wide)
+
+
+def lands(schedule, x_t, guess, t, s):
+    """One noise-free step from t to s, times (batch,)."""
+    (alpha_t, sigma_t), (alpha_s, sigma_s) = at(schedule, t, x_t), at(schedule, s, x_t)
+    return alpha_s * guess + sigma_s * (x_t - alpha_t * guess) / sigma_t
+
+
+# ---- E10.1 ---------------------------------------------------------------------------------------------------------
+
+
+def by_integral(schedule, x_t, new, old, r, t, s):
+    """DPM-Solver++(2M) as the paper has it: an exponential integrator in lambda."""
+    pairs = numbers(schedule, r, t, s)
+    lam = [math.log(alpha / sigma) for alpha, sigma in pairs]
+    h, ratio = lam[2] - lam[1], (lam[1] - lam[0]) / (lam[2] - lam[1])
+    guess = (1 + 1 / (2 * ratio)) * new - 1 / (2 * ratio) * old
+    return pairs[2][1] / pairs[1][1] * x_t - pairs[2][0] * (math.exp(-h) - 1) * guess
+
+
+def leaning(weight):
+    """A step with the guess new + weight(lambdas, times) (new - old): the usual slips are other weights."""
+
+    def step(schedule, x_t, new, old, r, t, s):
+        pairs = numbers(schedule, r, t, s)
+        share = weight([math.log(alpha / sigma) for alpha, sigma in pairs], (r, t, s))
+        (alpha_t, sigma_t), (alpha_s, sigma_s) = pairs[1:]
+        guess = new + share * (new - old)
+        return alpha_s * guess + sigma_s * (x_t - alpha_t * guess) / sigma_t
+
+    return step
+
+
+def along(lam):
+    return (lam[2] - lam[1]) / (2 * (lam[1] - lam[0]))
+
+
+def guess_alone(schedule, x_t, new, old, r, t, s):
+    (share,) = (along([math.log(a / b) for a, b in numbers(schedule, r, t, s)]),)
+    return new + share * (new - old)
+
+
+def unswapped_times(schedule, x_t, new, old, r, t, s):
+    return by_integral(schedule, x_t, new, old, t, r, s)
+
+
+TWO_M_SLIPS = {
+    "the old guess is not used: that is DDIM": leaning(lambda lam, times: 0.0),
+    "the line is read off at the end of the step, not in its middle": leaning(lambda lam, times: 2 * along(lam)),
+    "the line is read off backwards: new and old are swapped": leaning(lambda lam, times: -along(lam)),
+    "times are not lambdas: steps are measured in log(alpha / sigma)": leaning(
+        lambda lam, times: (times[2] - times[1]) / (2 * (times[1] - times[0]))
+    ),
+    "the two steps are taken for equally long": leaning(lambda lam, times: 0.5),
+    "the ratio of the steps is upside down": leaning(lambda lam, times: (lam[1] - lam[0]) / (2 * (lam[2] - lam[1]))),
+    "the two guesses are averaged: that looks back, not ahead": leaning(lambda lam, times: -0.5),
+    "the old guess alone": leaning(lambda lam, times: -1.0),
+    "the slope is not divided by the step that it was measured over": leaning(lambda lam, times: (lam[2] - lam[1]) / 2),
+    "the guess is returned, not x at time s": guess_alone,
+    "r and t are swapped": unswapped_times,
+}
+
+
+@pytest.mark.exercise("E10.1", points=2)
+def test_reads_the_line_in_the_middle_of_the_step(two_m_step):
+    agree(
+        two_m_step,
+        by_integral,
+        [
+            (SCHEDULES[k % 4], case.normal(), case.normal(), case.normal(), *times)
+            for k, (case, times) in enumerate(
+                zip(varied(), ((0.9, 0.6, 0.3), (0.5, 0.45, 0.1), (0.8, 0.3, 0.25), (0.95, 0.7, 0.05)) * 2)
+            )
+        ],
+        says="x_s is the step whose guess lies on the line through old and new, half a step beyond t.",
+        mistakes=TWO_M_SLIPS,
+        rtol=1e-4,
+        atol=1e-5,
+    )
+
+
+@pytest.mark.exercise("E10.1", points=1)
+def test_two_equal_guesses_are_a_plain_step(two_m_step):
+    def plain(schedule, x_t, new, old, r, t, s):
+        (alpha_t, sigma_t), (alpha_s, sigma_s) = numbers(schedule, t, s)
+        return alpha_s * new + sigma_s * (x_t - alpha_t * new) / sigma_t
+
+    agree(
+        two_m_step,
+        plain,
+        [(cosine(), case.normal(), guess := case.normal(), guess, 0.7, 0.4, 0.2) for case in varied(seed=1)],
+        says="Where the guess did not change, there is nothing to extrapolate: the step is DDIM's.",
+        mistakes={"the guess is returned, not x at time s": guess_alone, "r and t are swapped": unswapped_times},
+        rtol=1e-4,
+        atol=1e-5,
+    )
+
+
+# ---- E10.2 ---------------------------------------------------------------------------------------------------------
+
+
+def bent(x, t):
+    """A teacher whose guess depends on x and on t, each example on its own."""
+    return torch.tanh(1.5 * x) * (0.4 + 0.8 * t.view(-1, *(1,) * (x.ndim - 1)).to(x)) - 0.1
+
+
+def implied(schedule, x_t, x_s, t, s):
+    """x0 and eps from two equations, x_t and x_s, by Cramer's rule: returns x0."""
+    (alpha_t, sigma_t), (alpha_s, sigma_s) = at(schedule, t, x_t), at(schedule, s, x_t)
+    return (x_s * sigma_t - x_t * sigma_s) / (alpha_s * sigma_t - alpha_t * sigma_s)
+
+
+def walked(teacher, schedule, x_t, t, s, moves=True, ticks=True):
+    """Where two steps of the teacher lead; moves, ticks: whether it is asked anew at the middle's x, at its time."""
+    middle, first = (t + s) / 2, teacher(x_t, t)
+    halfway = lands(schedule, x_t, first, t, middle)
+    second = teacher(halfway if moves else x_t, middle if ticks else t)
+    return halfway, first, second, lands(schedule, halfway, second, middle, s)
+
+
+def right_target(teacher, schedule, x_t, t, s):
+    return implied(schedule, x_t, walked(teacher, schedule, x_t, t, s)[3], t, s)
+
+
+def once(teacher, schedule, x_t, t, s):
+    return implied(schedule, x_t, lands(schedule, x_t, teacher(x_t, t), t, s), t, s)
+
+
+def skipping(teacher, schedule, x_t, t, s):
+    halfway, _, _, x_s = walked(teacher, schedule, x_t, t, s)
+    return implied(schedule, halfway, x_s, (t + s) / 2, s)
+
+
+TARGET_SLIPS = {
+    "the teacher's first guess: its second step is lost": once,
+    "the teacher's second guess, which is meant for the second step alone": skipping,
+    "the two guesses are averaged": lambda teacher, schedule, x_t, t, s: (
+        sum(walked(teacher, schedule, x_t, t, s)[1:3]) / 2
+    ),
+    "x_s is returned: the student answers with an x0_hat": lambda *args: walked(*args)[3],
+    "the second guess is asked at x_t, which has moved": lambda teacher, schedule, x_t, t, s: implied(
+        schedule, x_t, walked(teacher, schedule, x_t, t, s, moves=False)[3], t, s
+    ),
+    "the second guess is asked at time t, not at the middle": lambda teacher, schedule, x_t, t, s: implied(
+        schedule, x_t, walked(teacher, schedule, x_t, t, s, ticks=False)[3], t, s
+    ),
+    "x_s / alpha_s: the noise that is left at s is taken for signal": lambda teacher, schedule, x_t, t, s: (
+        walked(teacher, schedule, x_t, t, s)[3] / at(schedule, s, x_t)[0]
+    ),
+    "t and s are swapped when x0_hat is solved for": lambda teacher, schedule, x_t, t, s: implied(
+        schedule, walked(teacher, schedule, x_t, t, s)[3], x_t, t, s
+    ),
+    "sigma_s / sigma_t is upside down": lambda teacher, schedule, x_t, t, s: upside_down(
+        schedule, x_t, walked(teacher, schedule, x_t, t, s)[3], t, s
+    ),
+}
+
+
+def upside_down(schedule, x_t, x_s, t, s):
+    (alpha_t, sigma_t), (alpha_s, sigma_s) = at(schedule, t, x_t), at(schedule, s, x_t)
+    return (x_s - sigma_t / sigma_s * x_t) / (alpha_s - sigma_t / sigma_s * alpha_t)
+
+
+def walks(seed=0, end=None):
+    """(teacher, schedule, x_t, t, s): each example from its own t to its own s; end: one s for all."""
+    for k, case in enumerate(varied(seed=seed)):
+        s = case.uniform(0.05, 0.4, case.batch) if end is None else torch.full((case.batch,), end, dtype=case.dtype)
+        yield bent, SCHEDULES[k % 2], case.normal(), case.uniform(0.5, 1.0, case.batch), s
+
+
+@pytest.mark.exercise("E10.2", points=2)
+def test_one_step_lands_where_two_do(two_steps_in_one):
+    agree(
+        two_steps_in_one,
+        right_target,
+        walks(),
+        says="One step with your x0_hat must land where the teacher's two steps land, by way of the middle.",
+        mistakes=TARGET_SLIPS,
+        rtol=1e-3,
+        atol=1e-4,
+    )
+
+
+@pytest.mark.exercise("E10.2", points=1)
+def test_holds_at_the_data_and_at_pure_noise(two_steps_in_one):
+    whole = [
+        (bent, cosine(), case.normal(), torch.ones(case.batch), torch.zeros(case.batch))
+        for case in varied(shapes=((4, 2), (1, 1, 2, 2)), dtypes=(torch.float32,), seed=4)
+    ]
+    agree(
+        two_steps_in_one,
+        right_target,
+        [*walks(seed=2, end=0.0), *whole],
+        says="At s = 0 there is no noise left, at t = 1 no signal: both are allowed.",
+        mistakes=TARGET_SLIPS
+        | {"divides by sigma_s, which is 0 at the data": lambda teacher, schedule, x_t, t, s: x_t * torch.nan},
+        rtol=1e-3,
+        atol=1e-4,
+    )
+
+
+@pytest.mark.exercise("E10.2", points=1)
+def test_asks_the_teacher_twice(two_steps_in_one):
+    for _, schedule, x_t, t, s in walks(seed=3):
+        teacher = Counted(bent, limit=20)
+        two_steps_in_one(teacher, schedule, x_t, t, s)
+        expect(
+            teacher.calls,
+            2,
+            says="The teacher is dear: two evaluations for a target, one for each of its steps.",
+            mistakes={
+                "the second guess is the first one again": 1,
+                "a third evaluation, at the end, that nothing needs": 3,
+            },
+        )
+
+
+# ---- E10.3 ---------------------------------------------------------------------------------------------------------
+
+
+def lineage(teacher, n):
+    """A training that only remembers: a student is its teacher's history and its own number of steps."""
+    return f"{teacher} > {n}"
+
+
+def family(steps, end, teacher="model", first=None, last=None):
+    """The truth: the students from steps / 2 down to end, each with its history."""
+    found = []
+    n = steps // 2 if first is None else first
+    while n >= (end if last is None else last):
+        teacher = lineage(teacher, n)
+        found.append((n, teacher))
+        n //= 2
+    return found
+
+
+def family_slips(steps, end):
+    right = family(steps, end)
+    return {
+        "the first teacher teaches every student": [(n, lineage("model", n)) for n, _ in right],
+        "the student is trained for its teacher's number of steps": [
+            (n, " > ".join(["model", *(str(2 * m) for m, _ in right[: k + 1])])) for k, (n, _) in enumerate(right)
+        ],
+        "a student of as many steps as the teacher is trained first": family(steps, end, first=steps),
+        "the last halving is missing": right[:-1],
+        "one halving too many": family(steps, end, last=max(end // 2, 1)),
+        "it halves down to 1, not to `end`": family(steps, 1),
+        "the first teacher is in the list": [(steps, "model"), *right],
+        "only the last student is kept": right[-1:],
+        "students come in the wrong order": right[::-1],
+        "students without their number of steps": [student for _, student in right],
+        "the student comes before its number of steps": [(student, n) for n, student in right],
+    }
+
+
+@pytest.mark.exercise("E10.3", points=2)
+def test_each_student_teaches_the_next(halve):
+    for steps, end in ((16, 1), (16, 4), (2, 1), (12, 3)):
+        expect(
+            halve(Counted(lineage, 40), "model", steps, end),
+            family(steps, end),
+            says=f"From {steps} steps to {end}: one student for each halving, taught by the one before.",
+            mistakes=family_slips(steps, end),
+        )
+
+
+@pytest.mark.exercise("E10.3", points=1)
+def test_refuses_what_does_not_halve(halve):
+    for steps, end in ((12, 1), (16, 3), (4, 4), (6, 2)):
+        train, said = Counted(lineage, 40), f"halving does not lead from {steps} steps to {end}: raise ValueError"
+        try:
+            halve(train, "model", steps, end)
+        except StudentError as error:
+            raised = error.kind
+        else:
+            raised = ""
+        assert raised, f"{said}; nothing was raised"
+        assert raised == "ValueError", f"{said}, not {raised}"
+        assert train.calls == 0, f"{said} before anything is trained; it trained {train.calls} students first"
+
+
+# ---- E10.4 ---------------------------------------------------------------------------------------------------------
+
+
+def labelled(x, t, y):
+    """A model whose guess depends on x, on its time and on its label."""
+    wide = (-1, *(1,) * (x.ndim - 1))
+    return torch.tanh(x * (0.5 + 0.3 * y.view(wide).to(x))) - 0.2 * t.view(wide).to(x)
+
+
+def wide(values, x):
+    return values.to(x).view(-1, *(1,) * (x.ndim - 1))
+
+
+def lesson(mix, scale=None):
+    """A lesson: mix(cond, uncond, w) is the target, scale(u, low, high) is told."""
+
+    def of(model, x_t, t, y, null, u, low, high):
+        w = low + (high - low) * u if scale is None else scale(u, low, high)
+        cond, uncond = model(x_t, t, y), model(x_t, t, null.expand(len(x_t)))
+        return mix(cond, uncond, wide(w, x_t)), w
+
+    return of
+
+
+def usual(cond, uncond, w):
+    return uncond + w * (cond - uncond)
+
+
+def swapped(model, x_t, t, y, null, u, low, high):
+    return tuple(reversed(lesson(usual)(model, x_t, t, y, null, u, low, high)))
+
+
+LESSON_SLIPS = {
+    "one scale for the whole batch": lesson(lambda c, n, w: usual(c, n, w.flatten()[0])),
+    "the mean scale for every example": lesson(lambda c, n, w: usual(c, n, w.mean())),
+    "the paper's w, which is the scale less 1": lesson(lambda c, n, w: usual(c, n, w + 1)),
+    "cond and uncond are swapped": lesson(lambda c, n, w: usual(n, c, w)),
+    "guidance starts from the guess without a label": lesson(lambda c, n, w: c + w * (c - n)),
+    "the scale is not used in the target": lesson(lambda c, n, w: c),
+    "the guess without a label is left out": lesson(lambda c, n, w: w * c),
+    "the scale starts at 0, not at low": lesson(usual, lambda u, low, high: high * u),
+    "the scale may pass high: the span is high - low": lesson(usual, lambda u, low, high: low + high * u),
+    "u is told, not the scale": lambda *args: (lesson(usual)(*args)[0], args[5]),
+    "low and high are swapped": lesson(usual, lambda u, low, high: high + (low - high) * u),
+    "the two results are in the wrong order: the target comes first": swapped,
+}
+
+
+def lessons(seed=0):
+    for case in varied(seed=seed):
+        low = case.number(0.5, 1.5)
+        yield (
+            labelled,
+            case.normal(),
+            case.uniform(0.1, 1.0, case.batch),
+            case.integers(0, 4, case.batch),
+            torch.tensor([7]),
+            case.uniform(0.0, 1.0, case.batch),
+            low,
+            low + case.number(2.0, 5.0),
+        )
+
+
+@pytest.mark.exercise("E10.4", points=2)
+def test_each_example_has_a_scale_of_its_own(guided_lesson):
+    agree(
+        guided_lesson,
+        lesson(lambda cond, uncond, w: (1 - w) * uncond + w * cond),
+        lessons(),
+        says="The target is guidance at a scale between low and high, and the scale is what the student is told.",
+        mistakes=LESSON_SLIPS,
+        names=("target", "scale"),
+        rtol=1e-4,
+        atol=1e-5,
+    )
+
+
+@pytest.mark.exercise("E10.4", points=1)
+def test_asks_for_each_guess_once(guided_lesson):
+    for model, x_t, *rest in lessons(seed=1):
+        counted = Counted(model, limit=40)
+        guided_lesson(counted, x_t, *rest)
+        rows = sum(len(args[0]) for args, _ in counted.seen)
+        expect(
+            rows,
+            2 * len(x_t),
+            says="Each example needs two guesses, one with its label and one without, in one or two calls.",
+            mistakes={
+                "a guess is asked for twice": 3 * len(x_t),
+                "only one guess is asked for": len(x_t),
+                "both guesses are asked for twice": 4 * len(x_t),
+            },
+        )
+        assert counted.calls <= 2, f"all examples in one call: the model was called {counted.calls} times"
+
+
+# ---- E10.5 ---------------------------------------------------------------------------------------------------------
+
+
+def steady(x, t):
+    """A network that never answers 0 and depends on x and t."""
+    return torch.cos(x) + 2 + wide(t, x)
+
+
+def by_regression(net, schedule, x, t, spread):
+    """The best linear guess of x0, and the network times the deviation that it leaves: from variances."""
+    alpha, sigma = at(schedule, t, x)
+    variance = alpha**2 * spread**2 + sigma**2
+    slope = alpha * spread**2 / variance
+    rest = ((1 - slope * alpha) ** 2 * spread**2 + slope**2 * sigma**2).clamp(min=0).sqrt()  # Var(x0 - slope x_t)
+    return slope * x + rest * net(x / variance.sqrt(), t)
+
+
+def preconditioned(skip, out, into=lambda alpha, sigma, spread, r: 1 / r):
+    """A function c_skip x + c_out net(c_in x): the usual slips are other factors."""
+
+    def f(net, schedule, x, t, spread):
+        alpha, sigma = at(schedule, t, x)
+        r = (alpha**2 * spread**2 + sigma**2).sqrt()
+        return skip(alpha, sigma, spread, r) * x + out(alpha, sigma, spread, r) * net(
+            into(alpha, sigma, spread, r) * x, t
+        )
+
+    return f
+
+
+def right_skip(alpha, sigma, spread, r):
+    return alpha * spread**2 / r**2
+
+
+def right_out(alpha, sigma, spread, r):
+    return sigma * spread / r
+
+
+CONSISTENCY_SLIPS = {
+    "the network's answer is added whole: at t = 0 it must count for nothing": preconditioned(
+        right_skip, lambda a, s, d, r: torch.ones_like(a)
+    ),
+    "the network alone: nothing is handed through": preconditioned(lambda a, s, d, r: 0 * a, right_out),
+    "x is handed through whole at every t": preconditioned(lambda a, s, d, r: torch.ones_like(a), right_out),
+    "c_skip is not divided by the variance of x_t": preconditioned(lambda a, s, d, r: a * d**2, right_out),
+    "c_skip is divided by a standard deviation": preconditioned(lambda a, s, d, r: a * d**2 / r, right_out),
+    "alpha is forgotten in c_skip": preconditioned(lambda a, s, d, r: d**2 / r**2, right_out),
+    "c_out is a variance: take its root": preconditioned(right_skip, lambda a, s, d, r: (s * d / r) ** 2),
+    "c_out is not divided by r": preconditioned(right_skip, lambda a, s, d, r: s * d),
+    "spread is forgotten in c_out": preconditioned(right_skip, lambda a, s, d, r: s / r),
+    "the network is not shown x / r": preconditioned(right_skip, right_out, lambda a, s, d, r: torch.ones_like(a)),
+    "the network is shown x / r^2": preconditioned(right_skip, right_out, lambda a, s, d, r: 1 / r**2),
+    "the network's answer is subtracted": preconditioned(right_skip, lambda a, s, d, r: -s * d / r),
+    "spread is taken for a variance": preconditioned(
+        lambda a, s, d, r: a * d / (a**2 * d + s**2),
+        lambda a, s, d, r: s * (d / (a**2 * d + s**2)) ** 0.5,
+        lambda a, s, d, r: 1 / (a**2 * d + s**2) ** 0.5,
+    ),
+}
+
+
+@pytest.mark.exercise("E10.5", points=1)
+def test_answers_x_at_the_data(consistency_function):
+    agree(
+        consistency_function,
+        lambda net, schedule, x, t, spread: x,
+        [
+            (steady, SCHEDULES[k % 2], case.normal(), torch.zeros(case.batch, dtype=case.dtype), 0.5 + 0.3 * k)
+            for k, case in enumerate(varied())
+        ],
+        says="f(x, 0) must be x, whatever the network answers.",
+        mistakes=CONSISTENCY_SLIPS,
+        rtol=1e-4,
+        atol=1e-5,
+    )
+
+
+@pytest.mark.exercise("E10.5", points=2)
+def test_leaves_the_network_what_it_cannot_know(consistency_function):
+    agree(
+        consistency_function,
+        by_regression,
+        [
+            (steady, SCHEDULES[k % 3], case.normal(), case.uniform(0.2, 1.0, case.batch), 0.4 + 0.3 * k)
+            for k, case in enumerate(varied(seed=1))
+        ],
+        says="c_skip x is the mean of x0 given x_t for data N(0, spread^2), and c_out the deviation around it.",
+        mistakes=CONSISTENCY_SLIPS,
+        rtol=1e-3,
+        atol=1e-4,
+    )
+
+
+# ---- E10.6 ---------------------------------------------------------------------------------------------------------
+
+REAL = Mixture(torch.tensor([[-1.5, 0.0], [1.0, 1.0]]), torch.tensor([0.3, 0.1]), torch.tensor([0.3, 0.7]))
+FAKE = Mixture(torch.tensor([[0.0, 0.5], [0.5, -1.0]]), 0.4)
+COUNT, PLANE = (5, 1, 7, 2), (torch.float32, torch.float64)
+
+
+def score_of(data, schedule):
+    exact = data.denoiser(schedule)
+    return lambda x, t: exact.score(x, t)
+
+
+def by_autograd(real, fake, schedule, x, t, noise):
+    """Minus the gradient, in x, of log p_fake(x_t) - log p_real(x_t): the densities are differentiated, not given."""
+    alpha, sigma = at(schedule, t, x)
+    with torch.enable_grad():
+        leaf = x.detach().clone().requires_grad_()
+        x_t = alpha * leaf + sigma * noise
+        gap = FAKE.denoiser(schedule).log_prob(x_t, t) - REAL.denoiser(schedule).log_prob(x_t, t)
+        return -torch.autograd.grad(gap.sum(), leaf)[0]
+
+
+def moving(how):
+    """how(real, fake, x, x_t, t, alpha, sigma): the usual slips."""
+
+    def move(real, fake, schedule, x, t, noise):
+        alpha, sigma = at(schedule, t, x)
+        return how(real, fake, x, alpha * x + sigma * noise, t, alpha, sigma)
+
+    return move
+
+
+MOVE_SLIPS = {
+    "the samples' score less the data's: they would flee from the data": moving(
+        lambda real, fake, x, x_t, t, a, s: a * (fake(x_t, t) - real(x_t, t))
+    ),
+    "alpha is forgotten: x_t moves by alpha where x moves by 1": moving(
+        lambda real, fake, x, x_t, t, a, s: real(x_t, t) - fake(x_t, t)
+    ),
+    "the scores are asked at x, without noise": moving(
+        lambda real, fake, x, x_t, t, a, s: a * (real(x, t) - fake(x, t))
+    ),
+    "the samples' own score is left out: all would end on a peak": moving(
+        lambda real, fake, x, x_t, t, a, s: a * real(x_t, t)
+    ),
+    "divided by alpha": moving(lambda real, fake, x, x_t, t, a, s: (real(x_t, t) - fake(x_t, t)) / a),
+    "sigma where alpha belongs": moving(lambda real, fake, x, x_t, t, a, s: s * (real(x_t, t) - fake(x_t, t))),
+    "one score at x_t, the other at x": moving(lambda real, fake, x, x_t, t, a, s: a * (real(x_t, t) - fake(x, t))),
+    "x itself is moved and returned: the direction alone is asked for": moving(
+        lambda real, fake, x, x_t, t, a, s: x + a * (real(x_t, t) - fake(x_t, t))
+    ),
+}
+
+
+def places(seed=0):
+    for k, (n, dtype) in enumerate(zip(COUNT, PLANE * 2)):
+        (case,) = varied(shapes=((n, 2),), dtypes=(dtype,), seed=seed + k)
+        schedule = SCHEDULES[k % 2]
+        scores = score_of(REAL, schedule), score_of(FAKE, schedule)
+        yield *scores, schedule, case.normal(), case.uniform(0.2, 0.9, n), case.normal()
+
+
+@pytest.mark.exercise("E10.6", points=2)
+def test_is_minus_the_gradient_of_the_log_ratio(matching_move):
+    agree(
+        matching_move,
+        by_autograd,
+        places(),
+        says="Samples must move so that log p_samples(x_t) - log p_data(x_t) falls fastest, as a function of x.",
+        mistakes=MOVE_SLIPS,
+        rtol=1e-3,
+        atol=1e-3,
+    )
+
+
+@pytest.mark.exercise("E10.6", points=1)
+def test_stands_still_where_the_densities_agree(matching_move):
+    agree(
+        matching_move,
+        lambda real, fake, schedule, x, t, noise: torch.zeros_like(x),
+        [(real, real, *rest) for real, _, *rest in places(seed=10)],
+        says="Samples that have the data's density already must not move.",
+        mistakes=MOVE_SLIPS,
+        atol=1e-5,
+    )
+
+
+# ---- E10.7 ---------------------------------------------------------------------------------------------------------
+
+
+def taught(noise):
+    """What the teacher of 16 steps draws: two lumps a coordinate, which a step into the mean would merge."""
+    return torch.tanh(2 * noise) + 0.1 * noise
+
+
+def pair(draws):
+    """draw(noise, steps) as the docstring has it: other numbers of steps and other shapes raise ValueError."""
+
+    def draw(noise, steps):
+        if noise.ndim != 2 or noise.shape[1] != 2 or steps not in (1, 2, 4, 16):
+            raise ValueError(f"draw takes noise (batch, 2) and 1, 2, 4 or 16 steps, got {tuple(noise.shape)}, {steps}")
+        return draws(noise, steps)
+
+    return draw
+
+
+def student(off=0.0, change=None):
+    """A student that misses its teacher by `off`; change(noise, steps) replaces its draws."""
+
+    def draws(noise, steps):
+        if steps == 16:
+            return taught(noise)
+        if change is not None:
+            return change(noise, steps)
+        return taught(noise) + off * torch.sin(9 * noise + steps)
+
+    return pair(draws)
+
+
+@pair
+def both_ignore(noise, steps):
+    return torch.full_like(noise, 0.3)
+
+
+@pair
+def both_ignore_one(noise, steps):
+    x = taught(noise)
+    return torch.cat([x[:, :1] * 0 + 0.2, x[:, 1:]], 1)
+
+
+@pair
+def mixing(noise, steps):
+    """A teacher and students that subtract the batch's mean."""
+    x = taught(noise)
+    return x - 0.8 * x.mean(0, keepdim=True)
+
+
+RIGHT_STUDENTS = {
+    "a student that draws exactly what its teacher does": student(),
+    "a student that misses its teacher by 0.03": student(0.04),
+    "a student that misses its teacher by 0.05": student(0.07),
+}
+STRICTER = "A student is not exact: allow a root mean square of 0.1 or more, and compare one example alone with 1e-3."
+WRONG_STUDENTS = {
+    "ignores the noise: one picture, the mean": student(change=lambda z, n: torch.zeros_like(z)),
+    "is blurred: halfway to the mean": student(change=lambda z, n: 0.5 * taught(z)),
+    "draws other pictures from the same noise, its density is right": student(change=lambda z, n: taught(-z)),
+    "draws the pictures of a batch in another order": student(change=lambda z, n: taught(z.roll(1, 0))),
+    "has forgotten 4 steps": student(change=lambda z, n: taught(z) if n < 4 else taught(z).flip(1) * 0.3),
+    "fails at 1 step": student(change=lambda z, n: taught(z) if n > 1 else 0.2 * taught(z)),
+    "fails at 2 steps": student(change=lambda z, n: taught(z) if n != 2 else -taught(z)),
+    "agrees with a teacher that ignores the noise too": both_ignore,
+    "agrees with a teacher whose first coordinate ignores the noise": both_ignore_one,
+    "mixes the examples of a batch, as its teacher does": mixing,
+}
+CRUDE = (
+    "ignores the noise: one picture, the mean",
+    "is blurred: halfway to the mean",
+    "draws other pictures from the same noise, its density is right",
+)
+
+
+@pytest.mark.exercise("E10.7", points=2)
+def test_accepts_right_students_and_rejects_the_crude_ones(test_student):
+    run_against(test_student, RIGHT_STUDENTS, {name: WRONG_STUDENTS[name] for name in CRUDE}, stricter=STRICTER)
+
+
+@pytest.mark.exercise("E10.7", points=3)
+def test_rejects_the_subtle_students_too(test_student):
+    run_against(test_student, RIGHT_STUDENTS, WRONG_STUDENTS, seed=1, stricter=STRICTER)

@@ -1,0 +1,458 @@
+"""Answers to notebook 10: right ones written differently, and wrong ones by name."""
+
+import torch
+
+# E10.1
+
+
+def half_log_snr(schedule, *times):
+    t = torch.tensor(times, dtype=torch.float64)
+    return (schedule.alpha(t) / schedule.sigma(t)).log().tolist()
+
+
+def plain_step(schedule, x_t, guess, t, s):
+    t, s = (torch.as_tensor(time, dtype=torch.float64) for time in (t, s))
+    alpha_t, sigma_t, alpha_s, sigma_s = schedule.alpha(t), schedule.sigma(t), schedule.alpha(s), schedule.sigma(s)
+    return float(alpha_s) * guess + float(sigma_s) / float(sigma_t) * (x_t - float(alpha_t) * guess)
+
+
+def two_m_by_weights(schedule, x_t, new, old, r, t, s):
+    before, now, after = half_log_snr(schedule, r, t, s)
+    share = (after - now) / (now - before) / 2
+    return plain_step(schedule, x_t, (1 + share) * new - share * old, t, s)
+
+
+def two_m_by_integral(schedule, x_t, new, old, r, t, s):
+    from cs348k_diffusion import step
+
+    lam = schedule.log_snr(torch.tensor([r, t, s], dtype=torch.float64))
+    slope = (new - old) / float(lam[1] - lam[0])
+    return step(schedule, x_t, new + slope * float(lam[2] - lam[1]) / 2, t, s)
+
+
+def two_m(share, give=None):
+    """A wrong step: another share of new - old, or another result."""
+
+    def two_m_step(schedule, x_t, new, old, r, t, s):
+        guess = new + share(half_log_snr(schedule, r, t, s), (r, t, s)) * (new - old)
+        return guess if give else plain_step(schedule, x_t, guess, t, s)
+
+    return two_m_step
+
+
+def usual_share(lam, times):
+    return (lam[2] - lam[1]) / (lam[1] - lam[0]) / 2
+
+
+# E10.2
+
+
+def ends(schedule, t, s, like):
+    return [*schedule(t, like), *schedule(s, like)]
+
+
+def two_steps_by_eps(teacher, schedule, x_t, t, s):
+    middle = 0.5 * t + 0.5 * s
+    alpha_t, sigma_t, alpha_m, sigma_m = ends(schedule, t, middle, x_t)
+    alpha_s, sigma_s = schedule(s, x_t)
+    guess = teacher(x_t, t)
+    x_m = alpha_m * guess + sigma_m * (x_t - alpha_t * guess) / sigma_t
+    guess = teacher(x_m, middle)
+    x_s = alpha_s * guess + sigma_s * (x_m - alpha_m * guess) / sigma_m
+    return (sigma_t * x_s - sigma_s * x_t) / (sigma_t * alpha_s - sigma_s * alpha_t)
+
+
+def two_steps_by_a_line(teacher, schedule, x_t, t, s):
+    from cs348k_diffusion import step
+
+    x, now = x_t, t
+    for later in ((t + s) / 2, s):
+        x, now = step(schedule, x, teacher(x, now), now, later), later
+    none = step(schedule, x_t, torch.zeros_like(x_t), t, s)
+    one = step(schedule, x_t, torch.ones_like(x_t), t, s)
+    return (x - none) / (one - none)
+
+
+def two_steps(solve=None, second=None, guess=None):
+    """A wrong target: solved differently, another second guess, or a guess in place of what is solved for."""
+
+    def two_steps_in_one(teacher, schedule, x_t, t, s):
+        middle = (t + s) / 2
+        alpha_t, sigma_t, alpha_m, sigma_m = ends(schedule, t, middle, x_t)
+        alpha_s, sigma_s = schedule(s, x_t)
+        one = teacher(x_t, t)
+        x_m = alpha_m * one + sigma_m * (x_t - alpha_t * one) / sigma_t
+        two = teacher(x_m, middle) if second is None else second(teacher, x_t, x_m, t, middle)
+        x_s = alpha_s * two + sigma_s * (x_m - alpha_m * two) / sigma_m
+        if guess is not None:
+            return guess(one, two, x_s)
+        if solve is not None:
+            return solve(x_t, x_s, alpha_t, sigma_t, alpha_s, sigma_s)
+        return (sigma_t * x_s - sigma_s * x_t) / (sigma_t * alpha_s - sigma_s * alpha_t)
+
+    return two_steps_in_one
+
+
+def third_evaluation(teacher, schedule, x_t, t, s):
+    found = two_steps_by_eps(teacher, schedule, x_t, t, s)
+    teacher(found, s)
+    return found
+
+
+# E10.3
+
+
+def counts(steps, end):
+    found, n = [], steps
+    while n > end and n % 2 == 0:
+        n //= 2
+        found.append(n)
+    if not found or n != end:
+        raise ValueError(f"{steps} does not halve to {end}")
+    return found
+
+
+def halve_by_recursion(train, teacher, steps, end):
+    if steps % 2 or steps // 2 < end or (steps // 2 > end and not power_of_two(steps // 2, end)):
+        raise ValueError("no way")
+    n = steps // 2
+    student = train(teacher, n)
+    return [(n, student), *(halve_by_recursion(train, student, n, end) if n > end else [])]
+
+
+def power_of_two(n, end):
+    return n % end == 0 and (n // end) & (n // end - 1) == 0
+
+
+def halve_by_counts(train, teacher, steps, end):
+    found = []
+    for n in counts(steps, end):
+        found.append((n, train(found[-1][1] if found else teacher, n)))
+    return found
+
+
+def halving(number=lambda n: n, teaches=True, down_to=None, look=counts, keep=lambda teacher, rows: rows):
+    """A wrong loop."""
+
+    def halve(train, teacher, steps, end):
+        found, now = [], teacher
+        for n in look(steps, end if down_to is None else down_to):
+            student = train(now, number(n))
+            found.append((n, student))
+            now = student if teaches else teacher
+        return keep((steps, teacher), found)
+
+    return halve
+
+
+def without_looking(steps, end):
+    found = []
+    while steps // 2 >= end:
+        steps //= 2
+        found.append(steps)
+    return found
+
+
+def halve_then_look(train, teacher, steps, end):
+    found, n = [], steps
+    while n > end and n % 2 == 0:
+        n //= 2
+        teacher = train(teacher, n)
+        found.append((n, teacher))
+    if n != end or not found:
+        raise ValueError("that did not halve")
+    return found
+
+
+def halve_with_an_assert(train, teacher, steps, end):
+    assert steps > end and steps % end == 0 and power_of_two(steps, end)
+    return halve_by_counts(train, teacher, steps, end)
+
+
+def one_round_too_many(steps, end):
+    return [*counts(steps, end), end // 2] if end > 1 else counts(steps, end)
+
+
+# E10.4
+
+
+def lesson_by_lerp(model, x_t, t, y, null, u, low, high):
+    scale = torch.lerp(torch.full_like(u, low), torch.full_like(u, high), u)
+    cond, uncond = model(x_t, t, y), model(x_t, t, null.repeat(len(x_t)))
+    return torch.lerp(uncond, cond, scale.reshape(-1, *[1] * (x_t.dim() - 1))), scale
+
+
+def lesson_in_one_call(model, x_t, t, y, null, u, low, high):
+    scale = (1 - u) * low + u * high
+    both = model(torch.cat([x_t, x_t]), torch.cat([t, t]), torch.cat([y, null.expand(len(y))]))
+    cond, uncond = both.chunk(2)
+    w = scale
+    while w.ndim < x_t.ndim:
+        w = w.unsqueeze(-1)
+    return w * cond + (1 - w) * uncond, scale
+
+
+def lesson(mix=None, scale=None, give=None):
+    """A wrong lesson: another mixture, another scale, or other results."""
+
+    def guided_lesson(model, x_t, t, y, null, u, low, high):
+        w = low + (high - low) * u if scale is None else scale(u, low, high)
+        cond, uncond = model(x_t, t, y), model(x_t, t, null.expand(len(x_t)))
+        each = w.view(-1, *(1,) * (x_t.ndim - 1))
+        target = uncond + each * (cond - uncond) if mix is None else mix(cond, uncond, each)
+        return (target, w) if give is None else give(target, w, u)
+
+    return guided_lesson
+
+
+def lesson_with_three_guesses(model, x_t, t, y, null, u, low, high):
+    scale = low + (high - low) * u
+    without = null.expand(len(x_t))
+    each = scale.view(-1, *(1,) * (x_t.ndim - 1))
+    difference = model(x_t, t, y) - model(x_t, t, without)
+    return model(x_t, t, without) + each * difference, scale
+
+
+def lesson_by_examples(model, x_t, t, y, null, u, low, high):
+    scale = low + (high - low) * u
+    rows = []
+    for k in range(len(x_t)):
+        one = slice(k, k + 1)
+        cond, uncond = model(x_t[one], t[one], y[one]), model(x_t[one], t[one], null)
+        rows.append(uncond + scale[k] * (cond - uncond))
+    return torch.cat(rows), scale
+
+
+# E10.5
+
+
+def consistency_by_precision(net, schedule, x, t, spread):
+    alpha, sigma = schedule(t, x)
+    signal, noise = (alpha * spread) ** 2, sigma**2
+    share = signal / (signal + noise)
+    inner = net(x / (signal + noise).sqrt(), t)
+    alpha = alpha.clamp(min=1e-30)
+    return torch.where(alpha > 1e-6, share * x / alpha, share * x) + spread * (1 - share).sqrt() * inner
+
+
+def consistency_by_angle(net, schedule, x, t, spread):
+    alpha, sigma = schedule(t, x)
+    r = torch.hypot(alpha * spread, sigma)
+    cos, sin = alpha * spread / r, sigma / r
+    return spread * (cos * (x / r) + sin * net(x / r, t))
+
+
+def skipping(skip=None, out=None, into=None):
+    """A wrong consistency function: other factors of (alpha, sigma, spread, r)."""
+
+    def consistency_function(net, schedule, x, t, spread):
+        alpha, sigma = schedule(t, x)
+        r = (alpha**2 * spread**2 + sigma**2).sqrt()
+        numbers = alpha, sigma, spread, r
+        c_skip = alpha * spread**2 / r**2 if skip is None else skip(*numbers)
+        c_out = sigma * spread / r if out is None else out(*numbers)
+        c_in = 1 / r if into is None else into(*numbers)
+        return c_skip * x + c_out * net(c_in * x, t)
+
+    return consistency_function
+
+
+# E10.6
+
+
+def move_by_einsum(real, fake, schedule, x, t, noise):
+    alpha, sigma = schedule.alpha(t).to(x), schedule.sigma(t).to(x)
+    x_t = torch.einsum("n,nd->nd", alpha, x) + torch.einsum("n,nd->nd", sigma, noise)
+    return torch.einsum("n,nd->nd", alpha, real(x_t, t) - fake(x_t, t))
+
+
+def move_by_guesses(real, fake, schedule, x, t, noise):
+    alpha, sigma = schedule(t, x)
+    x_t = torch.addcmul(alpha * x, sigma, noise)
+    toward, away = x_t + sigma**2 * real(x_t, t), x_t + sigma**2 * fake(x_t, t)
+    return alpha / sigma**2 * (toward - away)
+
+
+def moving(how):
+    """A wrong direction: how(real, fake, x, x_t, t, alpha, sigma)."""
+
+    def matching_move(real, fake, schedule, x, t, noise):
+        alpha, sigma = schedule(t, x)
+        return how(real, fake, x, alpha * x + sigma * noise, t, alpha, sigma)
+
+    return matching_move
+
+
+# E10.7
+
+
+def test_by_hand(draw):
+    z = torch.randn(64, 2, generator=torch.Generator().manual_seed(1))
+    taught = draw(z, 16)
+    for n in (4, 2, 1):
+        mine = draw(z, n)
+        assert mine.shape == taught.shape, "another shape"
+        assert ((mine - taught) ** 2).mean() < 0.03, f"{n} steps draw something else"
+        assert all(mine[:, k].std() > 0.2 for k in range(2)), "the noise does not matter"
+        assert (draw(z[:5], n) - mine[:5]).abs().max() < 1e-2, "neighbours matter"
+
+
+def test_by_two_noises(draw):
+    first = torch.linspace(-2, 2, 41)
+    z = torch.stack([first, first.roll(7)], 1)
+    other = torch.stack([first.flip(0), first.roll(3)], 1)
+    for n in (1, 2, 4):
+        far = (draw(z, n) - draw(z, 16)).square().mean().sqrt()
+        assert far < 0.2, far
+        moved = (draw(z, n) - draw(other, n)).square().mean(0).sqrt()
+        assert bool((moved > 0.2).all()), moved
+        alone = torch.cat([draw(z[k : k + 1], n) for k in (0, 20)])
+        assert torch.allclose(alone, draw(z, n)[[0, 20]], atol=1e-3)
+
+
+def some_of(*checks, steps=(1, 2, 4), tolerance=0.15):
+    """A property test made of some of the checks only."""
+
+    def test_student(draw):
+        z = torch.randn(64, 2, generator=torch.Generator().manual_seed(0))
+        for n in steps:
+            mine = draw(z, n)
+            if "teacher" in checks:
+                assert (mine - draw(z, 16)).square().mean().sqrt() <= tolerance
+            if "density" in checks:
+                assert (mine.mean(0) - draw(z, 16).mean(0)).abs().max() < 0.5
+                assert (mine.std(0) - draw(z, 16).std(0)).abs().max() < 0.2
+            if "varies" in checks:
+                assert (mine.std(0) > 0.2).all()
+            if "varies together" in checks:
+                assert mine.std() > 0.2
+            if "alone" in checks:
+                assert (draw(z[:1], n) - mine[:1]).abs().max() < 1e-3
+
+    return test_student
+
+
+def test_that_returns(draw):
+    z = torch.randn(64, 2, generator=torch.Generator().manual_seed(0))
+    return bool((draw(z, 1) - draw(z, 16)).square().mean() < 0.02)
+
+
+EVERY = ("teacher", "varies", "alone")
+
+RIGHT = {
+    "E10.1": [two_m_by_weights, two_m_by_integral],
+    "E10.2": [two_steps_by_eps, two_steps_by_a_line],
+    "E10.3": [halve_by_recursion, halve_by_counts],
+    "E10.4": [lesson_by_lerp, lesson_in_one_call],
+    "E10.5": [consistency_by_precision, consistency_by_angle],
+    "E10.6": [move_by_einsum, move_by_guesses],
+    "E10.7": [test_by_hand, test_by_two_noises],
+}
+
+WRONG = {
+    "E10.1": {
+        "the old guess is not used": two_m(lambda lam, times: 0.0),
+        "at the end of the step, not in its middle": two_m(lambda lam, times: 2 * usual_share(lam, times)),
+        "read off backwards": two_m(lambda lam, times: -usual_share(lam, times)),
+        "times are not lambdas": two_m(lambda lam, times: usual_share(times, times)),
+        "taken for equally long": two_m(lambda lam, times: 0.5),
+        "the ratio of the steps is upside down": two_m(lambda lam, times: 0.25 / usual_share(lam, times)),
+        "the two guesses are averaged": two_m(lambda lam, times: -0.5),
+        "the slope is not divided": two_m(lambda lam, times: (lam[2] - lam[1]) / 2),
+        "the guess is returned": two_m(usual_share, give="guess"),
+        "r and t are swapped": lambda schedule, x_t, new, old, r, t, s: two_m_by_weights(
+            schedule, x_t, new, old, t, r, s
+        ),
+    },
+    "E10.2": {
+        "its second step is lost": two_steps(guess=lambda one, two, x_s: one + 0),
+        "meant for the second step alone": two_steps(guess=lambda one, two, x_s: two + 0),
+        "the two guesses are averaged": two_steps(guess=lambda one, two, x_s: (one + two) / 2),
+        "x_s is returned": two_steps(guess=lambda one, two, x_s: x_s),
+        "asked at x_t, which has moved": two_steps(second=lambda teacher, x_t, x_m, t, m: teacher(x_t, m)),
+        "asked at time t, not at the middle": two_steps(second=lambda teacher, x_t, x_m, t, m: teacher(x_m, t)),
+        "taken for signal": two_steps(solve=lambda x_t, x_s, a_t, s_t, a_s, s_s: x_s / a_s),
+        "t and s are swapped": two_steps(
+            solve=lambda x_t, x_s, a_t, s_t, a_s, s_s: (s_t * x_t - s_s * x_s) / (s_t * a_s - s_s * a_t)
+        ),
+        "is upside down": two_steps(
+            solve=lambda x_t, x_s, a_t, s_t, a_s, s_s: (x_s - s_t / s_s * x_t) / (a_s - s_t / s_s * a_t)
+        ),
+        "a third evaluation": third_evaluation,
+    },
+    "E10.3": {
+        "the first teacher teaches every student": halving(teaches=False),
+        "its teacher's number of steps": halving(number=lambda n: 2 * n),
+        "as many steps as the teacher": halving(look=lambda steps, end: [steps, *counts(steps, end)]),
+        "the last halving is missing": halving(look=lambda steps, end: counts(steps, end)[:-1]),
+        "one halving too many": halving(look=one_round_too_many),
+        "the first teacher is in the list": halving(keep=lambda first, rows: [first, *rows]),
+        "only the last student is kept": halving(keep=lambda first, rows: rows[-1:]),
+        "in the wrong order": halving(keep=lambda first, rows: rows[::-1]),
+        "without their number of steps": halving(keep=lambda first, rows: [student for _, student in rows]),
+        "nothing was raised": halving(look=without_looking),
+        "before anything is trained": halve_then_look,
+        "not AssertionError": halve_with_an_assert,
+    },
+    "E10.4": {
+        "one scale for the whole batch": lesson(lambda c, n, w: n + w.flatten()[0] * (c - n)),
+        "the mean scale for every example": lesson(lambda c, n, w: n + w.mean() * (c - n)),
+        "the paper's w": lesson(lambda c, n, w: n + (1 + w) * (c - n)),
+        "cond and uncond are swapped": lesson(lambda c, n, w: c + w * (n - c)),
+        "starts from the guess without a label": lesson(lambda c, n, w: c + w * (c - n)),
+        "the scale is not used": lesson(lambda c, n, w: c + 0),
+        "is left out": lesson(lambda c, n, w: w * c),
+        "the scale starts at 0": lesson(scale=lambda u, low, high: high * u),
+        "the span is high - low": lesson(scale=lambda u, low, high: low + high * u),
+        "u is told": lesson(give=lambda target, w, u: (target, u.clone())),
+        "low and high are swapped": lesson(scale=lambda u, low, high: high - (high - low) * u),
+        "in the wrong order": lesson(give=lambda target, w, u: (w, target)),
+        "asked for twice": lesson_with_three_guesses,
+        "all examples in one call": lesson_by_examples,
+    },
+    "E10.5": {
+        "added whole": skipping(out=lambda a, s, d, r: torch.ones_like(a)),
+        "the network alone": skipping(skip=lambda a, s, d, r: 0 * a),
+        "handed through whole at every t": skipping(skip=lambda a, s, d, r: torch.ones_like(a)),
+        "not divided by the variance": skipping(skip=lambda a, s, d, r: a * d**2),
+        "divided by a standard deviation": skipping(skip=lambda a, s, d, r: a * d**2 / r),
+        "alpha is forgotten": skipping(skip=lambda a, s, d, r: d**2 / r**2),
+        "c_out is a variance": skipping(out=lambda a, s, d, r: (s * d / r) ** 2),
+        "c_out is not divided by r": skipping(out=lambda a, s, d, r: s * d),
+        "spread is forgotten": skipping(out=lambda a, s, d, r: s / r),
+        "not shown x / r": skipping(into=lambda a, s, d, r: torch.ones_like(a)),
+        "answer is subtracted": skipping(out=lambda a, s, d, r: -s * d / r),
+        "taken for a variance": lambda net, schedule, x, t, spread: consistency_by_angle(
+            net, schedule, x, t, spread**0.5
+        ),
+    },
+    "E10.6": {
+        "flee from the data": moving(lambda real, fake, x, x_t, t, a, s: a * (fake(x_t, t) - real(x_t, t))),
+        "alpha is forgotten": moving(lambda real, fake, x, x_t, t, a, s: real(x_t, t) - fake(x_t, t)),
+        "asked at x, without noise": moving(lambda real, fake, x, x_t, t, a, s: a * (real(x, t) - fake(x, t))),
+        "own score is left out": moving(lambda real, fake, x, x_t, t, a, s: a * real(x_t, t)),
+        "divided by alpha": moving(lambda real, fake, x, x_t, t, a, s: (real(x_t, t) - fake(x_t, t)) / a),
+        "sigma where alpha belongs": moving(lambda real, fake, x, x_t, t, a, s: s * (real(x_t, t) - fake(x_t, t))),
+        "the direction alone": moving(lambda real, fake, x, x_t, t, a, s: x + a * (real(x_t, t) - fake(x_t, t))),
+    },
+    "E10.7": {
+        "It accepts": some_of("varies", "alone"),
+        "draws other pictures from the same noise": some_of("density", "varies", "alone"),
+        "has forgotten 4 steps": some_of(*EVERY, steps=(1, 2)),
+        "fails at 2 steps": some_of(*EVERY, steps=(1, 4)),
+        "a teacher that ignores the noise too": some_of("teacher", "alone"),
+        "whose first coordinate ignores the noise": some_of("teacher", "varies together", "alone"),
+        "mixes the examples of a batch": some_of("teacher", "varies"),
+        "It rejects: a student that misses its teacher": some_of(*EVERY, tolerance=1e-3),
+        "Your test returned": test_that_returns,
+    },
+}
+
+EQUIVALENT = {
+    "E10.3": {"line 13: steps -> train": "the words of the error are free"},
+    "E10.7": {
+        "line 9: 200 -> 199": "one noise fewer",
+        "line 9: 0 -> 1": "another seed",
+        "line 14: 0.3 -> 0.6": "right students vary by more than 0.6",
+    },
+}
