@@ -142,6 +142,7 @@ def _tell(title: str, graded) -> None:
     from cs348k_diffusion.exercises.catalogue import registry
     from cs348k_diffusion.grading.checks.card import property_of, split
     from cs348k_diffusion.grading.gradebook.feedback import group
+    from cs348k_diffusion.grading.records import IN_NOTEBOOK
 
     typer.secho(f"\n{title}", bold=True)
     results = group(graded.records, registry())
@@ -149,11 +150,16 @@ def _tell(title: str, graded) -> None:
         earned, points = (sum(getattr(record, part) for record in records) for part in ("earned", "points"))
         colour = "green" if earned == points else "yellow" if earned else None
         typer.secho(f"  {earned:>4g}/{points:<4g} {exercise.id:<6} {exercise.title}", fg=colour)
+        blank = [record.message for record in records if record.status == "not yet"]
+        if blank and "(" in blank[0]:
+            typer.echo(f"{'':14}{blank[0].partition('(')[2].removesuffix(')')}")
         for record in records:
             if record.status not in ("passed", "not yet"):
+                reason = record.message.partition(IN_NOTEBOOK)[2]
                 says, likely, _ = split(record)
                 typer.echo(f"{'':14}{property_of(record.test)}: {says}")
                 typer.echo(f"{'':14}Likely mistake: {likely}" if likely else "", nl=bool(likely))
+                typer.echo(f"{'':14}{IN_NOTEBOOK}{reason}" if reason else "", nl=bool(reason))
     for note in graded.notes:
         typer.secho(f"  {note}", fg="yellow")
     typer.secho(f"  {sum(r.earned for r in results):>4g}/{sum(r.points for r in results):<4g} in all", bold=True)

@@ -15,6 +15,11 @@ class NotYet(NotImplementedError):
         return [str(self)]
 
 
+def unwritten(exercise: str) -> str:
+    """The reason for an answer without points that calls another exercise's."""
+    return f"it calls {exercise}, which is not written"
+
+
 class StudentError(Exception):
     """The student's code raised: `kind` names the exception's type, `text` is its message, `where` the line.
 

@@ -9,6 +9,7 @@ from typing import Literal
 from cs348k_diffusion.grading.tables import plain_text
 
 Status = Literal["passed", "failed", "not yet", "error", "timeout", "waiting"]
+IN_NOTEBOOK = "In your notebook: "  # begins the line about how an answer stands in the notebook
 WAITING: Status = "waiting"  # a free-text answer that has not been read yet
 
 

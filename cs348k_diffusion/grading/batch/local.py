@@ -26,8 +26,9 @@ from cs348k_diffusion.grading.batch.plan import Plan, Todo
 from cs348k_diffusion.grading.checks.plugin import Grader, run_checks
 from cs348k_diffusion.grading.gradebook import free_text
 from cs348k_diffusion.grading.records import Graded, Record, missing
-from cs348k_diffusion.grading.submissions import limited, similarity
+from cs348k_diffusion.grading.submissions import limited, reasons, similarity
 from cs348k_diffusion.grading.submissions.files import Unreadable
+from cs348k_diffusion.grading.submissions.notebook import Submission
 from cs348k_diffusion.grading.submissions.source import Submitted
 from cs348k_diffusion.grading.tables import plain_text
 from cs348k_diffusion.grading.workers.pool import ForkServer, Spawned, isolated_python, workers_for
@@ -71,8 +72,14 @@ def grade_here(chunk: Todo, plan: Plan, done: Callable[[Graded], None] | None = 
 
 def _source(student: str, paths: list[Path], plan: Plan, result: Graded, workers: Any) -> Submitted:
     """One student's notebooks as a source; what stands in them beside code goes into the result."""
-    read = limited.read(paths, lambda made: similarity.copies(made, plan.exercises))
-    read.choose([exercise.name for exercise in plan.exercises.values()])
+    names = [exercise.name for exercise in plan.exercises.values()]
+
+    def look(made: Submission) -> list[str]:
+        made.why = {name: line for name in names if (line := reasons.why(made, name))}
+        return similarity.copies(made, plan.exercises)
+
+    read = limited.read(paths, look)
+    read.choose(names)
     result.texts = free_text.answers(read.markdown, free_texts(plan.public))
     result.hints, result.notes = read.hints, read.notes
     result.remarks = read.remarks

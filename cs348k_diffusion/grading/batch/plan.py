@@ -60,14 +60,14 @@ class Plan:
         """What `from_json` needs in another process on the same disk."""
         files = [str(file) for file in self.files]
         return {"exercises": list(self.exercises), "files": files, "public": str(self.public),
-                "hidden": self.hidden, "address": self.address}  # fmt: skip
+                "hidden": self.hidden, "address": self.address, "key": self.key}  # fmt: skip
 
     @classmethod
     def from_json(cls, facts: dict[str, Any]) -> Plan:
         """The plan that another process wrote with `to_json`."""
         public, files = Path(facts["public"]), tuple(map(Path, facts["files"]))
         exercises = {id: exercise for id, exercise in registry(public).items() if id in facts["exercises"]}
-        return cls(exercises, files, public, tuple(facts["hidden"]), facts["address"])
+        return cls(exercises, files, public, tuple(facts["hidden"]), facts["address"], facts["key"])
 
 
 def plan_for(

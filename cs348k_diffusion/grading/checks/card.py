@@ -43,7 +43,7 @@ def as_text(outcome: Outcome) -> str:
             says, likely, details = split(record)
             lines += [f"      {line}" for line in (says, *details.splitlines()) if line]
             lines += [f"      Likely mistake: {likely}"] if likely else []
-    return "\n".join([*lines, _offer(outcome)])
+    return "\n".join([*lines, *outcome.notes, _offer(outcome)])
 
 
 def as_html(outcome: Outcome) -> str:
@@ -56,7 +56,7 @@ def as_html(outcome: Outcome) -> str:
     template = Environment(loader=FileSystemLoader(Path(__file__).parent), autoescape=True).get_template("card.html")
     lines = [(_MARK.get(record.status, "? error"), _line(record), record, split(record)) for record in outcome.records]
     drawn = Markup("".join(beside(*each) for each in outcome.pictures))
-    return template.render(title=_title(outcome), lines=lines, drawn=drawn, offer=_offer(outcome))
+    return template.render(title=_title(outcome), lines=lines, drawn=drawn, notes=outcome.notes, offer=_offer(outcome))
 
 
 def _title(outcome: Outcome) -> str:

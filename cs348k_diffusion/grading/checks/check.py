@@ -20,8 +20,9 @@ from typing import Any
 import torch
 
 from cs348k_diffusion.exercises.catalogue import FOLDER, Exercise, checks_of, find, of_notebook
-from cs348k_diffusion.exercises.errors import NotYet
+from cs348k_diffusion.exercises.errors import NotYet, unwritten
 from cs348k_diffusion.exercises.expecting import LIKELY, collecting_pictures
+from cs348k_diffusion.grading.checks import history
 from cs348k_diffusion.grading.checks.plugin import Grader, run_checks
 from cs348k_diffusion.grading.records import Record, missing
 from cs348k_diffusion.grading.subject.budget import Budget
@@ -38,6 +39,7 @@ class Outcome:
     records: list[Record]
     pictures: list[tuple[Any, Any, str]] = field(default_factory=list)
     so_far: tuple[float, float] = (0, 0)
+    notes: list[str] = field(default_factory=list)  # what the batch would do otherwise, and stale definitions
 
     @property
     def passed(self) -> bool:
@@ -89,7 +91,7 @@ def run_check(what: str | Callable, folder: Path = FOLDER) -> Outcome:
     expected = [(test.exercise, test.test, test.points) for test in checks_of(exercise, folder)]
     records += missing(records, expected, live.student)
     prints.finish()
-    outcome = Outcome(exercise, records, pictures)
+    outcome = Outcome(exercise, records, pictures, notes=[] if _is_ours(target) else history.notes(exercise, target))
     earned, points = outcome.points
     if not _is_ours(target):
         _remember(exercise, earned=earned, points=points, named=likely_of(records))
@@ -145,6 +147,11 @@ class Live:
         if self.target is None:
             raise NotYet(exercise.id)
         return local(self.target, seed, self.budget, self.prints)
+
+    def reason(self, exercise: Exercise, error: BaseException | None) -> str:
+        """One line about how the answer stands in the notebook, or ""."""
+        called = getattr(error, "exercise", exercise.id) if isinstance(error, NotYet) else exercise.id
+        return unwritten(called) if called != exercise.id else history.reason(exercise)
 
     def close(self) -> None:
         """Nothing is held."""
@@ -221,7 +228,7 @@ def _same_randomness_after() -> Iterator[None]:
 
 def _show(outcome: Outcome) -> None:
     if outcome.not_yet:
-        print(f"{outcome.exercise.id}: not yet")
+        print("\n".join([next(r.message for r in outcome.records if r.status == "not yet"), *outcome.notes]))
     elif "IPython" in sys.modules and sys.modules["IPython"].get_ipython():
         sys.modules["IPython"].display.display(outcome)
     else:

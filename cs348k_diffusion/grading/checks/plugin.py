@@ -30,7 +30,7 @@ from cs348k_diffusion.exercises.expecting import (
 )
 from cs348k_diffusion.exercises.inputs import salted
 from cs348k_diffusion.grading.checks.pictures import small
-from cs348k_diffusion.grading.records import OutOfTime, Record, Status, WorkersGone
+from cs348k_diffusion.grading.records import IN_NOTEBOOK, OutOfTime, Record, Status, WorkersGone
 from cs348k_diffusion.grading.subject.subject import Subject
 from cs348k_diffusion.grading.subject.watch import own_random_numbers, rules_of
 
@@ -229,6 +229,7 @@ class Grader:
         source = self.sources[self._source_number(item)]
         error = call.excinfo.value if call.excinfo else None
         status, message = verdict(error)
+        message = self._with_reason(message, source, exercise, error, status)
         if self.fallbacks and status != "not yet":
             message = f"{message}\n{FALLBACK.format(', '.join(self.fallbacks))}".strip()
         if status == "timeout":
@@ -248,6 +249,15 @@ class Grader:
             held_back=held_back,
             picture=small(drawn) if status == "failed" and not held_back else "",
         )
+
+    def _with_reason(self, message: str, source: Any, exercise: Exercise, error: Any, status: Status) -> str:
+        """The message, with one line about how the answer stands in the notebook where that is why it fails."""
+        reason = source.reason(exercise, error) if status != "passed" and hasattr(source, "reason") else ""
+        if status == "not yet":
+            return f"{exercise.id}: not yet ({reason})" if reason else message
+        mine = (source.student, exercise.id)
+        first = not any(_answer(record) == mine and record.status != "passed" for record, _, _ in self.story)
+        return f"{message}\n{IN_NOTEBOOK}{reason}" if reason and first else message
 
     def pytest_unconfigure(self) -> None:
         self._settle()

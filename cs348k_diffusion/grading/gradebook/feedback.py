@@ -28,7 +28,7 @@ STYLE = Path(__file__).with_name("feedback.css")
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 LONGEST = 1500  # characters of one message
 MISTAKE = re.compile(r"^This is what you get when the mistake is: (.*)$", re.MULTILINE)
-NO_DEFINITION = re.compile(r"\((no definition of .*) was found\)$")
+NO_DEFINITION = re.compile(r"\((no definition of \w+) was found\)$")
 SYMBOL = re.compile(r"[b-z]\W|\w+(_\w|[(\d]| [=<>~])")
 RAISED = re.compile(r"^your code raised ")
 MARKS = {
@@ -41,6 +41,7 @@ MARKS = {
     WAITING: "…",
 }
 NOT_YET = "Not written yet."
+WHY = re.compile(r": not yet \((.*)\)$", re.DOTALL)
 
 
 class Result(NamedTuple):
@@ -176,9 +177,12 @@ def _card(result: Result, comment: str, hints_used: int | None) -> dict[str, Any
 
 
 def absence(records: Sequence[Record]) -> str:
-    """Why there is nothing to check: a stub, or no definition of that name."""
+    """Why there is nothing to check: a stub, no definition of that name, a cell that is not Python."""
     missing = NO_DEFINITION.search(records[0].message)
-    return f"{sentence(missing[1])} in what you handed in." if missing else NOT_YET
+    if missing:
+        return f"{sentence(missing[1])} in what you handed in."
+    why = WHY.search(records[0].message)
+    return f"{NOT_YET} {sentence(why[1])}." if why else NOT_YET
 
 
 def check_line(record: Record) -> dict[str, Any]:

@@ -90,6 +90,7 @@ def _submission(facts: dict[str, Any]) -> Submission:
         hints=facts["hints"],
         parts=[Part(**part) for part in facts["parts"]],
         remarks=facts["remarks"],
+        why=facts["why"],
     )
     vars(made)["definitions"] = [
         Definition(cell, index, frozenset(binds), frozenset(now), frozenset(later), adds, stub)

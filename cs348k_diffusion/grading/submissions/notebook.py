@@ -75,6 +75,8 @@ class Submission:
     parts: list[Part] = field(default_factory=list)
     remarks: list[str] = field(default_factory=list)  # for the instructor
     chosen: dict[str, int] = field(default_factory=dict)  # the part that counts for a name in several
+    broken: list[tuple[int, str, int, str]] = field(default_factory=list)  # (cell, text, line, problem) of no Python
+    why: dict[str, str] = field(default_factory=dict)  # one line for a name that has no points (see `reasons`)
 
     @cached_property
     def trees(self) -> dict[int, ast.Module]:
@@ -126,7 +128,7 @@ class Submission:
 
     def needed(self, name: str) -> list[tuple[int, str, list[int]]]:
         """The statements that a name needs, in order: (cell number, its text, indices of its statements)."""
-        texts, chosen = dict(self.cells), sorted(self._closure(name), key=lambda each: each.place)
+        texts, chosen = dict(self.cells), sorted(self.closure(name), key=lambda each: each.place)
         indices: dict[int, list[int]] = {}
         for definition in chosen:
             indices.setdefault(definition.cell, []).append(definition.index)
@@ -134,7 +136,7 @@ class Submission:
 
     def read_by(self, name: str) -> set[str]:
         """Every name that the statements of `needed` read."""
-        return {read for definition in self._closure(name) for read in definition.now | definition.later}
+        return {read for definition in self.closure(name) for read in definition.now | definition.later}
 
     def flags(self) -> int:
         """Compiler flags of the notebook's own `from __future__` imports."""
@@ -149,7 +151,8 @@ class Submission:
         known = [getattr(__future__, name) for name in imported if name in __future__.all_feature_names]
         return sum({feature.compiler_flag for feature in known})
 
-    def _closure(self, name: str) -> set[Definition]:
+    def closure(self, name: str) -> set[Definition]:
+        """Every definition that a name needs."""
         chosen: set[Definition] = set()
         waiting: list[tuple[str, Place]] = [(name, END)]
         done: set[tuple[str, Place]] = set()
@@ -231,6 +234,9 @@ def _add(made: Submission, path: Path) -> None:
         except Skipped as why:
             made.notes.append(f"{made._called(number)} {why} and was skipped.")
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
+            if isinstance(error, SyntaxError):
+                skipped = len(text) - len(text.lstrip("\n"))  # empty first lines, which python_of drops
+                made.broken.append((number, text, (error.lineno or 1) + skipped, f"{error.msg}{newer}"))
             place = f" (line {error.lineno}: {error.msg}{newer})" if isinstance(error, SyntaxError) else ""
             made.notes.append(f"{made._called(number)} is not valid Python{place} and was skipped.")
     if len(cells_of(notebook)) > MAX_CELLS:

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 
 from cs348k_diffusion.exercises.catalogue import Exercise, registry
-from cs348k_diffusion.exercises.errors import NotYet
+from cs348k_diffusion.exercises.errors import NotYet, unwritten
 from cs348k_diffusion.grading.subject.subject import Subject
 from cs348k_diffusion.grading.subject.watch import rules_of
 from cs348k_diffusion.grading.submissions.notebook import Submission
@@ -53,6 +53,11 @@ class Submitted:
             self.link = RemoteLink(self.workers, self._job(exercise, fallbacks), exercise.seconds)
         self.link.reseed(seed)
         return Subject(self.link)
+
+    def reason(self, exercise: Exercise, error: BaseException | None) -> str:
+        """One line about how the answer stands in the notebook, or "" where nothing is in its way."""
+        called = getattr(error, "exercise", exercise.id) if isinstance(error, NotYet) else exercise.id
+        return unwritten(called) if called != exercise.id else self.submission.why.get(exercise.name, "")
 
     def depends_on(self, exercise: Exercise) -> list[str]:
         """Names of other exercises that this answer calls and that the package may answer in its place."""

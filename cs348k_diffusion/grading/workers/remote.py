@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import re
 import select
 import signal
 import socket
@@ -141,7 +142,8 @@ class RemoteLink:
 
     def _raised(self, kind: str, body: Any) -> Exception:
         if kind == "not yet":
-            return NotYet(self.job.exercise)
+            other = body if isinstance(body, str) and re.fullmatch(r"E\d{1,2}\.\d{1,2}", body) else ""
+            return NotYet(other or self.job.exercise)
         if kind == "raised" and isinstance(body, list) and len(body) == 3:
             return StudentError(*(str(part)[:2000] for part in body))
         return protocol.ProtocolError("malformed message")
