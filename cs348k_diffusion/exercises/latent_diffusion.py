@@ -1,0 +1,633 @@
+"""Checks of notebook 08: the code's draw and its price, standardised codes, the best linear code, sampling in codes."""
+
+from itertools import pairwise
+
+import pytest
+import torch
+import torch.nn.functional as F
+from torch.utils.flop_counter import FlopCounterMode
+
+from cs348k_diffusion.exercises import Counted, Exercise, agree, expect, run_against, varied
+from cs348k_diffusion.schedule import cosine, straight
+
+EXERCISES = (
+    Exercise(
+        "E8.1",
+        "best_linear_code",
+        "The best linear code",
+        gives="basis: tensor, error: tensor",
+        hints=(
+            "Of all directions, along which one do the rows differ most? What do you lose by leaving a direction out?",
+            "Directions and variances are eigenvectors and eigenvalues of the covariance, which is about the rows' own "
+            "mean. torch.linalg.eigh sorts them: in which order, and where in the matrix is one eigenvector?",
+            "Divide by n for the variance of these very rows. Keep the last d columns, turned into rows with the "
+            "greatest variance first; the error of a row is what the others' eigenvalues sum to.",
+        ),
+        withheld=("latent.PCACodec",),
+    ),
+    Exercise(
+        "E8.2",
+        "standardise_codes",
+        "Codes of unit variance, and back",
+        gives="codes: tensor",
+        hints=(
+            "A schedule is made for data of unit variance. Unit variance over what: examples, places, channels?",
+            "Each channel has one mean and one standard deviation, over all examples and places of the data's codes. "
+            "They belong to the data; the batch in hand may hold a single code.",
+            "Reduce `data` over the axes 0, 2 and 3, and keep these axes so that the result broadcasts. The way back "
+            "undoes the two operations in the opposite order.",
+        ),
+        withheld=("latent.NetCodec",),
+    ),
+    Exercise(
+        "E8.3",
+        "multiply_adds",
+        "Multiply-adds against f",
+        gives="count: number",
+        hints=(
+            "How many numbers does one 3 x 3 convolution write, and how many products does each of them need?",
+            "A convolution from a to b channels costs 9 a b at every place, and a code has (side / f)^2 places. One "
+            "evaluation is a convolution in, the layers in the middle, and a convolution out.",
+            "What happens once for each step, and what happens once for each picture? Keep them apart, and add.",
+        ),
+    ),
+    Exercise(
+        "E8.4",
+        "code_and_price",
+        "A draw of the code, and its price",
+        gives="z: tensor, kl: tensor",
+        hints=(
+            "Where must the randomness enter, so that z still has a derivative with respect to mean and log_var?",
+            "A normal number with another mean and another width is the standard one, stretched and moved. log_var is "
+            "the logarithm of a variance: how do you get a standard deviation from it without dividing?",
+            "For one number the KL divergence is a sum of four terms: the square of the mean, the variance, -1 and "
+            "minus the log-variance, and half of that sum. Which axes does an example's total run over?",
+        ),
+        withheld=("latent.sampled_code", "latent.kl_to_normal"),
+    ),
+    Exercise(
+        "E8.5",
+        "draw_in_codes",
+        "Sampling in codes",
+        gives="pictures: tensor",
+        hints=(
+            "Which of the functions that you were given takes a code, and which one gives a picture? Who needs a "
+            "picture on the way?",
+            "The loop is that of notebook 04: a guess, then one DDIM step from t to s, for each pair of neighbours in "
+            "`times`. The loop knows codes only.",
+            "Do not clip the guess: pictures have a range, codes have none. After the last step, and only there, "
+            "decode.",
+        ),
+        withheld=("sampling.sample", "sampling.ddim", "sampling.ddpm", "pipeline.Pipeline", "latent.decoded"),
+    ),
+    Exercise(
+        "E8.6",
+        "test_codec",
+        "A property test for a codec",
+        hints=(
+            "You do not know which d numbers a codec keeps. What can you know without that: about the codes of the "
+            "data, about a picture that has been through once, about the promised error?",
+            "Decoding and encoding again must change nothing. Codes of the data have mean 0 and variance 1 in each "
+            "channel. What about one example alone, and a picture that is moved by 4 pixels?",
+            "Start with the codes of the data, channel by channel; then decode, encode, decode again, and compare. "
+            "Rolling a picture by 4 pixels rolls its code by 1. A piece has 16 numbers: a mean over pixels is not the "
+            "promised sum.",
+        ),
+    ),
+)
+
+MAPS = ((5, 2, 3, 3), (1, 3, 2, 4), (4, 1, 1, 2), (2, 4, 1, 1), (3, 2, 4, 1))  # shapes of codes to try
+
+
+# ---- E8.1 ----------------------------------------------------------------------------------------------------------
+
+
+def rows_of():
+    """(x, d): rows with unlike variances and a mean, more rows than numbers; d up to p."""
+    for (n, p), d in (((40, 6), 2), ((9, 3), 3), ((14, 8), 1), ((30, 5), 4), ((12, 2), 1)):
+        for case in varied(((n, p),), dtypes=(torch.float64,) if n % 2 else (torch.float32,), seed=n):
+            spread = torch.logspace(0.3, -0.7, p, dtype=case.dtype)[torch.randperm(p, generator=case.generator)]
+            mix = torch.linalg.qr(case.normal(p, p).double())[0].to(case.dtype)
+            yield (case.normal() * spread) @ mix + case.normal(p, scale=3), d
+
+
+def svd(x):
+    """Directions and variances by the singular value decomposition of the centred rows, greatest first."""
+    _, s, v = torch.linalg.svd((x - x.mean(0)).double(), full_matrices=True)
+    variances = torch.zeros(x.shape[1], dtype=torch.float64)
+    variances[: len(s)] = s**2 / len(x)
+    return v, variances
+
+
+def best_basis(x, d):
+    """The d first directions."""
+    return svd(x)[0][:d].to(x.dtype)
+
+
+def uncentred(x):
+    _, _, v = torch.linalg.svd(x.double(), full_matrices=True)
+    return v.to(x.dtype)
+
+
+def agreeing(basis):
+    """A basis in a form that does not know the sign of a direction: each row times its transpose."""
+    return basis[:, :, None] * basis[:, None, :]
+
+
+BASIS_MISTAKES = {
+    "the rows are not centred: the first direction points at their mean": lambda x, d: uncentred(x)[:d],
+    "the smallest variances are kept: eigh sorts upwards": lambda x, d: svd(x)[0].flip(0)[:d].to(x.dtype),
+    "the smallest of the kept comes first": lambda x, d: best_basis(x, d).flip(0),
+    "the first d numbers are kept, whatever their variance": lambda x, d: torch.eye(x.shape[1], dtype=x.dtype)[:d],
+    "directions are scaled by their standard deviation: they must have length 1": lambda x, d: (
+        best_basis(x, d) * svd(x)[1][:d, None].sqrt().to(x.dtype)
+    ),
+    "d + 1 directions": lambda x, d: svd(x)[0][: d + 1].to(x.dtype),
+}
+
+
+def dropped(x, d):
+    """The exact error: what is left of the rows when their best d-dimensional part is taken away."""
+    basis, centred = svd(x)[0][:d], (x - x.mean(0)).double()
+    left = centred - centred @ basis.T @ basis
+    return left.square().sum(1).mean().to(x.dtype)
+
+
+ERROR_MISTAKES = {
+    "what is kept, not what is dropped": lambda x, d: svd(x)[1][:d].sum().to(x.dtype),
+    "the mean of the dropped variances, not their sum": lambda x, d: dropped(x, d) / max(x.shape[1] - d, 1),
+    "for each number of a row; the whole row's is asked for": lambda x, d: dropped(x, d) / x.shape[1],
+    "divided by n - 1: the error of these very rows is asked for": lambda x, d: dropped(x, d) * len(x) / (len(x) - 1),
+    "summed over the rows": lambda x, d: dropped(x, d) * len(x),
+    "the root of the squared error": lambda x, d: dropped(x, d).sqrt(),
+    "a share of the variance": lambda x, d: (svd(x)[1][d:].sum() / svd(x)[1].sum()).to(x.dtype),
+    "standard deviations are added where variances add": lambda x, d: svd(x)[1][d:].sqrt().sum().to(x.dtype),
+    "the largest variances are dropped": lambda x, d: svd(x)[1].flip(0)[d:].sum().to(x.dtype),
+    "one direction too many is dropped": lambda x, d: svd(x)[1][d - 1 :].sum().to(x.dtype),
+    "one direction too few is dropped": lambda x, d: svd(x)[1][d + 1 :].sum().to(x.dtype),
+}
+
+
+@pytest.mark.exercise("E8.1", points=2)
+def test_keeps_the_directions_of_greatest_variance(best_linear_code):
+    def form(x, d):
+        basis, _ = best_linear_code(x, d)
+        return agreeing(basis) if basis.ndim == 2 else basis
+
+    agree(
+        form,
+        lambda x, d: agreeing(best_basis(x, d)),
+        rows_of(),
+        says="basis must hold the d directions of greatest variance as rows of length 1, the greatest first (each row "
+        "is compared up to its sign, as products of its numbers).",
+        mistakes={name: lambda x, d, wrong=wrong: agreeing(wrong(x, d)) for name, wrong in BASIS_MISTAKES.items()},
+        rtol=2e-3,
+        atol=2e-3,
+    )
+
+
+@pytest.mark.exercise("E8.1", points=2)
+def test_knows_what_is_lost(best_linear_code):
+    agree(
+        lambda x, d: best_linear_code(x, d)[1],
+        dropped,
+        rows_of(),
+        says="error must be the mean over the rows of |row - its reconstruction|^2, summed over a row's numbers.",
+        mistakes=ERROR_MISTAKES,
+        rtol=1e-3,
+        atol=1e-5,
+    )
+
+
+# ---- E8.2 ----------------------------------------------------------------------------------------------------------
+
+
+def moments(data):
+    """Mean and standard deviation of each channel, channel by channel."""
+    rows = [data[:, c].reshape(-1) for c in range(data.shape[1])]
+    mean = torch.stack([row.sum() / len(row) for row in rows])
+    var = torch.stack([(row * row).sum() / len(row) for row in rows]) - mean**2
+    return mean.view(-1, 1, 1), var.sqrt().view(-1, 1, 1)
+
+
+def there(z, data, back):
+    """The truth, in float64 on the way."""
+    mean, std = moments(data.double())
+    return (z.double() * std + mean if back else (z.double() - mean) / std).to(z.dtype)
+
+
+def with_moments(mean_of, std_of):
+    """A wrong answer that takes mean and standard deviation elsewhere."""
+
+    def wrong(z, data, back):
+        mean, std = mean_of(z, data), std_of(z, data)
+        return z * std + mean if back else (z - mean) / std
+
+    return wrong
+
+
+def over(*axes, of=1, correction=0):
+    """Functions (z, data) -> moments over these axes, of z (of=0) or of the data (of=1)."""
+    return (
+        lambda *given: given[of].mean(axes, keepdim=True),
+        lambda *given: given[of].std(axes, keepdim=True, correction=correction),
+    )
+
+
+MEAN, STD = over(0, 2, 3)
+SCALE_MISTAKES = {
+    "measured on the codes in hand, not on the data": with_moments(*over(0, 2, 3, of=0)),
+    "one mean and one standard deviation for all channels together": with_moments(*over(0, 1, 2, 3)),
+    "a mean for each place: channels are standardised, not places": with_moments(*over(0)),
+    "each example of the data by itself": lambda z, data, back: with_moments(*over(2, 3))(z, data[:1], back),
+    "divided by the variance, not by its root": with_moments(MEAN, lambda z, data: STD(z, data) ** 2),
+    "the variance of a sample (n - 1): these codes are all there are": with_moments(*over(0, 2, 3, correction=1)),
+    "the mean is not taken away": with_moments(lambda z, data: 0.0, STD),
+    "the width is left as it is": with_moments(MEAN, lambda z, data: 1.0),
+    "back is not looked at": lambda z, data, back: there(z, data, False),
+    "there and back are swapped": lambda z, data, back: there(z, data, not back),
+    "back in the wrong order: first times the deviation, then plus the mean": lambda z, data, back: (
+        (z + MEAN(z, data)) * STD(z, data) if back else there(z, data, False)
+    ),
+    "divided first, then moved by the mean": lambda z, data, back: (
+        there(z, data, True) if back else z / STD(z, data) - MEAN(z, data)
+    ),
+}
+
+
+def codes(back):
+    """(z, data, back): data of several codes, one place, one channel; channels of unlike centres and widths."""
+    for case in varied(MAPS, seed=82):
+        channels = case.shape[1]
+        width, centre = case.uniform(0.3, 3, channels, 1, 1), case.normal(channels, 1, 1, scale=2)
+        data = case.normal(max(4, case.batch), *case.shape[1:]) * width + centre
+        yield case.normal(), data, back
+
+
+@pytest.mark.exercise("E8.2", points=2)
+def test_gives_each_channel_of_the_data_mean_0_and_variance_1(standardise_codes):
+    agree(
+        standardise_codes,
+        there,
+        codes(False),
+        says="Less the channel's mean over `data`, then divided by its standard deviation there.",
+        mistakes=SCALE_MISTAKES,
+        rtol=1e-4,
+        atol=1e-5,
+    )
+
+
+@pytest.mark.exercise("E8.2", points=1)
+def test_undoes_itself(standardise_codes):
+    agree(
+        standardise_codes,
+        there,
+        codes(True),
+        says="With back=True, standardised codes must become the codes that they were.",
+        mistakes=SCALE_MISTAKES,
+        rtol=1e-4,
+        atol=1e-5,
+    )
+
+
+# ---- E8.3 ----------------------------------------------------------------------------------------------------------
+
+
+def counted(f, side, d, width, layers, steps, decoder):
+    """The truth, counted by PyTorch while the convolutions run (two operations a multiply-add)."""
+    plan = [(d, width), *[(width, width)] * layers, (width, d)]
+    x = torch.zeros(1, d, side // f, side // f, device="meta")
+    with FlopCounterMode(display=False) as flops:
+        for fine, coarse in plan:
+            x = F.conv2d(x, torch.zeros(coarse, fine, 3, 3, device="meta"), padding=1)
+    return float(steps * flops.get_total_flops() // 2 + decoder)
+
+
+def formula(f, side, d, width, layers, steps, decoder, **slip):
+    """The count with slips to order."""
+    places = slip.get("places", (side // f) ** 2)
+    ends = slip.get("ends", 2 * d * width)
+    weights = ends + slip.get("deep", layers) * width**2
+    return float(slip.get("times", steps) * slip.get("kernel", 9) * places * weights + slip.get("out", decoder))
+
+
+COUNT_MISTAKES = {
+    "a side is f times shorter, and a picture has two": lambda f, side, *rest: formula(
+        f, side, *rest, places=side * side // f
+    ),
+    "one side only: places are rows times columns": lambda f, side, *rest: formula(f, side, *rest, places=side // f),
+    "f is not used": lambda f, side, *rest: formula(f, side, *rest, places=side**2),
+    "a 3 x 3 kernel has 9 weights": lambda *given: formula(*given, kernel=3),
+    "the kernel is forgotten": lambda *given: formula(*given, kernel=1),
+    "multiplications and additions counted apart": lambda *given: formula(*given, out=0, kernel=18) + given[6],
+    "the decoder runs once a picture, not once a step": lambda *given: formula(*given, out=given[5] * given[6]),
+    "the decoder is forgotten": lambda *given: formula(*given, out=0),
+    "the steps are forgotten": lambda *given: formula(*given, times=1),
+    "the convolutions in and out are forgotten": lambda *given: formula(*given, ends=0),
+    "one of the convolutions in and out is forgotten": lambda *given: formula(*given, ends=given[2] * given[3]),
+    "in and out count as layers": lambda *given: formula(*given, ends=2 * given[3] ** 2),
+    "a layer too few": lambda *given: formula(*given, deep=given[4] - 1),
+    "a layer costs width, not its square": lambda f, side, d, width, layers, steps, decoder: float(
+        steps * 9 * (side // f) ** 2 * (2 * d * width + layers * width) + decoder
+    ),
+}
+SIZES = (
+    (1, 32, 3, 16, 4, 20, 0), (4, 32, 4, 16, 4, 20, 5_000_000), (8, 64, 16, 48, 7, 1, 123_456),
+    (2, 6, 1, 8, 1, 3, 10), (16, 16, 5, 24, 2, 50, 1_000), (1, 1, 1, 1, 0, 1, 0),
+)  # fmt: skip
+
+
+@pytest.mark.exercise("E8.3", points=3)
+def test_counts_as_pytorch_does(multiply_adds):
+    agree(
+        lambda *given: as_float(multiply_adds(*given)),
+        counted,
+        SIZES,
+        says="steps evaluations of all convolutions at (side / f)^2 places, and one decoding.",
+        mistakes=COUNT_MISTAKES,
+    )
+
+
+def as_float(value):
+    """A whole number or a float, as a float."""
+    return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+# ---- E8.4 ----------------------------------------------------------------------------------------------------------
+
+
+def drawn(mean, log_var, noise):
+    """The draw, from the normal distribution's own affine map."""
+    return torch.addcmul(mean, torch.exp(0.5 * log_var), noise)
+
+
+def price(mean, log_var):
+    """The divergence of each example by torch.distributions, an independent route."""
+    one = torch.distributions.Normal(mean, log_var.exp().sqrt())
+    standard = torch.distributions.Normal(torch.zeros_like(mean), torch.ones_like(mean))
+    return torch.distributions.kl_divergence(one, standard).flatten(1).sum(1)
+
+
+def terms(mean, log_var):
+    """The four terms of a number's divergence, not yet halved."""
+    return mean**2 + log_var.exp() - 1 - log_var
+
+
+DRAW_MISTAKES = {
+    "noise times the variance: its square root is wanted": lambda m, v, e: m + v.exp() * e,
+    "noise times the log-variance": lambda m, v, e: m + v * e,
+    "the standard deviation is exp(log_var / 2), not the root of log_var": lambda m, v, e: m + v.abs().sqrt() * e,
+    "exp(-log_var / 2): the wrong sign": lambda m, v, e: m + (-v / 2).exp() * e,
+    "the mean is stretched, too": lambda m, v, e: (v / 2).exp() * (m + e),
+    "noise of standard deviation 1, whatever log_var says": lambda m, v, e: m + e,
+    "the mean alone, without noise": lambda m, v, e: m,
+    "noise is subtracted": lambda m, v, e: m - (v / 2).exp() * e,
+}
+PRICE_MISTAKES = {
+    "not halved": lambda m, v, e: terms(m, v).flatten(1).sum(1),
+    "the mean over numbers, where their sum is asked for": lambda m, v, e: terms(m, v).flatten(1).mean(1) / 2,
+    "one number for the whole batch": lambda m, v, e: terms(m, v).sum() / 2,
+    "one number for each number of the code": lambda m, v, e: terms(m, v) / 2,
+    "the wrong sign": lambda m, v, e: -terms(m, v).flatten(1).sum(1) / 2,
+    "the mean is not squared": lambda m, v, e: (m + v.exp() - 1 - v).flatten(1).sum(1) / 2,
+    "log_var is used as a variance": lambda m, v, e: (m**2 + v - 1 - v.abs().log()).flatten(1).sum(1) / 2,
+    "the -1 is missing: the price of N(0, 1) itself must be 0": lambda m, v, e: (terms(m, v) + 1).flatten(1).sum(1) / 2,
+    "the log-variance is missing": lambda m, v, e: (terms(m, v) + v).flatten(1).sum(1) / 2,
+    "the mean is left out": lambda m, v, e: (terms(m, v) - m**2).flatten(1).sum(1) / 2,
+    "in bits; nats are asked for": lambda m, v, e: terms(m, v).flatten(1).sum(1) / 2 / 0.6931471805599453,
+    "the other direction: KL(N(0, 1) || N(mean, variance))": lambda m, v, e: (
+        ((1 + m**2) / v.exp() - 1 + v).flatten(1).sum(1) / 2
+    ),
+}
+
+
+def prices():
+    """(mean, log_var, noise) of codes with 2 to 4 axes, one example among them."""
+    for case in varied(((5, 2), (1, 3), (2, 1, 3, 4), (3, 1), (1, 1, 1, 1), (4, 2, 3, 3))):
+        yield case.normal(scale=1.5), case.uniform(-4, 2, *case.shape), case.normal()
+
+
+@pytest.mark.exercise("E8.4", points=2)
+def test_draws_by_stretching_and_moving_the_noise(code_and_price):
+    agree(
+        lambda *args: code_and_price(*args)[0],
+        drawn,
+        prices(),
+        says="z must have mean `mean` and standard deviation exp(log_var / 2), with noise as its source.",
+        mistakes=DRAW_MISTAKES,
+        rtol=1e-5,
+    )
+
+
+@pytest.mark.exercise("E8.4", points=2)
+def test_prices_each_example_in_nats(code_and_price):
+    agree(
+        lambda *args: code_and_price(*args)[1],
+        lambda m, v, e: price(m, v),
+        prices(),
+        says="kl must be KL(N(mean, exp(log_var)) || N(0, 1)) of each example, summed over its numbers: (batch,).",
+        mistakes=PRICE_MISTAKES,
+        rtol=1e-4,
+        atol=1e-5,
+    )
+
+
+# ---- E8.5 ----------------------------------------------------------------------------------------------------------
+
+
+def pull(x, t):
+    """A denoiser of codes: towards a wide Gaussian, so that guesses leave [-1, 1]."""
+    return 3.0 * x / (1 + 4 * t.view(-1, *(1,) * (x.ndim - 1)) ** 2) + 0.4
+
+
+def unfolded(z):
+    """A decoder from (n, 4 c, h, w) to (n, c, 2 h, 2 w), which no network of codes could read."""
+    return 0.5 * F.pixel_shuffle(z, 2) - 0.2
+
+
+def walked(schedule, denoise, decode, noise, times, guess=lambda x0: x0, each=lambda z: z, final=None):
+    """DDIM in float64, by its formula, with slips to order."""
+    z, moments_ = noise.double(), times.double().tolist()
+    x0 = z
+    for t, s in pairwise(moments_):
+        a = torch.tensor([[t], [s]], dtype=torch.float64)
+        (alpha_t, alpha_s), (sigma_t, sigma_s) = schedule.alpha(a), schedule.sigma(a)
+        x0 = guess(denoise(z, torch.full((len(z),), t, dtype=torch.float64)))
+        z = each(alpha_s * x0 + sigma_s * (z - alpha_t * x0) / sigma_t)
+    end = (decode or (lambda z: z))(z) if final is None else final(z, x0)
+    return end.to(noise.dtype)
+
+
+WALK_MISTAKES = {
+    "the guess is clipped to [-1, 1]: pictures have a range, codes have none": lambda *given: walked(
+        *given, guess=lambda x0: x0.clamp(-1, 1)
+    ),
+    "codes are clipped at every step": lambda *given: walked(*given, each=lambda z: z.clamp(-1, 1)),
+    "the pictures are cut off to [-1, 1] in the end": lambda *given: walked(*given).clamp(-1, 1),
+    "the last code is returned, not decoded": lambda s, denoise, decode, noise, times: walked(
+        s, denoise, None, noise, times
+    ),
+    "the noise is decoded, not what became of it": lambda s, denoise, decode, noise, times: decode(noise),
+    "the last guess is decoded, not the last code": lambda s, denoise, decode, noise, times: walked(
+        s, denoise, decode, noise, times, final=lambda z, x0: decode(x0)
+    ),
+    "the last step is missing": lambda s, denoise, decode, noise, times: walked(s, denoise, decode, noise, times[:-1]),
+    "the first step is missing": lambda s, denoise, decode, noise, times: walked(s, denoise, decode, noise, times[1:]),
+    "decoded twice": lambda s, denoise, decode, noise, times: (
+        decode(decode(walked(s, denoise, None, noise, times))) if noise.shape[1] % 16 == 0 else None
+    ),
+}
+
+
+def walks():
+    """(schedule, denoise, decode, noise, times): several codes and one, both dtypes, an end with noise left."""
+    for case in varied(((3, 4, 2, 2), (1, 8, 1, 3), (2, 4, 3, 1)), seed=84):
+        schedule = straight() if case.batch == 1 else cosine()
+        for times in ([1.0, 0.7, 0.45, 0.2, 0.0], [0.9, 0.5, 0.25], [0.8, 0.1]):
+            yield schedule, pull, unfolded, case.normal(), torch.tensor(times)
+
+
+@pytest.mark.exercise("E8.5", points=2)
+def test_walks_in_codes_and_ends_as_pictures(draw_in_codes):
+    agree(
+        draw_in_codes,
+        walked,
+        walks(),
+        says="Guess and step from each time to the next, in codes; then decode what is left at the last time.",
+        mistakes=WALK_MISTAKES,
+        rtol=1e-3,
+        atol=1e-4,
+    )
+
+
+@pytest.mark.exercise("E8.5", points=1)
+def test_decodes_once(draw_in_codes):
+    for times in ([1.0, 0.8, 0.6, 0.4, 0.2, 0.0], [0.7, 0.3]):
+        denoise, decode = Counted(pull, 40), Counted(unfolded, 40)
+        noise, steps = torch.ones(2, 4, 2, 2), len(times) - 1
+        draw_in_codes(cosine(), denoise, decode, noise, torch.tensor(times))
+        expect(
+            [denoise.calls, decode.calls],
+            [steps, 1],
+            says=f"[guesses, decodings] of a walk of {steps} steps: each guess and each decoding costs time.",
+            mistakes={
+                "decoded after every step: nobody looks at those pictures": [steps, steps],
+                "decoded after every step and at the end": [steps, steps + 1],
+                "one example at a time: a batch goes through together": [steps * 2, 2],
+                "nothing is decoded": [steps, 0],
+                "a guess more than steps": [steps + 1, 1],
+                "two guesses a step": [2 * steps, 1],
+            },
+        )
+
+
+# ---- E8.6 ----------------------------------------------------------------------------------------------------------
+
+
+def data_of(n=24, seed=86):
+    """Smooth pictures (n, 1, 16, 16) that look alike everywhere: waves of random directions, with a mean."""
+    g = torch.Generator().manual_seed(seed)
+    y, x = torch.meshgrid(torch.arange(16.0), torch.arange(16.0), indexing="ij")
+    found = 0.3 + 0 * x.expand(n, 16, 16)
+    for _ in range(6):
+        k = torch.randint(-2, 3, (n, 2, 1, 1), generator=g)
+        phase, size = 6.283 * torch.rand(n, 1, 1, generator=g), torch.rand(n, 1, 1, generator=g)
+        found = found + 0.3 * size * torch.cos(0.3927 * (k[:, 0] * x + k[:, 1] * y) + phase)
+    return found[:, None]
+
+
+def patches(x):
+    """(n, 1, h, w) to (n, h/4, w/4, 16)."""
+    return x.unfold(2, 4, 4).unfold(3, 4, 4)[:, 0].flatten(3)
+
+
+def whole(p):
+    """Patches back to pictures."""
+    n, rows, columns, _ = p.shape
+    return p.view(n, rows, columns, 4, 4).transpose(2, 3).reshape(n, 1, 4 * rows, 4 * columns)
+
+
+DATA = data_of()
+ROWS = patches(DATA).flatten(0, 2).double()
+CENTRE = ROWS.mean(0)
+VARIANCES, VECTORS = torch.linalg.eigh((ROWS - CENTRE).T @ (ROWS - CENTRE) / len(ROWS))
+
+
+def codec_of(directions, change=lambda z, x: z, undo=lambda z, x: z, promised=None, centre=CENTRE, lift=CENTRE):
+    """(encode, decode, data, error) of the code that keeps these directions, standardised; `change` spoils it."""
+    basis = directions.double()
+    z = (ROWS - CENTRE) @ basis.T
+    offset, width = z.mean(0), z.std(0, correction=0)
+    left = (ROWS - CENTRE) - z @ basis
+    error = float(left.square().sum(1).mean()) if promised is None else promised
+
+    def encode(x):
+        found = ((patches(x).double() - centre) @ basis.T - offset) / width
+        return change(found.permute(0, 3, 1, 2), x).to(x.dtype)
+
+    def decode(z):
+        found = undo(z.double(), z).permute(0, 2, 3, 1) * width + offset
+        return whole(found @ basis + lift).to(z.dtype)
+
+    return encode, decode, DATA, error
+
+
+BEST = VECTORS.flip(1).T[:3]
+SECOND = VECTORS.flip(1).T[[0, 1, 5]]  # directions 1, 2 and 6
+RANDOM = torch.linalg.qr(torch.randn(16, 3, generator=torch.Generator().manual_seed(4)).double())[0].T
+BEST_ERROR = float(VARIANCES.flip(0)[3:].sum())
+FADED_ERROR = BEST_ERROR + float((0.2**2 * VARIANCES.flip(0)[:3]).sum())  # when 0.8 of what is kept comes back
+
+
+def turned():
+    """The best three directions, turned among themselves; standardised again."""
+    angle = torch.tensor(0.7).double()
+    turn = torch.eye(3).double()
+    turn[0, 0], turn[0, 1], turn[1, 0], turn[1, 1] = angle.cos(), -angle.sin(), angle.sin(), angle.cos()
+    return turn @ BEST
+
+
+RIGHT_CODECS = {
+    "the best three directions": codec_of(BEST),
+    "the best three directions, turned among themselves": codec_of(turned()),
+    "three directions at random, with their own error promised": codec_of(RANDOM),
+}
+STRICTER = "Compare with a tolerance of 1e-3; the promised error is for each patch of 16 numbers, on the data."
+WRONG_CODECS = {
+    "decodes without adding the mean": codec_of(BEST, lift=0 * CENTRE),
+    "decodes with half the contrast": codec_of(BEST, undo=lambda z, _: z / 2),
+    "codes are not standardised: twice too wide": codec_of(BEST, change=lambda z, x: 2 * z, undo=lambda z, _: z / 2),
+    "codes of one channel are not standardised": codec_of(
+        BEST,
+        change=lambda z, x: z * torch.tensor([1.0, 1, 3]).to(z).view(3, 1, 1),
+        undo=lambda z, _: z / torch.tensor([1.0, 1, 3]).to(z).view(3, 1, 1),
+    ),
+    "codes have a mean that is not 0": codec_of(BEST, change=lambda z, x: z + 0.5, undo=lambda z, _: z - 0.5),
+    "mixes the pictures of a batch": codec_of(
+        BEST, change=lambda z, x: z + 0.2 * (z.roll(1, 0) - z) if len(z) > 1 else z
+    ),
+    "treats places unlike: codes are mirrored, and decoded from there": codec_of(
+        BEST, change=lambda z, x: z.flip(-1), undo=lambda z, _: z.flip(-1)
+    ),
+    "keeps worse directions and promises the error of the best": codec_of(SECOND, promised=BEST_ERROR),
+    "decodes with 0.8 of the contrast, and promises the error of that": codec_of(
+        BEST, undo=lambda z, _: 0.8 * z, promised=FADED_ERROR
+    ),
+    "promises twice its error": codec_of(BEST, promised=2 * BEST_ERROR),
+    "promises the error of a number, not of a patch": codec_of(BEST, promised=BEST_ERROR / 16),
+}
+CRUDE = (
+    "decodes without adding the mean",
+    "decodes with half the contrast",
+    "codes are not standardised: twice too wide",
+)
+
+
+@pytest.mark.exercise("E8.6", points=2)
+def test_accepts_right_codecs_and_rejects_the_crude_ones(test_codec):
+    run_against(test_codec, RIGHT_CODECS, {name: WRONG_CODECS[name] for name in CRUDE}, stricter=STRICTER)
+
+
+@pytest.mark.exercise("E8.6", points=3)
+def test_rejects_the_subtle_codecs_too(test_codec):
+    run_against(test_codec, RIGHT_CODECS, WRONG_CODECS, seed=1, stricter=STRICTER)

@@ -1,0 +1,336 @@
+"""Answers to notebook 08: right ones written differently, and wrong ones by name."""
+
+from itertools import pairwise
+
+import torch
+import torch.nn.functional as F
+
+from cs348k_diffusion import ddim_step
+
+# E8.1
+
+
+def best_linear_code_by_svd(x, d):
+    _, s, v = torch.linalg.svd(x - x.mean(0, keepdim=True), full_matrices=True)
+    return v[:d], (s[d:] ** 2).sum() / len(x)
+
+
+def best_linear_code_by_reconstruction(x, d):
+    centred = x - x.mean(0)
+    _, vectors = torch.linalg.eigh(torch.cov(x.T, correction=0).reshape(x.shape[1], -1))
+    basis = vectors[:, -d:].flip(-1).T
+    left = centred - centred @ basis.T @ basis
+    return basis, left.pow(2).sum(-1).mean()
+
+
+def linear(basis=None, error=None, centre=True, divide=len):
+    """A wrong answer: another basis(vectors, values, d) or error(values, d, p); values and vectors ascend."""
+
+    def best_linear_code(x, d):
+        rows = x - x.mean(0) if centre else x
+        values, vectors = torch.linalg.eigh(rows.T @ rows / divide(x))
+        kept = vectors.flip(1).T[:d] if basis is None else basis(vectors, values, d)
+        return kept, values[:-d].sum() if error is None else error(values, d, x.shape[1])
+
+    return best_linear_code
+
+
+# E8.2
+
+
+def standardise_codes_by_channels(z, data, back=False):
+    found = torch.empty_like(z)
+    for c in range(z.shape[1]):
+        mean, std = data[:, c].mean(), data[:, c].var(correction=0) ** 0.5
+        found[:, c] = z[:, c] * std + mean if back else (z[:, c] - mean) / std
+    return found
+
+
+def standardise_codes_by_flattening(z, data, back=False):
+    rows = data.transpose(0, 1).flatten(1)
+    mean, std = rows.mean(1)[:, None, None], rows.std(1, unbiased=False)[:, None, None]
+    return torch.addcmul(mean, std, z) if back else z / std - mean / std
+
+
+def scaled(mean=None, std=None, there=None, back=None):
+    """A wrong answer: other moments of (z, data), or another formula (z, mean, std)."""
+
+    def standardise_codes(z, data, back_=False):
+        m = data.mean((0, 2, 3), keepdim=True) if mean is None else mean(z, data)
+        s = data.std((0, 2, 3), keepdim=True, correction=0) if std is None else std(z, data)
+        if back_:
+            return z * s + m if back is None else back(z, m, s)
+        return (z - m) / s if there is None else there(z, m, s)
+
+    return standardise_codes
+
+
+# E8.3
+
+
+def multiply_adds_by_layers(f, side, d, width, layers, steps, decoder):
+    total = 0
+    for fine, coarse in [(d, width)] + [(width, width)] * layers + [(width, d)]:
+        total += fine * coarse * 3 * 3 * (side // f) * (side // f)
+    return steps * total + decoder
+
+
+def multiply_adds_by_weights(f, side, d, width, layers, steps, decoder):
+    weights = 9 * width * (layers * width + d + d)
+    return float(decoder) + steps * weights * (side / f) ** 2
+
+
+def count(places=None, kernel=9, ends=2, twice=1, decodings=None, times=None, layer=2, short=0):
+    """A wrong count."""
+
+    def multiply_adds(f, side, d, width, layers, steps, decoder):
+        at = (side // f) ** 2 if places is None else places(side, f)
+        one = twice * kernel * at * (ends * d * width + (layers - short) * width**layer)
+        return (steps if times is None else times) * one + decoder * (1 if decodings is None else decodings(steps))
+
+    return multiply_adds
+
+
+# E8.4
+
+
+def code_and_price_by_parts(mean, log_var, noise):
+    variance = log_var.exp()
+    kl = -0.5 * (1 + log_var - mean**2 - variance)
+    return noise * variance.sqrt() + mean, kl.reshape(len(mean), -1).sum(dim=-1)
+
+
+def code_and_price_by_distributions(mean, log_var, noise):
+    axes = tuple(range(1, mean.ndim))
+    std = torch.exp(log_var * 0.5)
+    normal = torch.distributions.Normal(mean, std)
+    kl = torch.distributions.kl_divergence(normal, torch.distributions.Normal(0.0, 1.0))
+    return torch.addcmul(mean, std, noise), kl.sum(axes)
+
+
+def priced(draw=None, price=None):
+    """A wrong answer: another draw(mean, log_var, noise), or another price(mean, log_var)."""
+
+    def code_and_price(mean, log_var, noise):
+        z, kl = code_and_price_by_parts(mean, log_var, noise)
+        z = z if draw is None else draw(mean, log_var, noise)
+        return z, kl if price is None else price(mean, log_var)
+
+    return code_and_price
+
+
+def half(total):
+    return total.flatten(1).sum(1) / 2
+
+
+# E8.5
+
+
+def draw_in_codes_by_formula(schedule, denoise, decode, noise, times):
+    z = noise
+    for k in range(len(times) - 1):
+        now, then = (times[i].expand(len(z)).to(z) for i in (k, k + 1))
+        x0 = denoise(z, now)
+        (alpha_t, sigma_t), (alpha_s, sigma_s) = schedule(now, z), schedule(then, z)
+        z = alpha_s * x0 + sigma_s * (z - alpha_t * x0) / sigma_t
+    return decode(z)
+
+
+def draw_in_codes_by_recursion(schedule, denoise, decode, noise, times):
+    if len(times) == 1:
+        return decode(noise)
+    t, s = float(times[0]), float(times[1])
+    guess = denoise(noise, torch.full((len(noise),), t, dtype=noise.dtype))
+    return draw_in_codes_by_recursion(schedule, denoise, decode, ddim_step(schedule, noise, guess, t, s), times[1:])
+
+
+def walking(guess=None, each=None, end=None, times_=None):
+    """A wrong walk: another guess, something at each code, another end(decode, z, x0), or other times."""
+
+    def draw_in_codes(schedule, denoise, decode, noise, times):
+        z = x0 = noise
+        moments = times if times_ is None else times_(times)
+        for t, s in pairwise(moments.tolist()):
+            x0 = denoise(z, torch.full((len(z),), t, dtype=z.dtype))
+            x0 = x0 if guess is None else guess(x0)
+            z = ddim_step(schedule, z, x0, t, s)
+            z = z if each is None else each(z, decode)
+        return decode(z) if end is None else end(decode, z, x0)
+
+    return draw_in_codes
+
+
+def decoding_each(z, decode):
+    decode(z)
+    return z
+
+
+def draw_in_codes_of_noise(schedule, denoise, decode, noise, times):
+    return decode(noise)
+
+
+# E8.6
+
+
+def test_by_hand(codec):
+    encode, decode, data, error = codec
+    z = encode(data)
+    assert z.shape == (len(data), 3, 4, 4), "three numbers for each patch"
+    for c in range(3):
+        assert abs(float(z[:, c].mean())) < 1e-3, "the mean of a channel"
+        assert abs(float(z[:, c].square().mean()) - 1) < 1e-3, "the variance of a channel"
+    made = decode(z)
+    assert (decode(encode(made)) - made).abs().max() < 1e-3, "a second pass changes it"
+    for k in (0, 5):
+        assert (encode(data[k : k + 1]) - z[k : k + 1]).abs().max() < 1e-3, "neighbours matter"
+    assert (encode(data.roll(4, -1)) - z.roll(1, -1)).abs().max() < 1e-3, "the column matters"
+    assert (encode(data.roll(4, -2)) - z.roll(1, -2)).abs().max() < 1e-3, "the row matters"
+    lost = (made - data).square().flatten(1).sum(1).mean() / 16
+    assert abs(float(lost) - error) < 1e-3, "not the promised error"
+
+
+def test_by_statistics(codec):
+    encode, decode, data, error = codec
+    rows = encode(data).transpose(0, 1).flatten(1)
+    torch.testing.assert_close(rows.mean(1), torch.zeros(3), rtol=0, atol=1e-3)
+    torch.testing.assert_close(rows.std(1, correction=0), torch.ones(3), rtol=0, atol=1e-3)
+    some = data[:4]
+    once = decode(encode(some))
+    torch.testing.assert_close(decode(encode(once)), once, rtol=0, atol=1e-3)
+    alone = torch.cat([encode(one[None]) for one in some])
+    torch.testing.assert_close(alone, encode(some), rtol=0, atol=1e-3)
+    torch.testing.assert_close(encode(some.roll((4, 12), (2, 3))), alone.roll((1, 3), (2, 3)), rtol=0, atol=1e-3)
+    assert abs(16 * float(F.mse_loss(decode(encode(data)), data)) - error) < 1e-3
+
+
+def some_of(*checks, tolerance=1e-3, best=False):
+    """A property test made of some of the checks only."""
+
+    def test_codec(codec):
+        encode, decode, data, error = codec
+        z = encode(data)
+        made = decode(z)
+        close = {"rtol": 0.0, "atol": tolerance}
+        if "mean" in checks:
+            torch.testing.assert_close(z.mean((0, 2, 3)), torch.zeros(3), **close)
+        if "variance" in checks:
+            torch.testing.assert_close(z.var((0, 2, 3), correction=0), torch.ones(3), **close)
+        if "twice" in checks:
+            torch.testing.assert_close(decode(encode(made)), made, **close)
+        if "batch" in checks:
+            torch.testing.assert_close(encode(data[2:3]), z[2:3], **close)
+        if "move" in checks:
+            torch.testing.assert_close(encode(data.roll(4, -1)), z.roll(1, -1), **close)
+        if "error" in checks:
+            assert abs(16 * float((made - data).square().mean()) - error) <= tolerance
+        if best:
+            assert 16 * float((made - data).square().mean()) < 0.02
+
+    return test_codec
+
+
+EVERY = ("mean", "variance", "twice", "batch", "move", "error")
+
+
+def without(*names):
+    return some_of(*(name for name in EVERY if name not in names))
+
+
+RIGHT = {
+    "E8.1": [best_linear_code_by_svd, best_linear_code_by_reconstruction],
+    "E8.2": [standardise_codes_by_channels, standardise_codes_by_flattening],
+    "E8.3": [multiply_adds_by_layers, multiply_adds_by_weights],
+    "E8.4": [code_and_price_by_parts, code_and_price_by_distributions],
+    "E8.5": [draw_in_codes_by_formula, draw_in_codes_by_recursion],
+    "E8.6": [test_by_hand, test_by_statistics],
+}
+
+WRONG = {
+    "E8.1": {
+        "the rows are not centred": linear(centre=False),
+        "the smallest variances are kept": linear(lambda v, _, d: v.T[:d]),
+        "the smallest of the kept comes first": linear(lambda v, _, d: v[:, -d:].T),
+        "directions are scaled": linear(lambda v, e, d: (v * e.clamp(min=0).sqrt()).flip(1).T[:d]),
+        "what is kept, not what is dropped": linear(error=lambda e, d, p: e[-d:].sum()),
+        "the mean of the dropped variances": linear(error=lambda e, d, p: e[:-d].sum() / max(p - d, 1)),
+        "for each number of a row": linear(error=lambda e, d, p: e[:-d].sum() / p),
+        "divided by n - 1": linear(divide=lambda x: len(x) - 1),
+        "the root of the squared error": linear(error=lambda e, d, p: e[:-d].sum().clamp(min=0).sqrt()),
+        "a share of the variance": linear(error=lambda e, d, p: e[:-d].sum() / e.sum()),
+        "the largest variances are dropped": linear(error=lambda e, d, p: e[d:].sum()),
+    },
+    "E8.2": {
+        "measured on the codes in hand": scaled(
+            lambda z, data: z.mean((0, 2, 3), keepdim=True),
+            lambda z, data: z.std((0, 2, 3), keepdim=True, correction=0),
+        ),
+        "for all channels together": scaled(lambda z, data: data.mean(), lambda z, data: data.std(correction=0)),
+        "channels are standardised, not places": scaled(
+            lambda z, data: data.mean(0), lambda z, data: data.std(0, correction=0)
+        ),
+        "divided by the variance": scaled(std=lambda z, data: data.var((0, 2, 3), keepdim=True, correction=0)),
+        "the variance of a sample": scaled(std=lambda z, data: data.std((0, 2, 3), keepdim=True)),
+        "back is not looked at": scaled(back=lambda z, m, s: (z - m) / s),
+        "there and back are swapped": scaled(there=lambda z, m, s: z * s + m, back=lambda z, m, s: (z - m) / s),
+        "back in the wrong order": scaled(back=lambda z, m, s: (z + m) * s),
+        "divided first, then moved": scaled(there=lambda z, m, s: z / s - m),
+    },
+    "E8.3": {
+        "a side is f times shorter, and a picture has two": count(places=lambda side, f: side * side // f),
+        "one side only": count(places=lambda side, f: side // f),
+        "f is not used": count(places=lambda side, f: side**2),
+        "a 3 x 3 kernel has 9 weights": count(kernel=3),
+        "multiplications and additions counted apart": count(twice=2),
+        "not once a step": count(decodings=lambda steps: steps),
+        "the decoder is forgotten": count(decodings=lambda steps: 0),
+        "the steps are forgotten": count(times=1),
+        "the convolutions in and out are forgotten": count(ends=0),
+        "one of the convolutions in and out": count(ends=1),
+        "a layer too few": count(short=1),
+        "a layer costs width": count(layer=1),
+    },
+    "E8.4": {
+        "noise times the variance": priced(lambda m, v, e: m + v.exp() * e),
+        "noise times the log-variance": priced(lambda m, v, e: m + v * e),
+        "the mean is stretched, too": priced(lambda m, v, e: (v / 2).exp() * (m + e)),
+        "the mean alone, without noise": priced(lambda m, v, e: m + 0 * e),
+        "not halved": priced(price=lambda m, v: (m**2 + v.exp() - 1 - v).flatten(1).sum(1)),
+        "where their sum is asked for": priced(price=lambda m, v: (m**2 + v.exp() - 1 - v).flatten(1).mean(1) / 2),
+        "one number for the whole batch": priced(price=lambda m, v: (m**2 + v.exp() - 1 - v).sum() / 2),
+        "log_var is used as a variance": priced(price=lambda m, v: half(m**2 + v - 1 - v.abs().log())),
+        "the -1 is missing": priced(price=lambda m, v: half(m**2 + v.exp() - v)),
+        "in bits": priced(price=lambda m, v: half(m**2 + v.exp() - 1 - v) / torch.log(torch.tensor(2.0)).item()),
+        "the other direction": priced(price=lambda m, v: half((1 + m**2) * (-v).exp() - 1 + v)),
+    },
+    "E8.5": {
+        "the guess is clipped to [-1, 1]": walking(guess=lambda x0: x0.clamp(-1, 1)),
+        "codes are clipped at every step": walking(each=lambda z, decode: z.clamp(-1, 1)),
+        "the last code is returned, not decoded": walking(end=lambda decode, z, x0: z),
+        "the last guess is decoded, not the last code": walking(end=lambda decode, z, x0: decode(x0)),
+        "the noise is decoded": draw_in_codes_of_noise,
+        "the last step is missing": walking(times_=lambda times: times[:-1]),
+        "the first step is missing": walking(times_=lambda times: times[1:]),
+        "decoded after every step and at the end": walking(each=decoding_each),
+        "the pictures are cut off": walking(end=lambda decode, z, x0: decode(z).clamp(-1, 1)),
+    },
+    "E8.6": {
+        "decodes without adding the mean": some_of("variance", "batch", "move"),
+        "codes are not standardised: twice too wide": without("variance"),
+        "codes have a mean that is not 0": without("mean"),
+        "mixes the pictures of a batch": without("batch", "twice", "variance", "error"),
+        "treats places unlike": without("move"),
+        "promises the error of a number": without("error"),
+        "0.8 of the contrast": without("twice"),
+        "It rejects: three directions at random": some_of(*EVERY, best=True),
+        "Your test must pass on every right answer": some_of(*EVERY, tolerance=0.0),
+    },
+}
+
+EQUIVALENT = {
+    "E8.2": {"line 10: (0, 2, 3) -> (2, 0, 3)": "the same axes in another order"},
+    "E8.6": {
+        "line 17: torch.testing.assert_close(encode(data[2:3]), z[2:3], **close) -> "
+        "torch.testing.assert_close(encode(data[2:3]), z[2:3])": "right codecs give one example's code to rounding",
+        "line 19: float((made - data).square().mean()) -> (made - data).square().mean()": "a tensor compares as well",
+    },
+}
