@@ -189,8 +189,10 @@ def sample(
     """Draw what a prompt says, or samples of a shipped model, into a PNG, or their way there into a GIF."""
     from cs348k_diffusion import recipes
     from cs348k_diffusion.commands import sample
+    from cs348k_diffusion.data.pictures.captions import WORDS
 
-    prompt, name = " " in what, "picture" if " " in what else what
+    prompt = " " in what or what.lower() in WORDS  # a single word of the captions is a short prompt, no model's name
+    name = "picture" if prompt else what
     out = _writable(out or Path(f"{name}.{'gif' if gif else 'png'}"))
     gif = gif or out.suffix.lower() == ".gif"
     if out.suffix.lower() != (".gif" if gif else ".png"):
@@ -259,17 +261,17 @@ def upscale(
 
 @app.command("fit-tree", rich_help_panel=MAKE)
 def fit_tree(
-    picture: Annotated[Path, typer.Argument(help="What the tree shall grow into: a PNG, JPEG, GIF or WebP.")],
+    picture: Annotated[Path, typer.Argument(help="The target picture: a PNG, JPEG, GIF or WebP.")],
     out: Annotated[Path, typer.Option(help="The JSON file to write the tree to.")] = Path("tree.json"),
     gif: Annotated[bool, typer.Option("--gif", help="Also write the fit as a GIF, beside the JSON.")] = False,
-    silhouette: Annotated[bool, typer.Option("--silhouette", help="Have the outline, whatever the colours.")] = False,
+    silhouette: Annotated[bool, typer.Option("--silhouette", help="Match the outline and ignore the colours.")] = False,
     region: Annotated[bool, typer.Option("--region", help="Fill the shape; sticking out costs less.")] = False,
     start: Annotated[Path | None, typer.Option(help="A tree to go on from.", show_default="a sapling")] = None,
     size: Annotated[int, typer.Option(min=8, max=128, help="Pixels on a side while fitting.")] = 32,
     budget: Annotated[int, typer.Option(min=10, help="Units: a render costs 1, one with its gradient 3.")] = 6000,
     seed: Annotated[int, typer.Option(callback=_seed, help="Another seed, another tree.")] = 0,
 ) -> None:
-    """Fit a procedural tree to a picture, by moves and gradients, and write it as JSON."""
+    """Fit a procedural tree to a picture, by moves and gradients, and write it as JSON and PNG."""
     from cs348k_diffusion.commands import fit_tree
 
     if silhouette and region:
@@ -279,7 +281,12 @@ def fit_tree(
     end = fit_tree.fit_picture(picture, out, movie, kind, start, size, budget, seed)
     parts = len(end.best.tree.parts)
     typer.echo(f"{out}: {parts} parts, loss {end.loss:.2e} after {end.cost.units} units, seed {seed}")
+    typer.echo(f"{out.with_suffix('.png')}: the target and the tree")
     typer.echo(f"{movie}: the fit in motion" if movie else "", nl=bool(movie))
+    left = fit_tree.left_over(picture, kind, size, end.best.tree)
+    if left > fit_tree.POOR:
+        advice = "a larger --budget" if kind != "image" else "--silhouette, which ignores colours, or a larger --budget"
+        typer.echo(f"{left:.0%} of a sapling's loss is left: try {advice}")
 
 
 @app.command(rich_help_panel=LEARN)

@@ -3,6 +3,7 @@
 import ast
 import re
 import statistics
+import symtable
 from pathlib import Path
 
 import pytest
@@ -122,6 +123,103 @@ def test_minutes_follow_the_formula():
 def test_lines_of_code_fit_a_projector(path):
     long = {cell.id: line for cell in cells(path, "code") for line in cell.source.splitlines() if len(line) > COLUMNS}
     assert long == {}
+
+
+ANSWERS = re.compile(
+    r"\b(than|more|less|most|fewer|larger|smaller|never|always|stays?|remains?|better|worse|only|agree|alike|falls?|falling|"
+    r"rises?|grows?|nothing|too|until|closer|differ|by luck)\b",
+    re.IGNORECASE,
+)
+
+
+def alts(source):
+    """The alt texts that a cell of code holds."""
+    for node in ast.walk(parse(source)):
+        if isinstance(node, ast.keyword) and node.arg == "alt":
+            pieces = node.value.values if isinstance(node.value, ast.JoinedStr) else [node.value]
+            yield "".join(str(piece.value) for piece in pieces if isinstance(piece, ast.Constant))
+
+
+@each_solution
+def test_no_alt_text_that_is_read_before_a_prediction_answers_it(path):
+    """Under "Predict", up to the next heading, an alt text says what is shown, not how it comes out."""
+    open_question, telling = False, {}
+    for cell in handout.read(path).cells:
+        if cell.cell_type == "markdown":
+            open_question = bool(minutes.PREDICT.search(cell.source)) or (
+                open_question and not cell.source.startswith("#")
+            )
+        elif open_question and not cell.metadata.get("jupyter", {}).get("source_hidden"):
+            telling[cell.id] = [text for text in alts(cell.source) if ANSWERS.search(text)]
+    assert {id: texts for id, texts in telling.items() if texts} == {}
+
+
+@each_solution
+def test_every_prediction_has_an_answer_to_unfold(path):
+    """In its own cell: what to look for, or why."""
+    asked = [cell for cell in cells(path, "markdown") if minutes.PREDICT.search(cell.source)]
+    assert [cell.id for cell in asked if "<details>" not in cell.source] == []
+
+
+def names_of(source):
+    """The names that a cell binds, and those that it takes from other cells, when it runs or when its functions do."""
+    table = symtable.symtable(source, "cell", "exec")
+    binds = {s.get_name() for s in table.get_symbols() if s.is_assigned() or s.is_imported() or s.is_namespace()}
+    takes = {s.get_name() for s in table.get_symbols() if s.is_referenced()}
+    inner = [*table.get_children()]
+    while inner:
+        scope = inner.pop()
+        takes |= {s.get_name() for s in scope.get_symbols() if s.is_global() and s.is_referenced()}
+        inner += scope.get_children()
+    return binds, takes - binds | taken_before_bound(source, binds)
+
+
+def taken_before_bound(source, binds):
+    """Names that a cell binds, but reads first: `x = x + 1`."""
+    bound, early = set(), set()
+    for statement in ast.parse(source).body:
+        if isinstance(statement, ast.Assign):
+            read = {n.id for n in ast.walk(statement.value) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Load)}
+            inner = {
+                n.id for n in ast.walk(statement.value) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)
+            }
+            arguments = {n.arg for n in ast.walk(statement.value) if isinstance(n, ast.arg)}
+            early |= (read - inner - arguments) & binds - bound
+        bound |= {n.id for n in ast.walk(statement) if isinstance(n, ast.Name) and isinstance(n.ctx, ast.Store)}
+        bound |= {statement.name} if isinstance(statement, ast.FunctionDef | ast.ClassDef) else set()
+        bound |= {a.asname or a.name for n in ast.walk(statement) if isinstance(n, ast.ImportFrom) for a in n.names}
+    return early
+
+
+def test_names_of_a_cell_are_found():
+    assert names_of("y = x + 1\ndef f(a):\n    return a + g\nz = [k for k in y]") == ({"y", "f", "z"}, {"x", "g"})
+    assert names_of("x = x + 1")[1] == {"x"}
+    assert names_of("x = 1\nx = x + 1")[1] == set()
+
+
+@each_solution
+def test_any_cell_may_run_again_after_any_other(path):
+    """A name that one cell takes from another is bound in one cell only, so no other cell can have changed it."""
+    found = {cell.id: names_of(cell.source) for cell in cells(path, "code")}
+    owners = {}
+    for id, (binds, _) in found.items():
+        for name in binds:
+            owners.setdefault(name, []).append(id)
+    taken = {name for _, takes in found.values() for name in takes}
+    assert {name: ids for name, ids in owners.items() if name in taken and len(ids) > 1} == {}
+
+
+@each_solution
+def test_random_numbers_do_not_depend_on_what_ran_before(path):
+    """No cell draws from a generator that another cell made: run again, it would draw other numbers."""
+    made, taken = {}, {}
+    for cell in cells(path, "code"):
+        for node in parse(cell.source).body:
+            if isinstance(node, ast.Assign) and ast.unparse(node.value).startswith("keyed_generator("):
+                made |= {name.id: cell.id for name in ast.walk(node) if isinstance(name, ast.Name)}
+        taken |= dict.fromkeys(names_of(cell.source)[1], cell.id)
+    made.pop("keyed_generator", None)
+    assert {name: taken[name] for name in made if name in taken} == {}
 
 
 @each_solution

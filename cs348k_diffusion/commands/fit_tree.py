@@ -18,9 +18,9 @@ from torch import Tensor
 from tqdm import tqdm
 
 from cs348k_diffusion.data.images import from_bytes, open_picture
-from cs348k_diffusion.lab.frames import Recording
+from cs348k_diffusion.lab.frames import Recording, pixels
 from cs348k_diffusion.procedural.chain import FitStep
-from cs348k_diffusion.procedural.fit import fit_tree
+from cs348k_diffusion.procedural.fit import fit_tree, sharp_loss
 from cs348k_diffusion.procedural.grammar import Grammar, from_json, to_json, validate
 from cs348k_diffusion.procedural.pack import pack
 from cs348k_diffusion.procedural.policies import BOTH
@@ -37,6 +37,7 @@ from cs348k_diffusion.running import last
 
 KINDS = ("image", "silhouette", "region")
 VIEW = 160  # pixels: how large a GIF shows the target, and the tree beside it
+POOR = 0.3  # of a sapling's loss: more than this is left only where the target is unlike a tree of our colours
 HOLD, FRAME = 2000, 90  # milliseconds a GIF rests on its last frame, and on each of the others
 
 
@@ -137,6 +138,8 @@ def fit_picture(
 ) -> FitStep:
     """Fit a tree to a picture under a progress bar; writes its JSON to `out`, and the fit as a GIF to `movie`.
 
+    Beside the JSON a PNG of the same name shows the target and the tree.
+
     kind is one of KINDS; start is the JSON of a tree to go on from. Returns the last step.
     Raises as `read_picture`, `read_tree` and `target_of` do.
     """
@@ -146,9 +149,17 @@ def fit_picture(
     film = Film(seen, kind)
     end = last(counted(film.follow(run) if movie else run, budget))
     out.write_text(to_json(end.best.tree) + "\n", encoding="utf-8")
+    Image.fromarray(pixels(film.beside(end))[0]).save(out.with_suffix(".png"))
     if movie:
         film.save(movie)
     return end
+
+
+def left_over(picture: Path, kind: str, size: int, tree: Tree) -> float:
+    """The tree's share of a sapling's loss: 0 is a perfect fit, POOR or more a poor one. Raises as `read_picture`."""
+    seen = read_picture(picture, size)
+    losses = sharp_loss([sapling(), tree], target_of(seen, kind), style=Style(sky=seen.background))
+    return float(losses[1] / losses[0])
 
 
 def check_out(out: Path) -> None:
@@ -190,11 +201,15 @@ class Film:
             self.shoot(now)
 
     def shoot(self, now: FitStep) -> None:
-        """Draw the best tree, larger than it was fitted."""
+        """One frame of the film."""
+        self.recording.add(self.beside(now), now.label(), now.step)
+
+    def beside(self, now: FitStep) -> Tensor:
+        """The target and the best tree, drawn larger than it was fitted: (1, 3, VIEW, 2 VIEW)."""
         parts = tree_parts(pack([now.best.tree], Grammar()), self.style)
         with torch.no_grad():
             tree = draw(parts, VIEW, background=self.style.sky).image
-        self.recording.add(torch.cat([self.wanted, tree], 3), now.label(), now.step)
+        return torch.cat([self.wanted, tree], 3)
 
     def save(self, path: Path) -> None:
         """Write the film as a GIF that rests on its end."""

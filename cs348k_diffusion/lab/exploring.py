@@ -72,6 +72,7 @@ class Explorer:
 
     def __init__(self, f: Callable[..., Any], alt: str, look: Look, controls: dict[str, Any]):
         self.f, self.alt, self.look, self.controls, self.canvas = f, alt, look, controls, None
+        self._trouble = ""  # the sentence under the picture
         self._lock, self._wanted, self._working, self._limits = threading.Lock(), None, False, look.get("limits")
 
     def _ipython_display_(self) -> None:
@@ -79,6 +80,7 @@ class Explorer:
             display(self.still())
             return
         self.canvas = LiveCanvas()
+        self.canvas.on_msg(self._attached)
         for widget in self.controls.values():
             widget.observe(self._moved, "value")
         display(ipywidgets.VBox([*self.controls.values(), self.canvas]))
@@ -96,6 +98,11 @@ class Explorer:
         for item in self._items(self.values(), False, lambda: False):
             projector.see(item)
         return projector.finish()
+
+    def _attached(self, _widget: Any, content: Any, _buffers: Any) -> None:
+        """A view begins to listen: an error that was sent before it did is sent again."""
+        if isinstance(content, dict) and content.get("type") == "ready" and self._trouble and self.canvas is not None:
+            self.canvas.send({"error": self._trouble})
 
     def _moved(self, _change: Any = None) -> None:
         with self._lock:
@@ -127,14 +134,15 @@ class Explorer:
                 projector.see(item)
             if not cancelled() and self.canvas is not None:
                 projector.draw(self.canvas)
+                self._trouble = ""
         except Exception as error:
             self._complain(error)
         self._limits = projector.limits
 
     def _complain(self, error: Exception) -> None:
         if self.canvas is not None:
-            said = str(error) if isinstance(error, ValueError) else "".join(format_exception(error)[-3:])
-            self.canvas.send({"error": said})  # a ValueError is a sentence about what was typed
+            self._trouble = sentence(error)
+            self.canvas.send({"error": self._trouble})
 
     def _items(self, values: dict[str, Any], preview: bool, cancelled: Callable[[], bool]) -> Iterable[Shown]:
         said = ", ".join(
@@ -148,3 +156,12 @@ class Explorer:
             frame = frame_of(item)
             if frame is not None:
                 yield Shown(frame, said + (" (preview)" if preview else ""))
+
+
+def sentence(error: Exception) -> str:
+    """What is shown for an error: a ValueError is a sentence about what was typed; others end a traceback."""
+    if isinstance(error, ValueError):
+        return str(error)
+    lines = "".join(format_exception(error)[-3:])
+    hint = "Run the first cell of the notebook, then the cells above this one.\n\n"
+    return (hint if isinstance(error, NameError) else "") + lines

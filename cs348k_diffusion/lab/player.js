@@ -304,6 +304,7 @@ const render = ({ model, el: host }) => {
   };
   model.on("change:spec", build);
   model.on("msg:custom", receive);
+  root.append(trouble);   // where the first picture fails there is no stage, and still something to say
   host.append(root);
   build();
   followPage(root, () => view && view.redraw());

@@ -58,6 +58,7 @@ def test_a_tree_is_fitted_written_and_gone_on_with(run, tmp_path):
     assert status == 0, err
     assert "tree.json: " in out
     assert "tree.gif: the fit in motion" in out
+    assert Image.open(tmp_path / "tree.png").size == (2 * fit_tree.VIEW, fit_tree.VIEW)
     tree = validate(from_json((tmp_path / "tree.json").read_text()), Grammar())
     target = fit_tree.target_of(fit_tree.read_picture(tmp_path / "goal.png", 16))
     before, after = sharp_loss([sapling(), tree], target).tolist()
@@ -191,3 +192,15 @@ def test_pictures_of_every_mode_are_read(tmp_path, mode):
     seen = fit_tree.read_picture(path, 20)
     assert_close(seen.image, (2 * seen.mask - 1).expand(3, -1, -1), atol=0.02, rtol=0)
     assert_close(float(seen.mask.mean()), 21 * 21 / 80**2, atol=2e-3, rtol=0)
+
+
+def test_a_poor_fit_is_pointed_to_silhouettes_and_a_good_one_is_not(run, tmp_path):
+    """A purple rectangle has no colour of a tree's; the goal itself fits to a few per cent."""
+    spot(inside=(5, 5, 55, 75), paint=(160, 0, 200, 255)).save(tmp_path / "purple.png")
+    portrait().save(tmp_path / "goal.png")
+    _, poor, _ = run("purple.png", "--budget", 150, "--size", 16)
+    _, good, _ = run("goal.png", "--budget", 900, "--size", 16)
+    assert "--silhouette" in poor
+    assert "sapling" not in good
+    assert fit_tree.left_over(tmp_path / "goal.png", "image", 16, GOAL) < 0.05
+    assert fit_tree.left_over(tmp_path / "goal.png", "image", 16, sapling()) == 1

@@ -265,6 +265,11 @@ def test_the_sentence_of_the_course_is_a_caption():
     [
         ("a purpel cat", r'the word "purpel" is not known here; the nearest is "purple"'),
         ("a red dog", r'the word "dog" is not known here; the words are: a, an, two'),
+        ("a purpel dog", 'the word "purpel" is .*"purple"; the word "dog" is not known here; the words are: a, an'),
+        ("a red car", 'the word "car" is not known here; the words are'),
+        ("tree", 'cannot read "tree" in "tree"; how many comes first'),
+        ("a tall red", "say what it is: cat, house or tree"),
+        ("a big white by day", "say what it is"),
         ("four red cats", 'the word "four" is not known here; there are a, two or three of a kind'),
         ("a red cat below a house", 'turn it round and say "above"'),
         ("a red cat; and a house", 'joined by "left of", "right of" or "above"'),

@@ -280,6 +280,20 @@ def test_the_latest_value_wins_and_an_old_run_is_dropped():
     assert captions[-1] == "radius = 3"
 
 
+def test_an_error_of_the_first_picture_reaches_a_view_that_comes_later(monkeypatch):
+    """The work begins when the cell is shown; the page's view may attach only after it has failed."""
+    monkeypatch.setattr("cs348k_diffusion.lab.exploring.LiveCanvas", Notebook)
+    monkeypatch.setattr("cs348k_diffusion.lab.exploring.attended", lambda: True)
+    monkeypatch.setattr("cs348k_diffusion.lab.exploring.display", lambda _: None)
+    explorer = explore(lambda radius, **_: eval("no_such_model"), alt="nothing", radius=(1, 9))
+    explorer._ipython_display_()
+    before = list(finished(explorer))
+    assert "no_such_model" in before[-1]["error"]
+    assert before[-1]["error"].startswith("Run the first cell")
+    explorer.canvas._handle_custom_msg({"type": "ready"}, [])
+    assert explorer.canvas.sent == [*before, before[-1]]
+
+
 def test_an_error_while_exploring_is_shown():
     explorer = explore(lambda radius, preview, cancelled: 1 / 0, alt="nothing", radius=(1, 9))
     explorer.canvas = Notebook()

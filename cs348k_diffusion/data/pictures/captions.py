@@ -41,6 +41,8 @@ INSTEAD = {  # words that people try, and what the grammar has for them
     **dict.fromkeys(("below", "beneath"), 'turn it round and say "above"'),
     **dict.fromkeys(("and", "with", "beside"), 'groups are joined by "left of", "right of" or "above"'),
 }
+NEAR = 0.75  # of 1: how alike a known word must be to be suggested ("purpel", but not "car" for "cat")
+EXAMPLES = '"a tall red oak tree", "two small orange cats"'
 RELATION = re.compile(r"(left of|right of|above) ")
 TAIL = re.compile(
     rf"(?:in (?P<season>{'|'.join(SEASONS)})(?: |$))?(?:(?P<sky>{'|'.join(SKY)})(?: |$))?"
@@ -89,8 +91,7 @@ def parse(text: str) -> Scene:
         raise ValueError('the prompt is empty; say what to draw, such as "a tall red tree at night"')
     if len(words) > LONGEST:
         raise ValueError(f"a caption has at most {LONGEST} words, this one has {len(words)}: say less")
-    for word in words:
-        _known(word)
+    _known(words)
     rest = " ".join(words)
     first, rest = _read_group(rest, text)
     groups, relation = [first], None
@@ -107,25 +108,24 @@ def parse(text: str) -> Scene:
     return _possible(prompt, text)
 
 
-def _known(word: str) -> None:
-    if word not in WORDS:
-        near = difflib.get_close_matches(word, WORDS, n=1)
-        meant = INSTEAD.get(word) or (f'the nearest is "{near[0]}"' if near else f"the words are: {', '.join(WORDS)}")
-        raise ValueError(f'the word "{word}" is not known here; {meant}')
+def _known(words: list[str]) -> None:
+    """Every unknown word is named, with a known one only where that is nearly the same."""
+    unknown = [word for word in dict.fromkeys(words) if word not in WORDS]
+    if not unknown:
+        return
+    meant = {word: INSTEAD.get(word) for word in unknown}
+    for word in [word for word in unknown if not meant[word]]:
+        near = difflib.get_close_matches(word, WORDS, n=1, cutoff=NEAR)
+        meant[word] = f'the nearest is "{near[0]}"' if near else None
+    says = [f'the word "{word}" is not known here' + (f"; {hint}" if hint else "") for word, hint in meant.items()]
+    says += [f"the words are: {', '.join(WORDS)}"] if not all(meant.values()) else []
+    raise ValueError("; ".join(says))
 
 
 def _read_group(rest: str, text: str) -> tuple[Group, str]:
     found = GROUP.match(rest)
     if found is None:
-        uncounted = rest.partition(" ")[0] not in COUNTS
-        how = (
-            'how many comes first: "a", "two" or "three"'
-            if uncounted
-            else "the order is how many, size, colour, species"
-        )
-        raise ValueError(
-            f'cannot read "{rest}" in "{text}"; {how}, as in "a tall red oak tree", "two small orange cats"'
-        )
+        raise ValueError(f'cannot read "{rest}" in "{text}"; {_what_is_wrong(rest)}, as in {EXAMPLES}')
     count, kind, size, species = COUNTS[found["count"]], found["kind"], found["size"] or "", found["species"]
     if (count > 1) != bool(found["plural"]):
         raise ValueError(f'"{found[0].strip()}": {found["count"]} goes with {kind}{"s" if count > 1 else ""}')
@@ -134,6 +134,18 @@ def _read_group(rest: str, text: str) -> tuple[Group, str]:
             f'"{found[0].strip()}": a {kind} is {SIZES[kind][0]} or {SIZES[kind][2]}; only trees have species'
         )
     return Group(count, size, found["colour"], kind, species), rest[found.end() :]
+
+
+def _what_is_wrong(rest: str) -> str:
+    """Why this is not a group: nothing there, no count, no noun, or an order that the grammar does not have."""
+    words = re.split(r" (?:left|right|above|in|by|at|under)\b", f" {rest}")[0].split()
+    if not words:
+        return "a group of things is missing here"
+    if words[0] not in COUNTS:
+        return 'how many comes first: "a", "two" or "three"'
+    if not any(word.removesuffix("s") in KINDS for word in words):
+        return f"say what it is: {', '.join(KINDS[:-1])} or {KINDS[-1]}"
+    return "the order is how many, size, colour, species, and the thing last"
 
 
 def _possible(prompt: Scene, text: str) -> Scene:
