@@ -420,11 +420,12 @@ def gradescope(
 def site(
     out: Annotated[Path, typer.Option(help="A new folder, or one with an older site.")] = Path("site"),
     solutions: Annotated[bool, typer.Option("--solutions", help="With the solutions, for yourself.")] = False,
+    one_file: Annotated[bool, typer.Option("--one-file", help="Each notebook as one HTML file too.")] = False,
 ) -> None:
     """Make pages to read: the notebooks with their films, a gallery, the reference."""
     from cs348k_diffusion.authoring.site import build
 
-    for warning in build(out, solutions):
+    for warning in build(out, solutions, one_file=one_file):
         typer.secho(warning, fg="yellow", err=True)
     typer.echo(f"{out}: open {out / 'index.html'} in a browser; it needs no network")
 

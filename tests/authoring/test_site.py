@@ -43,7 +43,7 @@ class Page(HTMLParser):
 def built(tmp_path_factory):
     """The students' site of two notebooks: its folder."""
     out = tmp_path_factory.mktemp("site") / "pages"
-    assert site.build(out, which=SMALL) == []
+    assert site.build(out, which=SMALL, one_file=True) == []
     return out
 
 
@@ -80,6 +80,17 @@ def test_every_film_is_there(built):
         films = path.read_text(encoding="utf-8").count('<div class=\\"tp\\">')
         assert films > 0
         assert (built / "notebooks" / f"{path.stem}.html").read_text(encoding="utf-8").count(pages.PLAYER) == films
+
+
+def test_a_notebook_as_one_file_holds_all_it_needs(built):
+    for path in named(SMALL):
+        file = built / "one_file" / path.name.replace(".ipynb", ".html")
+        text, page = file.read_text(encoding="utf-8"), Page(file)
+        assert file.stat().st_size < 3_000_000
+        assert [address for address in page.loads if not address.startswith("data:")] == []
+        assert "math.woff" not in text
+        assert text.count(pages.PLAYER) == (built / "notebooks" / file.name).read_text("utf-8").count(pages.PLAYER)
+        assert not re.search(r'<a class="reference internal" href="[^#]', text)
 
 
 def test_every_picture_of_the_gallery_leads_to_its_place(built):
@@ -146,8 +157,21 @@ def test_without_sphinx_one_sentence_says_what_to_install(tmp_path, monkeypatch)
 
 def test_a_docstring_of_plain_text_keeps_its_letters():
     lines = ["x_t = |a| * b, see `path(n)`.", "", "  x -> y", "  z_", "done"]
-    assert list(reference.rst(lines)) == [
-        r"x\_t = \|a\| \* b, see ``path(n)``.", "", "", "::", "", "     x -> y", "     z_", "", "done", "",
+    assert [line for line in reference.rst(lines) if line] == [
+        r"x\_t = \|a\| \* b, see ``path(n)``.", "::", "     x -> y", "     z_", "done",
+    ]  # fmt: skip
+
+
+def test_an_equation_in_a_docstring_stays_as_it_is():
+    lines = [
+        "One step.",
+        "",
+        "x_t = alpha x0 + sigma eps,   eps ~ N(0, I)",
+        "",
+        "A sentence = text, with a dot.",
+    ]
+    assert [line for line in reference.rst(lines) if line] == [
+        "One step.", "::", "   x_t = alpha x0 + sigma eps,", "   eps ~ N(0, I)", "A sentence = text, with a dot.",
     ]  # fmt: skip
 
 

@@ -15,6 +15,7 @@ from pathlib import Path
 
 from cs348k_diffusion import __version__
 from cs348k_diffusion.authoring.site import font, pages, reference
+from cs348k_diffusion.authoring.site import one_file as one_file_copies
 
 ROOT = Path(__file__).parents[3]
 EXTRA = "the site needs Sphinx: install the course with its extra, cs348k_diffusion[site]"
@@ -28,41 +29,49 @@ class SiteError(ValueError):
     """The site cannot be made; the text says why."""
 
 
-def build(out: Path, solutions: bool = False, which: Sequence[str] = (), root: Path = ROOT) -> list[str]:
+def build(out: Path, solutions: bool = False, which: Sequence[str] = (), one_file: bool = False) -> list[str]:
     """Write the site into the folder `out`; returns what Sphinx warned of.
 
     solutions: keep the solutions and the cards of the checks, which students do not see.
     which: numbers of notebooks, such as "02"; all of them without. A page on each module is left out where it is given.
+    one_file: write each notebook as one HTML file too, into `out`/one_file.
     Raises SiteError where `out` holds something else than a site, RuntimeError without Sphinx.
     """
     if not all(map(find_spec, NEEDED)):
         raise RuntimeError(EXTRA)
+    _look(out)
     from sphinx.application import Sphinx
     from sphinx.util.console import nocolor
 
     nocolor()
-    warnings = StringIO()
+    warnings, bodies = StringIO(), {}
     with tempfile.TemporaryDirectory() as made:
         source = Path(made) / "source"
-        pages.write(source, root, solutions, which)
+        pages.write(source, ROOT, solutions, which)
         reference.write(source / "reference", [] if which else reference.modules())
         font.write(source / "_static" / "math.woff")
-        settings = _settings(solutions)
+        settings = _settings(solutions) | {"one_file": bodies}
         _clear(out)
         app = Sphinx(
             source, None, out, Path(made) / "doctrees", "html", settings, status=None, warning=warnings, freshenv=True
         )
         app.build()
+    if one_file:
+        one_file_copies.write(out / "one_file", bodies, out / "_static")
     (out / "objects.inv").unlink(missing_ok=True)
     return [line for line in warnings.getvalue().splitlines() if line.strip()]
 
 
-def _clear(out: Path) -> None:
-    """An empty folder, in place of an older site; SiteError where it holds something else."""
+def _look(out: Path) -> None:
+    """SiteError where `out` is a file, or holds something else than a site."""
     if out.exists() and not out.is_dir():
         raise SiteError(f"{out} is a file: give --out the name of a folder")
     if out.exists() and any(out.iterdir()) and not (out / ".buildinfo").exists():
         raise SiteError(f"{out} holds something else than a site: give --out a new folder")
+
+
+def _clear(out: Path) -> None:
+    """An empty folder, in place of an older site."""
     if out.exists():
         shutil.rmtree(out)
     out.mkdir(parents=True)

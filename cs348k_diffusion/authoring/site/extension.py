@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any
 
 from docutils import nodes
@@ -17,6 +18,8 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("autodoc-process-docstring", docstring)
     app.connect("autodoc-skip-member", skip)
     app.connect("html-page-context", accessible, priority=900)
+    app.connect("html-page-context", remember, priority=901)
+    app.add_config_value("one_file", None, "", (dict, type(None)))
     return {"parallel_read_safe": True, "parallel_write_safe": True}
 
 
@@ -52,6 +55,7 @@ def skip(app: Sphinx, what: str, name: str, thing: Any, skipped: bool, options: 
     return True if (getattr(thing, "__doc__", None) or "").startswith("Alias for field number") else None
 
 
+PARAMETERS = re.compile(r"<dl>\n((?:<dd>.*</dd>\n)+)</dl>")
 LEVELS = ('class="caption" role="heading"', 'class="caption" role="heading" aria-level="2"')
 NAMES = (' aria-label="Toggle hidden content"', "")  # "Show code cell source" says more
 
@@ -60,4 +64,16 @@ def accessible(app: Sphinx, page: str, template: str, context: dict[str, Any], d
     """Mends names and roles that screen readers need, in what Sphinx, Furo and MyST-NB write."""
     for part in ("body", "furo_navigation_tree"):
         if part in context:
-            context[part] = context[part].replace(*LEVELS).replace(*NAMES)
+            context[part] = PARAMETERS.sub(_parameters, context[part].replace(*LEVELS).replace(*NAMES))
+
+
+def _parameters(found: re.Match[str]) -> str:
+    """Sphinx puts the parameters of a long signature into a list without terms; here they are lines."""
+    return found[1].replace("<dd>", '<span class="parameter">').replace("</dd>", "</span>")
+
+
+def remember(app: Sphinx, page: str, template: str, context: dict[str, Any], doctree: Any) -> None:
+    """Keep the title and the text of each notebook for its one-file copy, where one is wanted."""
+    folder, _, name = page.rpartition("/")
+    if folder == "notebooks" and app.config.one_file is not None:
+        app.config.one_file[name] = (context["title"], context["body"])

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import base64
 import html
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from importlib.resources import files
+from io import BytesIO
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
 from nbformat import NotebookNode
+from PIL import Image, ImageFilter
 
 from cs348k_diffusion.authoring import handout
 from cs348k_diffusion.authoring.outputs import images
 
+SPARSE = 12  # of 255: the mean opacity of a poster that is nearly empty
+BLUE = (62, 146, 204)  # of the players' dots
 PLAYER = '<div class="tp">'
 CARD = 'role="group" aria-label="check"'  # what `check` shows under an exercise
 LINK = re.compile(r"\[(?P<text>[^\]]+)\]\((?P<name>\w+\.ipynb)\)")
@@ -28,6 +34,10 @@ class Picture(NamedTuple):
     alt: str
     address: str
     film: bool
+
+    def file(self, notebook: str) -> str:
+        """The name of its thumbnail."""
+        return f"{notebook}-{self.anchor}.png"
 
 
 @dataclass(frozen=True)
@@ -52,11 +62,15 @@ def write(source: Path, root: Path, solutions: bool, which: Sequence[str] = ()) 
         lessons.append(lesson(path.stem, notebook))
         (source / "notebooks" / path.name).write_text(handout.text(notebook), encoding="utf-8")
     (source / "_static").mkdir()
-    for name in ("site.css", "site.js"):
+    for name in ("site.css", "site.js", "one_file.css"):
         (source / "_static" / name).write_text(text_of(name), encoding="utf-8")
     (source / "symbols.md").write_text(symbols([one.name for one in lessons]), encoding="utf-8")
     (source / "index.md").write_text(index(lessons, solutions), encoding="utf-8")
     (source / "gallery.md").write_text(gallery(lessons), encoding="utf-8")
+    (source / "_static" / "gallery").mkdir()
+    for one in lessons:
+        for picture in one.pictures:
+            thumbnail(picture).save(source / "_static" / "gallery" / picture.file(one.name), optimize=True)
     return lessons
 
 
@@ -89,6 +103,8 @@ def shown(path: Path, root: Path, solutions: bool) -> NotebookNode:
             cell.execution_count = None
             if cell.metadata.get("jupyter", {}).get("source_hidden"):
                 cell.metadata["tags"] = [*cell.metadata.get("tags", []), "hide-input"]
+        if cell.cell_type == "markdown" and cell is not notebook.cells[0]:
+            cell.source = re.sub(r"^# ", "## ", cell.source, flags=re.MULTILINE)  # a page has one title
         if solutions:
             cell.source = "\n".join(line for line in cell.source.splitlines() if not handout.MARKER.fullmatch(line))
     return notebook
@@ -184,5 +200,16 @@ def gallery(lessons: Sequence[Lesson]) -> str:
 
 def _tile(lesson: Lesson, picture: Picture) -> str:
     alt = html.escape(picture.alt)
-    address = f"notebooks/{lesson.name}.html#{picture.anchor}"
-    return f'<a class="tile" href="{address}"><img alt="" loading="lazy" src="{picture.address}"><span>{alt}</span></a>'
+    address, file = f"notebooks/{lesson.name}.html#{picture.anchor}", f"_static/gallery/{picture.file(lesson.name)}"
+    return f'<a class="tile" href="{address}"><img alt="" loading="lazy" src="{file}"><span>{alt}</span></a>'
+
+
+def thumbnail(picture: Picture) -> Image.Image:
+    """A picture at most 720 pixels wide, in 128 colours; where it is a few dots on nothing, the dots are larger."""
+    image = Image.open(BytesIO(base64.b64decode(picture.address.partition(",")[2]))).convert("RGBA")
+    cover = image.getchannel("A")
+    if picture.film and np.asarray(cover).mean() < SPARSE:
+        image = Image.new("RGBA", image.size, (*BLUE, 0))
+        image.putalpha(cover.filter(ImageFilter.MaxFilter(5)))
+    image.thumbnail((720, 720))
+    return image.quantize(128)

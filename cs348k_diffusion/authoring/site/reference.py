@@ -15,6 +15,9 @@ LECTURE = (  # the order of the lecture; a module that is not named here comes a
     "distill procedural data metrics recipes evaluate lab running parallel checkpoints"
 ).split()
 NOT_FOR_READERS = {"authoring", "cli", "commands", "course", "exercises", "grading"}
+OPTIONS = ("members:", "member-order: bysource", "ignore-module-all:")
+EQUATION = re.compile(r"\S[^.`]*(?:\.\d[^.`]*)* (?:=|~|<-|<=) [^.`]*(?:\.\d[^.`]*)*")
+EQUATIONS = re.compile(r"(?<=,)\s{3,}")  # between two equations on a line
 LINKS = re.compile(r"`([^`]+)`")
 SPECIAL = re.compile(r"([\\*|_<>`])")
 
@@ -55,22 +58,23 @@ def page(part: str, names: Sequence[str]) -> str:
     for name in names:
         heading = name.removeprefix(f"{part}.")
         lines += [heading, "-" * len(heading), ""] if len(names) > 1 and name != part else []
-        lines += [f".. automodule:: cs348k_diffusion.{name}", "   :members:", "   :member-order: bysource", ""]
+        lines += [f".. automodule:: cs348k_diffusion.{name}", *(f"   :{option}" for option in OPTIONS), ""]
     return "\n".join(lines)
 
 
 def rst(lines: Sequence[str]) -> Iterator[str]:
     """A docstring of plain text as reStructuredText: no letter has a meaning of its own.
 
-    Indented lines stay as they are, and code in backticks stays code.
+    Indented lines and paragraphs that are an equation stay as they are, and code in backticks stays code.
     """
     literal = False
-    for line in lines:
-        indented = line.startswith("  ")
+    for k, line in enumerate(lines):
+        alone = not "".join(lines[k - 1 : k] if k else []).strip() and not "".join(lines[k + 1 : k + 2]).strip()
+        indented = line.startswith("  ") or (alone and k > 0 and bool(EQUATION.fullmatch(line)))
         if line.strip() and indented != literal:
             yield from ["", "::", ""] if indented else [""]
             literal = indented
-        yield ("   " + line) if indented else plain(line)
+        yield from ("   " + part for part in EQUATIONS.split(line)) if indented else [plain(line)]
     yield ""
 
 
