@@ -24,6 +24,8 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch._C._functorch import get_unwrapped, is_functorch_wrapped_tensor  # pyright: ignore[reportMissingImports]
+from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
 
 from cs348k_diffusion.exercises.errors import NotYet, StudentError
 from cs348k_diffusion.grading.subject import protocol
@@ -142,19 +144,41 @@ class Remote:
             return _Through.apply(self._serving, self._number, len(args), tuple(named), self._gate, *flat)
         return self._serving.ask("call", self._number, args, named)
 
+    def __deepcopy__(self, _memo: dict) -> Remote:
+        """A copy of a function is itself, as everywhere in Python."""
+        return self
+
+    __copy__ = lambda self: self  # noqa: E731
+
 
 class _Through(torch.autograd.Function):
+    """A call there and a vector-Jacobian product back; torch.func.grad, vjp and jacrev go through it, too."""
+
     @staticmethod
-    def forward(ctx: Any, serving: Serving, number: int, count: int, names: tuple, gate: Tensor, *flat: Any) -> Any:
-        ctx.serving, ctx.number, ctx.count, ctx.names = serving, number, count, names
-        ctx.flat = [x.detach().clone() if isinstance(x, Tensor) else x for x in flat]
+    def forward(serving: Serving, number: int, count: int, names: tuple, gate: Tensor, *flat: Any) -> Any:
         return serving.ask("call", number, flat[:count], dict(zip(names, flat[count:])))
 
     @staticmethod
+    def setup_context(ctx: Any, inputs: tuple, output: Any) -> None:
+        ctx.serving, ctx.number, ctx.count, ctx.names = inputs[:4]
+        ctx.flat = [x.detach().clone() if isinstance(x, Tensor) else x for x in inputs[5:]]
+
+    @staticmethod
     def backward(ctx: Any, *cotangents: Tensor) -> Any:
-        args, named = tuple(ctx.flat[: ctx.count]), dict(zip(ctx.names, ctx.flat[ctx.count :]))
-        grads = ctx.serving.ask("backward", ctx.number, (args, cotangents), named)
+        with temporarily_clear_interpreter_stack():  # of torch.func, which would wrap what is only packed
+            pulled, flat = ([_value(x) for x in each] for each in (cotangents, ctx.flat))
+            args, named = tuple(flat[: ctx.count]), dict(zip(ctx.names, flat[ctx.count :]))
+            grads = ctx.serving.ask("backward", ctx.number, (args, tuple(pulled)), named)
         return None, None, None, None, torch.zeros(()), *grads
+
+
+def _value(x: Any) -> Any:
+    """The numbers of a tensor, whatever transforms of torch.func it is wrapped by; anything else as it is."""
+    if not isinstance(x, Tensor):
+        return x
+    while is_functorch_wrapped_tensor(x):
+        x = get_unwrapped(x)
+    return x.detach().clone()
 
 
 def defined(job: Job) -> Any:
