@@ -39,8 +39,8 @@ def training(steps=STEPS):
     """A new training, its data shuffled and its labels dropped by one generator."""
     generator = seeded(5)
     x, y = torch.randn(10, 1, 4, 4, generator=seeded(1)), torch.arange(10) % 3
-    supply = batches(x, y, 4, generator)
-    return fit(model_of(), supply, steps, denoising(dropout=0.3), lr=warm_cosine(1e-2), ema=0.9, generator=generator)
+    examples = batches(x, y, 4, generator)
+    return fit(model_of(), examples, steps, denoising(dropout=0.3), lr=warm_cosine(1e-2), ema=0.9, generator=generator)
 
 
 def phased():

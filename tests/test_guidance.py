@@ -18,7 +18,7 @@ from cs348k_diffusion.guidance import (
     linear_measurement_log_prob,
     steer,
 )
-from cs348k_diffusion.recipes.digits_noisy_classifier import accuracy_by_time
+from cs348k_diffusion.recipes.classifiers.digits_noisy_classifier import accuracy_by_time
 from cs348k_diffusion.running import last
 from cs348k_diffusion.sampling import ddim, ddpm, path
 from cs348k_diffusion.schedule import cosine, linear_beta, straight

@@ -1,4 +1,4 @@
-"""An endless supply of shuffled batches: what `fit` eats."""
+"""Shuffled batches without end: what `fit` trains on."""
 
 from __future__ import annotations
 

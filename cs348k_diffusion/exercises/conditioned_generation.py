@@ -79,7 +79,7 @@ EXERCISES = (
             "Sum the masks over the prompts; 0 / 0 is nan by itself. A prompt is kept in full when each attribute is "
             "right or not asked for.",
         ),
-        withheld=("recipes.picture_reader.adherence",),
+        withheld=("recipes.classifiers.picture_reader.adherence",),
     ),
     Exercise(
         "E7.6",

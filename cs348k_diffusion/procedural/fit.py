@@ -92,9 +92,9 @@ def langevin_updates(
     return [Chain(t, log_prior(t, context.grammar), e, old.memory, True) if ok else old for old, t, e, ok in cases]
 
 
-def _noise(trees: Sequence[Tree], dice: Sequence[np.random.Generator], like: Tensor) -> Tensor:
+def _noise(trees: Sequence[Tree], rngs: Sequence[np.random.Generator], like: Tensor) -> Tensor:
     noise = torch.zeros_like(like)
-    for b, (tree, rng) in enumerate(zip(trees, dice, strict=True)):
+    for b, (tree, rng) in enumerate(zip(trees, rngs, strict=True)):
         for k, i in enumerate(tree.order):
             size = len(tree.parts[i]) - 1
             noise[b, k, :size] = torch.from_numpy(rng.standard_normal(size))
@@ -123,9 +123,9 @@ def _draw_move(rates: Mapping[str, float], tree: Tree, grammar: Grammar, rng: np
     return None
 
 
-def advance(context: FitContext, now: FitStep, policy: Policy, dice: Sequence[KeyedRandom]) -> FitStep:
+def advance(context: FitContext, now: FitStep, policy: Policy, randoms: Sequence[KeyedRandom]) -> FitStep:
     """One step of every chain: propose, descend, judge, keep or undo, langevin_updates. `policy` has its dials read."""
-    rngs = [die.at(now.step) for die in dice]
+    rngs = [random.at(now.step) for random in randoms]
     moves = [_draw_move(policy.rates, c.tree, context.grammar, rng) for c, rng in zip(now.chains, rngs, strict=True)]
     uniforms = [1 - rng.random() for rng in rngs]
     trees = [move.tree if move else chain.tree for move, chain in zip(moves, now.chains, strict=True)]
@@ -164,14 +164,14 @@ def _steps(
     context: FitContext, policy: Policy, start: Tree | Sequence[Tree] | FitStep, budget: int, seed: int
 ) -> Iterator[FitStep]:
     now = _first(context, start, budget)
-    dice = [KeyedRandom(seed, chain) for chain in range(len(now.chains))]
+    randoms = [KeyedRandom(seed, chain) for chain in range(len(now.chains))]
     while context.cost.units < budget:
         reading = policy.at(now)
         if reading.softness != now.softness:  # other edges, other energies
             energies = context.energy(now.trees, reading.softness).tolist()
             chains = (chain._replace(energy=energy) for chain, energy in zip(now.chains, energies, strict=True))
             now = replace(now, chains=tuple(chains), softness=reading.softness)
-        now = advance(context, now, reading, dice)
+        now = advance(context, now, reading, randoms)
         yield now
         if policy.stop(now):
             return

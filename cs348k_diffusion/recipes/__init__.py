@@ -18,23 +18,14 @@ from cs348k_diffusion.checkpoints import Checkpoints, Standing, interruptible
 from cs348k_diffusion.nets import AttributeReader, Classifier
 from cs348k_diffusion.parallel import share_gradients, team, together
 from cs348k_diffusion.pipeline import Pipeline
-from cs348k_diffusion.recipes import (
-    cards,
-    digits,
-    digits_classifier,
-    digits_fast,
-    digits_noisy_classifier,
-    picture_reader,
-    pictures,
-    pictures_codec,
-    pictures_fast,
-    points,
-    upsamplers,
-)
+from cs348k_diffusion.recipes import cards, digits, pictures, points
 from cs348k_diffusion.recipes.cards import card
+from cs348k_diffusion.recipes.classifiers import digits_classifier, digits_noisy_classifier, picture_reader
+from cs348k_diffusion.recipes.classifiers.picture_reader import adherence, balanced_accuracy, read_attributes
 from cs348k_diffusion.recipes.digits import digit_report
-from cs348k_diffusion.recipes.picture_reader import adherence, balanced_accuracy, read_attributes
+from cs348k_diffusion.recipes.distilled import digits_fast, pictures_fast
 from cs348k_diffusion.recipes.recipe import Recipe
+from cs348k_diffusion.recipes.stages import pictures_codec, upsamplers
 from cs348k_diffusion.running import Run, last
 from cs348k_diffusion.training import Fitting, Phases, Progress
 
@@ -93,14 +84,14 @@ def load_pipeline(name: str) -> Pipeline:
 
 
 def features(name: str = "digits") -> Classifier | AttributeReader:
-    """The frozen network in whose features samples of `name` are judged: `.features(x)`, and called, logits.
+    """The frozen network in whose features samples of `name` are measured: `.features(x)`, and called, logits.
 
     For "digits" a classifier, for "pictures" the reader of attributes. Raises KeyError when there is none of that name.
     """
-    eyes = {"digits": digits.classifier, "pictures": picture_reader.frozen}
-    if name not in eyes:
-        raise KeyError(f"there are features for {' and '.join(map(repr, eyes))} only, not for {name!r}")
-    return eyes[name]()
+    networks = {"digits": digits.classifier, "pictures": picture_reader.frozen}
+    if name not in networks:
+        raise KeyError(f"there are features for {' and '.join(map(repr, networks))} only, not for {name!r}")
+    return networks[name]()
 
 
 def training(name: str, seed: int = 0, steps: int | None = None, device: str = "cpu") -> Run[Progress]:
@@ -119,14 +110,14 @@ def train(
     restart: bool = False,
     tell: Callable[[Standing], object] = lambda standing: None,
 ) -> nn.Module:
-    """Train the recipe from scratch; with a folder, judge the model and write its weights and card there.
+    """Train the recipe from scratch; with a folder, evaluate the model and write its weights and card there.
 
     With a folder it can be interrupted: a hundred times on the way it writes a checkpoint there and calls `tell`, and
     called again it goes on from the checkpoint, or begins anew if `restart`. On one CPU the weights are the same as
     without the interruption. (Distillations are not kept: they begin anew.) Under torchrun the processes share each
-    batch, on one GPU each if `device` is "cuda", and the first one tells, judges and writes. Raises KeyError, with the
-    names that exist, for an unknown name, and ValueError for a device that is not there and for a checkpoint that is
-    damaged or of another training.
+    batch, on one GPU each if `device` is "cuda", and the first one calls `tell`, evaluates and writes. Raises KeyError,
+    with the names that exist, for an unknown name, and ValueError for a device that is not there and for a checkpoint
+    that is damaged or of another training.
     """
     recipe, began = _find(name), time.process_time()
     check_device(device)
@@ -161,7 +152,7 @@ def _finished(
     recipe: Recipe, model: nn.Module, folder: str | Path | None, rank: int, made: dict[str, object]
 ) -> nn.Module:
     if folder is not None and rank == 0:
-        cards.save(model, {**_described(recipe, model), **made, "metrics": recipe.judge(model)}, folder)
+        cards.save(model, {**_described(recipe, model), **made, "metrics": recipe.evaluate(model)}, folder)
     return model
 
 

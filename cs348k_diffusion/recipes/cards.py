@@ -15,7 +15,7 @@ from typing import Any, TypeVar
 import torch
 from torch import nn
 
-SHELF = Path(__file__).parent / "weights"
+WEIGHTS_DIR = Path(__file__).parent / "weights"
 Model = TypeVar("Model", bound=nn.Module)
 
 
@@ -36,16 +36,16 @@ def _flat(contents: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, str
             yield prefix + name, ", ".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
-def shelved() -> list[str]:
+def card_names() -> list[str]:
     """The names of all cards that come with the package."""
-    return sorted(path.stem for path in SHELF.glob("*.json"))
+    return sorted(path.stem for path in WEIGHTS_DIR.glob("*.json"))
 
 
-def card(name: str, folder: str | Path = SHELF) -> Card:
+def card(name: str, folder: str | Path = WEIGHTS_DIR) -> Card:
     """The card of that name; raises KeyError, with the names that exist, for another."""
     path = Path(folder) / f"{name}.json"
     if not path.is_file():
-        raise KeyError(f"there is no card {name!r} in {folder}; the package's own are {', '.join(shelved())}")
+        raise KeyError(f"there is no card {name!r} in {folder}; the package's own are {', '.join(card_names())}")
     return Card(json.loads(path.read_text(encoding="utf-8")))
 
 
@@ -74,7 +74,7 @@ def write_card(contents: dict[str, Any], folder: str | Path) -> None:
     path.write_text(json.dumps(contents, indent=2) + "\n", encoding="utf-8")
 
 
-def restore(model: Model, name: str, folder: str | Path = SHELF) -> Model:
+def restore(model: Model, name: str, folder: str | Path = WEIGHTS_DIR) -> Model:
     """Fill the model with the weights of that name, as float32, and return it in eval mode.
 
     Raises ValueError when the file is not the one the card describes, KeyError when there is no such card.

@@ -15,7 +15,8 @@ from cs348k_diffusion.metrics import class_entropy, frechet, nearest_distance, p
 from cs348k_diffusion.metrics.intervals import rounded, wilson
 from cs348k_diffusion.nets import Classifier, UNet
 from cs348k_diffusion.pipeline import Labels, Pipeline
-from cs348k_diffusion.recipes import cards, digits_classifier
+from cs348k_diffusion.recipes import cards
+from cs348k_diffusion.recipes.classifiers import digits_classifier
 from cs348k_diffusion.recipes.recipe import Recipe
 from cs348k_diffusion.running import Run
 from cs348k_diffusion.schedule import cosine
@@ -32,8 +33,8 @@ def denoiser() -> NetDenoiser:
 def training(model: NetDenoiser, steps: int, batch: int, generator: torch.Generator) -> Run[Progress]:
     """Train on the 1,437 digits of the training split, 10 % of the labels dropped."""
     x, y = (part.to(next(model.parameters()).device) for part in load_digits("train"))
-    supply = batches(x, y, batch, generator)
-    return fit(model, supply, steps, denoising(dropout=0.1), lr=warm_cosine(PEAK), ema=0.995, generator=generator)
+    examples = batches(x, y, batch, generator)
+    return fit(model, examples, steps, denoising(dropout=0.1), lr=warm_cosine(PEAK), ema=0.995, generator=generator)
 
 
 def drawing(model: NetDenoiser) -> Pipeline:
@@ -82,12 +83,12 @@ def digit_report(images: Float[Tensor, "n 1 8 8"], labels: Int[Tensor, " n"]) ->
         raise ValueError(
             f"a report compares groups of {HELD_OUT} (so many real digits are held out), got {len(images)}"
         )
-    eyes, real = classifier(), load_digits("train")[0]
-    here, there = eyes.features(images), eyes.features(real)
+    network, real = classifier(), load_digits("train")[0]
+    here, there = network.features(images), network.features(real)
     groups = [group for group in here.split(HELD_OUT) if len(group) == HELD_OUT]
     fds = [frechet(group, there) for group in groups]
     precision, recall = torch.tensor([precision_recall(there, group) for group in groups]).mean(0).tolist()
-    seen = eyes(images).argmax(1)
+    seen = network(images).argmax(1)
     hits = int((seen == labels).sum())
     return DigitReport(
         n=len(labels),
@@ -102,7 +103,7 @@ def digit_report(images: Float[Tensor, "n 1 8 8"], labels: Int[Tensor, " n"]) ->
     )
 
 
-def judge(model: NetDenoiser, seed: int = 0) -> dict[str, Any]:
+def evaluate(model: NetDenoiser, seed: int = 0) -> dict[str, Any]:
     """The reports of 1,797 samples, with the labels of the real digits, and of the real digits held out.
 
     `fd_ratio` is FD(samples) / FD(held out): 1 is as far from the training digits as real digits are that nobody has
@@ -127,7 +128,7 @@ RECIPE = Recipe(
     batch=128,
     build=denoiser,
     training=training,
-    judge=judge,
+    evaluate=evaluate,
     settings={
         "net": "UNet(width=32, mults=(1, 2, 2), classes=10)",
         "schedule": "cosine",

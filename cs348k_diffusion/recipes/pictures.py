@@ -23,14 +23,14 @@ from cs348k_diffusion.metrics import frechet
 from cs348k_diffusion.metrics.intervals import Interval, newcombe, rounded, wilson
 from cs348k_diffusion.nets import TextUNet, Tokenizer
 from cs348k_diffusion.pipeline import Pipeline, Prompts
-from cs348k_diffusion.recipes.picture_reader import adherence, frozen, read_attributes
+from cs348k_diffusion.recipes.classifiers.picture_reader import adherence, frozen, read_attributes
 from cs348k_diffusion.recipes.recipe import Recipe
 from cs348k_diffusion.running import Run
 from cs348k_diffusion.schedule import cosine
 from cs348k_diffusion.training import Batch, Progress, denoising, fit, uniform_times, warm_cosine
 
-TRAINING_WORLD, CHOOSING_WORLD, JUDGING_WORLD = 0, 4, 5  # seeds of worlds that share no picture
-STORE, CHOOSING, JUDGED, UNSEEN = 60_000, 200, 500, 300  # pictures drawn for training; prompts for each purpose
+TRAINING_WORLD, CHOOSING_WORLD, EVALUATION_WORLD = 0, 4, 5  # seeds of worlds that share no picture
+TRAIN_SIZE, CHOOSING, EVALUATED, UNSEEN = 60_000, 200, 500, 300  # pictures drawn for training; prompts for each purpose
 SCALES = (1.0, 2.0, 3.0, 5.0, 8.0)
 SIZE, CALLS, SCALE = 32, 20, 3.0
 # from the largest size to the smallest; self-attention counts and places things, the caption says which
@@ -45,7 +45,7 @@ def denoiser() -> NetDenoiser:
     return NetDenoiser(TextUNet(len(WORDS), attention=ATTENTION, length=TOKENIZER.length), cosine(), predict="v")
 
 
-def supply(
+def batches(
     n: int, batch: int, generator: torch.Generator, device: torch.device, wordings: Sequence[int] = (0,)
 ) -> Batches:
     """Batches of (pictures, {"caption": tokens}) for ever, from n pictures drawn once and kept as bytes.
@@ -68,8 +68,8 @@ def supply(
 
 def worded(scenes: Sequence[Scene], wordings: Sequence[int]) -> Int[Tensor, "wordings n m"]:
     """The tokens of each wording of the captions of the training world's first pictures."""
-    told = [[caption(each, TRAINING_WORLD, i, wording) for i, each in enumerate(scenes)] for wording in wordings]
-    return torch.stack([TOKENIZER(captions) for captions in told])
+    captions = [[caption(each, TRAINING_WORLD, i, wording) for i, each in enumerate(scenes)] for wording in wordings]
+    return torch.stack([TOKENIZER(each) for each in captions])
 
 
 def choose_wordings(n: int, wordings: int, generator: torch.Generator) -> Int[Tensor, " n"]:
@@ -80,8 +80,8 @@ def choose_wordings(n: int, wordings: int, generator: torch.Generator) -> Int[Te
 def training(model: NetDenoiser, steps: int, batch: int, generator: torch.Generator) -> Run[Progress]:
     """Train on captioned pictures, 10 % of them without their caption."""
     device = next(model.parameters()).device
-    stock = supply(min(STORE, steps * batch), batch, generator, device)
-    loss = brief(denoising(dropout=0.1, times=noisy_times), device)
+    stock = batches(min(TRAIN_SIZE, steps * batch), batch, generator, device)
+    loss = autocast_bf16(denoising(dropout=0.1, times=noisy_times), device)
     return fit(model, stock, steps, loss, lr=warm_cosine(PEAK), ema=EMA, generator=generator)
 
 
@@ -90,16 +90,16 @@ def noisy_times(n: int, generator: torch.Generator | None = None) -> Float[Tenso
     return uniform_times(n, generator) ** (2 / 3)
 
 
-def brief(loss: Callable[..., Tensor], device: torch.device) -> Callable[..., Tensor]:
+def autocast_bf16(loss: Callable[..., Tensor], device: torch.device) -> Callable[..., Tensor]:
     """The same loss with products in bfloat16 where the device has them (a quarter less time); weights stay float32."""
     abilities = getattr(torch.cpu, "get_capabilities", dict)()
     has = device.type == "cuda" or bool(abilities.get("avx512_bf16"))
 
-    def brief(model: nn.Module, batch: Batch, generator: torch.Generator | None = None) -> Tensor:
+    def autocast_bf16(model: nn.Module, batch: Batch, generator: torch.Generator | None = None) -> Tensor:
         with torch.autocast(device.type, torch.bfloat16, enabled=has):
             return loss(model, batch, generator)
 
-    return brief
+    return autocast_bf16
 
 
 def drawing(model: NetDenoiser) -> Pipeline:
@@ -110,8 +110,8 @@ def drawing(model: NetDenoiser) -> Pipeline:
 # ---- how well --------------------------------------------------------------------------------------------------------
 
 
-def kept(prompts: Sequence[str], images: Float[Tensor, "n 3 32 32"]) -> dict[str, Tensor]:
-    """For each part of a prompt (object, colour, count, relation, sky, ...): 1 where the reader finds it kept, else 0.
+def satisfied(prompts: Sequence[str], images: Float[Tensor, "n 3 32 32"]) -> dict[str, Tensor]:
+    """For each part of a prompt (object, colour, count, relation, sky, ...): 1 where the reader finds it, else 0.
 
     nan where the prompt does not ask for it; "all" is everything that it asks for.
     """
@@ -128,9 +128,11 @@ def share(values: Float[Tensor, " n"]) -> dict[str, Any]:
 
 
 def choose_scale(model: NetDenoiser, scales: Sequence[float] = SCALES) -> dict[str, float]:
-    """For each scale the share of prompts that are kept in full: on prompts that judge nothing else."""
+    """For each scale the share of prompts that are fully satisfied, on prompts used for nothing else."""
     prompts = pictures(CHOOSING, SIZE, CHOOSING_WORLD).captions
-    return {f"{scale:g}": float(kept(prompts, drawing(model).images(prompts, scale))["all"].mean()) for scale in scales}
+    return {
+        f"{scale:g}": float(satisfied(prompts, drawing(model).images(prompts, scale))["all"].mean()) for scale in scales
+    }
 
 
 def difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
@@ -140,18 +142,18 @@ def difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str,
     return {"drop": drop.value, "interval_95": list(drop.ends)}
 
 
-def judge(model: NetDenoiser) -> dict[str, Any]:
+def evaluate(model: NetDenoiser) -> dict[str, Any]:
     """Adherence beside true pictures and chance; the drop on pairs never seen; FD beside its floor. For the card."""
     by_scale = choose_scale(model)
     scale = float(max(by_scale, key=lambda name: by_scale[name]))
-    true, unseen = pictures(JUDGED, SIZE, JUDGING_WORLD), pictures(UNSEEN, SIZE, JUDGING_WORLD, held_out=True)
+    true, unseen = pictures(EVALUATED, SIZE, EVALUATION_WORLD), pictures(UNSEEN, SIZE, EVALUATION_WORLD, held_out=True)
     drawn, odd = (drawing(model).images(each.captions, scale) for each in (true, unseen))
     asked = {
-        "generated": kept(true.captions, drawn),
-        "true_pictures": kept(true.captions, true.images),
-        "chance": kept(true.captions, drawn.roll(1, 0)),
-        "held_out_pairs": kept(unseen.captions, odd),
-        "held_out_true_pictures": kept(unseen.captions, unseen.images),
+        "generated": satisfied(true.captions, drawn),
+        "true_pictures": satisfied(true.captions, true.images),
+        "chance": satisfied(true.captions, drawn.roll(1, 0)),
+        "held_out_pairs": satisfied(unseen.captions, odd),
+        "held_out_true_pictures": satisfied(unseen.captions, unseen.images),
     }
     shares = {who: {part: share(values) for part, values in parts.items()} for who, parts in asked.items()}
     drops = {part: difference(shares["generated"][part], shares["held_out_pairs"][part]) for part in ("colour", "all")}
@@ -161,10 +163,10 @@ def judge(model: NetDenoiser) -> dict[str, Any]:
 
 def distance(drawn: Tensor, true: Pictures, floors: int = 5) -> dict[str, Any]:
     """FD of drawn pictures to true ones of the same prompts, beside that of true pictures of other prompts."""
-    eyes, n = frozen(), len(drawn)
-    others = pictures(floors * n, SIZE, JUDGING_WORLD, start=n).images
+    reader, n = frozen(), len(drawn)
+    others = pictures(floors * n, SIZE, EVALUATION_WORLD, start=n).images
     with torch.no_grad():
-        here, there, rest = (eyes.features(images) for images in (drawn, true.images, others))
+        here, there, rest = (reader.features(images) for images in (drawn, true.images, others))
     floor = [frechet(there, part) for part in rest.split(n)]
     return {"generated": frechet(here, there), "floor": sum(floor) / floors, "largest_floor": max(floor), "n": n}
 
@@ -172,13 +174,13 @@ def distance(drawn: Tensor, true: Pictures, floors: int = 5) -> dict[str, Any]:
 RECIPE = Recipe(
     name="pictures",
     about="pictures of trees, cats and houses from a prompt, 32 x 32",
-    data=f"{STORE:,} pictures of data.pictures with captions, world {TRAINING_WORLD}; scale chosen in world "
-    f"{CHOOSING_WORLD}, judged in world {JUDGING_WORLD}; pairs in HELD_OUT never trained",
+    data=f"{TRAIN_SIZE:,} pictures of data.pictures with captions, world {TRAINING_WORLD}; scale chosen in world "
+    f"{CHOOSING_WORLD}, evaluated in world {EVALUATION_WORLD}; pairs in HELD_OUT never trained",
     steps=24000,
     batch=64,
     build=denoiser,
     training=training,
-    judge=judge,
+    evaluate=evaluate,
     settings={
         "net": 'TextUNet(40, width=32, mults=(1, 2, 4), attention=("", "all", "all"))',
         "schedule": "cosine",

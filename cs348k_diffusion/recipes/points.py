@@ -33,11 +33,11 @@ def fresh(points: Points, size: int, generator: torch.Generator, like: Tensor) -
 
 
 def _training(points: Points, model: NetDenoiser, steps: int, batch: int, generator: torch.Generator) -> Run[Progress]:
-    supply = fresh(points, batch, generator, next(model.parameters()))
-    return fit(model, supply, steps, denoising(), lr=warm_cosine(3e-3), ema=0.99, generator=generator)
+    examples = fresh(points, batch, generator, next(model.parameters()))
+    return fit(model, examples, steps, denoising(), lr=warm_cosine(3e-3), ema=0.99, generator=generator)
 
 
-def _judge(points: Points, model: NetDenoiser) -> dict[str, Any]:
+def _evaluate(points: Points, model: NetDenoiser) -> dict[str, Any]:
     generator = torch.Generator().manual_seed(0)
     real = points(4000, generator)
     noise = model.schedule.prior((2000, 2), generator).to(next(model.parameters()))
@@ -59,7 +59,7 @@ def _recipe(points: Points, name: str) -> Recipe:
         batch=256,
         build=denoiser,
         training=partial(_training, points),
-        judge=partial(_judge, points),
+        evaluate=partial(_evaluate, points),
     )
 
 

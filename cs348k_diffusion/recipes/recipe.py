@@ -1,4 +1,4 @@
-"""What a recipe is: how to build a model, how to train it, and how to judge it, under one name."""
+"""What a recipe is: how to build a model, how to train it, and how to evaluate it, under one name."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class Recipe:
     """A model that can be trained again.
 
     build() is the untrained model; training(model, steps, batch, generator) a Run of Progress, on the device that the
-    model lives on; judge(model) the numbers for its card, each beside that of real data. `settings` is what a reader
+    model lives on; evaluate(model) the numbers for its card, each beside that of real data. `settings` is what a reader
     of the card wants to know besides. pipeline(model): how the model draws, for those that draw images; looked_at: what
     it is asked for now and then in training. shipped: the weights come with the package.
     """
@@ -33,7 +33,7 @@ class Recipe:
     batch: int
     build: Callable[[], nn.Module]
     training: Training
-    judge: Callable[[Any], dict[str, Any]]
+    evaluate: Callable[[Any], dict[str, Any]]
     settings: dict[str, Any] = field(default_factory=dict)
     pipeline: Callable[[Any], Pipeline] | None = None
     looked_at: Sequence[Any] = ()

@@ -35,7 +35,7 @@ from cs348k_diffusion.data.pictures import (
     write_folder,
 )
 from cs348k_diffusion.data.pictures.captions import BRIEF
-from cs348k_diffusion.data.pictures.dice import Dice
+from cs348k_diffusion.data.pictures.keyed import KeyedDraws
 from cs348k_diffusion.data.pictures.layout import arrange
 from cs348k_diffusion.data.pictures.paint import SUN, THINGS
 
@@ -100,14 +100,14 @@ def test_a_picture_does_not_depend_on_what_was_drawn_before_it():
 
 
 def test_dice_are_fair_and_keyed():
-    dice = Dice(1, 2, 3)
-    values = torch.tensor([dice.uniform() for _ in range(3000)])
+    rng = KeyedDraws(1, 2, 3)
+    values = torch.tensor([rng.uniform() for _ in range(3000)])
     assert abs(float(values.mean()) - 0.5) < 4 / (12 * 3000) ** 0.5
-    counts = torch.bincount(torch.tensor([dice.pick(range(5)) for _ in range(5000)])).double()
+    counts = torch.bincount(torch.tensor([rng.pick(range(5)) for _ in range(5000)])).double()
     assert ((counts - 1000) ** 2 / 1000).sum() < 18.5  # chi-squared, 4 degrees of freedom, 99.9 %
-    assert abs(sum(dice.chance(30) for _ in range(3000)) / 3000 - 0.3) < 4 * (0.21 / 3000) ** 0.5
+    assert abs(sum(rng.chance(30) for _ in range(3000)) / 3000 - 0.3) < 4 * (0.21 / 3000) ** 0.5
     keys = [(1, 2, 3), (2, 1, 3), (1, 3, 2), (1, 2, 4), (1, 2, 0), (1, 0, 0)]
-    assert len({Dice(*key).uniform() for key in keys}) == len(keys)
+    assert len({KeyedDraws(*key).uniform() for key in keys}) == len(keys)
     with pytest.raises(ValueError, match="seed is a whole number from 0"):
         scene(-1, 0)
 
@@ -384,7 +384,7 @@ def test_a_sun_is_never_hidden_and_never_invented():
 def test_groups_stand_as_their_relation_says_and_inside_the_picture():
     for i in range(400):
         made = scene(11, i)
-        things = arrange(made, Dice(11, i, 3))
+        things = arrange(made, KeyedDraws(11, i, 3))
         assert len(things) == sum(group.count for group in made.groups)
         assert all(abs(t.at[0]) + t.width / 2 < 1.001 and t.at[1] > -1 and t.at[1] + t.height < 1 for t in things)
         if made.relation:
@@ -400,7 +400,7 @@ def test_groups_stand_as_their_relation_says_and_inside_the_picture():
 
 def test_sizes_are_drawn_as_said():
     def height(size, kind):
-        things = arrange(complete(parse(f"a {size} red {kind} by day")), Dice(0, 0, 3))
+        things = arrange(complete(parse(f"a {size} red {kind} by day")), KeyedDraws(0, 0, 3))
         return things[0].height
 
     for kind, large in (("cat", "big"), ("house", "big"), ("tree", "tall")):

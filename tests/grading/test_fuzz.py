@@ -120,27 +120,27 @@ def test_a_notebook_of_any_structure_is_read_or_refused(path, notebook):
     assert has_cells or "not a notebook" in told or "no cells" in told
 
 
-def mutated(data: bytes, dice: random.Random) -> bytes:
+def mutated(data: bytes, rng: random.Random) -> bytes:
     """The bytes after a few changes of the kind that disks, editors and merges make."""
     changed = bytearray(data)
-    for _ in range(dice.randint(1, 8)):
-        at, to = sorted(dice.choices(range(len(changed) + 1), k=2))
-        match dice.randrange(7):
+    for _ in range(rng.randint(1, 8)):
+        at, to = sorted(rng.choices(range(len(changed) + 1), k=2))
+        match rng.randrange(7):
             case 0:
                 del changed[at : min(to, at + 40)]
             case 1:
-                changed[at:at] = dice.randbytes(dice.randint(1, 6))
+                changed[at:at] = rng.randbytes(rng.randint(1, 6))
             case 2:
                 changed[at:at] = changed[at : min(to, at + 200)]
             case 3 if at < len(changed):
-                changed[at] ^= 1 << dice.randrange(8)
+                changed[at] ^= 1 << rng.randrange(8)
             case 4:
-                changed[at : at + 1] = dice.choice(
+                changed[at : at + 1] = rng.choice(
                     [b'"', b"\\", b"{", b"]", b"\\u0000", b"\\ud800", b"1e999", b"NaN", b"\n"]
                 )
             case 5:
-                changed[at:at] = dice.choice(PIECES).encode("utf-8", "surrogatepass")
-            case 6 if dice.random() < 0.2:
+                changed[at:at] = rng.choice(PIECES).encode("utf-8", "surrogatepass")
+            case 6 if rng.random() < 0.2:
                 del changed[at:]
     return bytes(changed)
 
@@ -154,8 +154,8 @@ def test_a_file_of_any_bytes_is_read_or_refused(path):
         json.dumps({"worksheets": [{"cells": made[:9]}]}, indent=1).encode(),
         json.dumps({"cells": [{"cell_type": "code", "source": "x = '" + "a" * 250_000 + "'"}]}).encode(),
     ]
-    dice, refused = random.Random(0), 0
+    rng, refused = random.Random(0), 0
     for _ in range(CASES):
-        path.write_bytes(mutated(dice.choice(seeds), dice))
+        path.write_bytes(mutated(rng.choice(seeds), rng))
         refused += "The file fuzzed.ipynb" in collected(path)
     assert 0 < refused < CASES

@@ -237,8 +237,8 @@ def test_a_net_learns_what_a_caption_says(tokenize):
     x0 = torch.tensor(list(colours.values())).repeat(8, 1)[:, :, None, None].expand(-1, -1, 8, 8)
     model = NetDenoiser(TextUNet(len(WORDS), **LIKE), cosine())
     generator = torch.Generator().manual_seed(0)
-    supply = iter(lambda: (x0, {"caption": tokens}), None)
-    trained = list(fit(model, supply, 80, denoising(dropout=0.1), lr=4e-3, ema=0.9, generator=generator))[-1].model
+    examples = iter(lambda: (x0, {"caption": tokens}), None)
+    trained = list(fit(model, examples, 80, denoising(dropout=0.1), lr=4e-3, ema=0.9, generator=generator))[-1].model
     x, t = model.schedule.prior((2, 3, 8, 8), generator), torch.ones(2)
     guess = trained(x, t, caption=tokens[:2]).mean((2, 3))
     assert guess[0, 0] > 0.4 > -0.4 > guess[0, 2] and guess[1, 2] > 0.4 > -0.4 > guess[1, 0]

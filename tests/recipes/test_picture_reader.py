@@ -11,13 +11,13 @@ from cs348k_diffusion.data.pictures import ATTRIBUTES, complete, draw_scenes, la
 from cs348k_diffusion.metrics import frechet
 from cs348k_diffusion.nets import AttributeReader
 from cs348k_diffusion.recipes import adherence, balanced_accuracy, read_attributes
-from cs348k_diffusion.recipes.picture_reader import TRAINING_WORLD, library, reader, seen_badly
+from cs348k_diffusion.recipes.classifiers.picture_reader import TRAINING_WORLD, augment, library, reader
 
 FRESH = 77  # a world that nobody was trained on
 
 
 @pytest.fixture(scope="module")
-def eyes():
+def reader_of_pictures():
     return recipes.features("pictures")
 
 
@@ -35,15 +35,15 @@ def test_the_card_promises_98_percent_of_the_worst_attribute():
     metrics = recipes.card("picture_reader")["metrics"]
     assert set(metrics["balanced_accuracy"]) == set(ATTRIBUTES)
     assert metrics["worst_clean"] == min(metrics["balanced_accuracy"].values()) >= 0.98
-    assert metrics["worst_seen_badly"] == min(metrics["seen_badly"].values()) >= 0.97
+    assert metrics["worst_augmented"] == min(metrics["augmented"].values()) >= 0.97
 
 
-@pytest.mark.parametrize("way", ["clean", "seen_badly"])
-def test_the_reader_reads_as_well_as_its_card_says(eyes, fresh, way):
+@pytest.mark.parametrize("way", ["clean", "augmented"])
+def test_the_reader_reads_as_well_as_its_card_says(reader_of_pictures, fresh, way):
     """Balanced accuracy p over k values of at least 5 % of 1,200 pictures: 4 binomial deviations below the card's."""
     images, true = fresh
-    images = images if way == "clean" else seen_badly(images, torch.Generator().manual_seed(1))
-    read = read_attributes(eyes, images)
+    images = images if way == "clean" else augment(images, torch.Generator().manual_seed(1))
+    read = read_attributes(reader_of_pictures, images)
     card = recipes.card("picture_reader")["metrics"]["balanced_accuracy" if way == "clean" else way]
     for name, values in true.items():
         counts = torch.bincount(values, minlength=len(ATTRIBUTES[name])).double()
@@ -52,33 +52,33 @@ def test_the_reader_reads_as_well_as_its_card_says(eyes, fresh, way):
         assert balanced_accuracy(read[name], values) > card[name] - 4 * float(error) - 0.005, name
 
 
-def test_the_reader_reads_held_out_pairs(eyes):
+def test_the_reader_reads_held_out_pairs(reader_of_pictures):
     drawn = pictures(200, 32, FRESH, held_out=True)
-    met = adherence(drawn.scenes, read_attributes(eyes, drawn.images))
+    met = adherence(drawn.scenes, read_attributes(reader_of_pictures, drawn.images))
     assert float(met["colour"].mean()) > 0.97
 
 
-def test_the_reader_is_frozen_and_small(eyes):
-    assert not any(parameter.requires_grad for parameter in eyes.parameters())
-    assert (recipes.cards.SHELF / "picture_reader.safetensors").stat().st_size < 2e6
+def test_the_reader_is_frozen_and_small(reader_of_pictures):
+    assert not any(parameter.requires_grad for parameter in reader_of_pictures.parameters())
+    assert (recipes.cards.WEIGHTS_DIR / "picture_reader.safetensors").stat().st_size < 2e6
     assert not recipes.load("picture_reader").training
 
 
-def test_features_know_real_pictures_from_grey_ones(eyes):
+def test_features_know_real_pictures_from_grey_ones(reader_of_pictures):
     """The Frechet distance of two real draws is small beside that to the same pictures with their colour taken away."""
     real, again = (pictures(400, 32, FRESH, start).images for start in (0, 400))
     grey = again.mean(1, keepdim=True).expand_as(again)
-    features = [eyes.features(x) for x in (real, again, grey)]
+    features = [reader_of_pictures.features(x) for x in (real, again, grey)]
     assert features[0].shape == (400, 128)
     assert frechet(features[0], features[2]) > 10 * frechet(features[0], features[1])
 
 
-# --- reading --------------------------------------------------------------------------------------------------------
+# --- reading --------------------------------------------------------------------------------------
 
 
-def test_reading_is_for_one_size(eyes):
+def test_reading_is_for_one_size(reader_of_pictures):
     with pytest.raises(ValueError, match="32 x 32 pixels"):
-        eyes(torch.zeros(1, 3, 64, 64))
+        reader_of_pictures(torch.zeros(1, 3, 64, 64))
 
 
 def test_a_reader_can_be_built_for_other_attributes_and_sizes():
@@ -86,20 +86,20 @@ def test_a_reader_can_be_built_for_other_attributes_and_sizes():
     assert {name: tuple(logits.shape) for name, logits in out.items()} == {"a": (3, 2), "b": (3, 5)}
 
 
-def test_values_out_of_range_are_read_as_the_nearest_in_range(eyes):
+def test_values_out_of_range_are_read_as_the_nearest_in_range(reader_of_pictures):
     x = pictures(8, 32, FRESH).images
-    for name, values in read_attributes(eyes, x.clamp(-1, 1)).items():
-        assert_close(read_attributes(eyes, torch.where(x > 0.9, x + 3, x))[name].shape, values.shape)
+    for name, values in read_attributes(reader_of_pictures, x.clamp(-1, 1)).items():
+        assert_close(read_attributes(reader_of_pictures, torch.where(x > 0.9, x + 3, x))[name].shape, values.shape)
     bright = torch.where(x > 0.99, 5.0, x)
-    assert_close(read_attributes(eyes, bright), read_attributes(eyes, bright.clamp(-1, 1)))
+    assert_close(read_attributes(reader_of_pictures, bright), read_attributes(reader_of_pictures, bright.clamp(-1, 1)))
 
 
-def test_pictures_seen_badly_are_the_same_pictures(fresh):
+def test_augmented_pictures_are_the_same_pictures(fresh):
     x = fresh[0][:64]
-    bad = seen_badly(x, torch.Generator().manual_seed(0))
+    bad = augment(x, torch.Generator().manual_seed(0))
     assert bad.shape == x.shape
     assert 0.02 < float((bad - x).abs().mean()) < 0.3
-    assert_close(bad, seen_badly(x, torch.Generator().manual_seed(0)))
+    assert_close(bad, augment(x, torch.Generator().manual_seed(0)))
 
 
 def test_training_looks_at_the_pictures():
@@ -176,8 +176,8 @@ def test_balanced_accuracy_is_no_reward_for_the_commonest_answer():
     assert balanced_accuracy(1 - true, true) == 0
 
 
-def test_the_reader_reads_a_prompt_of_ones_own(eyes):
+def test_the_reader_reads_a_prompt_of_ones_own(reader_of_pictures):
     """The course's sentence, drawn twenty times."""
     prompt = parse("two orange cats left of a tall red tree at night")
     images = draw_scenes([complete(prompt, 1, i) for i in range(20)], 32, seed=1)
-    assert float(adherence([prompt] * 20, read_attributes(eyes, images))["all"].mean()) >= 0.9
+    assert float(adherence([prompt] * 20, read_attributes(reader_of_pictures, images))["all"].mean()) >= 0.9

@@ -7,8 +7,8 @@ from torch.testing import assert_close
 from cs348k_diffusion import recipes
 from cs348k_diffusion.data.pictures import asked, parse, pictures
 from cs348k_diffusion.nets import FastTextUNet, TextUNet
-from cs348k_diffusion.recipes import pictures_fast
-from cs348k_diffusion.recipes.pictures import TOKENIZER, kept
+from cs348k_diffusion.recipes.distilled import pictures_fast
+from cs348k_diffusion.recipes.pictures import TOKENIZER, satisfied
 from tests.untrained import awake
 
 SMALL = {"width": 16, "mults": (1, 2), "attention": ("", "all"), "length": TOKENIZER.length, "words_width": 16}
@@ -47,7 +47,7 @@ def test_a_batch_is_shared_among_numbers_of_steps_and_updates_among_stages():
 
 
 def test_training_goes_through_all_stages_and_counts_on(monkeypatch):
-    monkeypatch.setattr(pictures_fast, "STORE", 16)
+    monkeypatch.setattr(pictures_fast, "TRAIN_SIZE", 16)
     model = pictures_fast.denoiser()
     steps = [p.step for p in pictures_fast.training(model, 4, 8, torch.Generator().manual_seed(0))]
     assert steps == list(range(1, len(steps) + 1))
@@ -60,7 +60,7 @@ def test_the_shipped_student_keeps_what_its_card_says():
     prompts = pictures(30, 32, seed=8).captions
     for n in (1, 4):
         p = card[f"evaluations_{n}"]["share"]
-        found = float(kept(prompts, draw.images(prompts, seed=1, steps=n))["all"].mean())
+        found = float(satisfied(prompts, draw.images(prompts, seed=1, steps=n))["all"].mean())
         assert abs(found - p) < 4 * (p * (1 - p) / 30) ** 0.5, n
     for steps, scale in ((3, 3.0), (2, 8.0)):
         with pytest.raises(ValueError, match="1, 2, 4 steps at scales 1 to 6"):

@@ -20,8 +20,8 @@ from cs348k_diffusion.evaluate import result
 from cs348k_diffusion.metrics import sliced_wasserstein
 from cs348k_diffusion.nets import TextUNet
 from cs348k_diffusion.recipes import cards
-from cs348k_diffusion.recipes.digits_classifier import nudged
-from cs348k_diffusion.recipes.pictures import TOKENIZER, brief, kept, noisy_times, share, supply
+from cs348k_diffusion.recipes.classifiers.digits_classifier import random_shift
+from cs348k_diffusion.recipes.pictures import TOKENIZER, autocast_bf16, batches, noisy_times, satisfied, share
 from cs348k_diffusion.schedule import cosine
 from cs348k_diffusion.training import denoising
 from tests.untrained import awake
@@ -75,7 +75,7 @@ def test_unknown_names_are_answered_with_the_known_ones():
 def test_damaged_weights_are_refused(tmp_path):
     for suffix in ("json", "safetensors"):
         name = f"digits_classifier.{suffix}"
-        (tmp_path / name).write_bytes((cards.SHELF / name).read_bytes())
+        (tmp_path / name).write_bytes((cards.WEIGHTS_DIR / name).read_bytes())
     model = recipes.RECIPES["digits_classifier"].build()
     cards.restore(model, "digits_classifier", tmp_path)
     raw = bytearray((tmp_path / "digits_classifier.safetensors").read_bytes())
@@ -97,7 +97,7 @@ def test_a_card_tells_the_whole_story(name):
 
 
 def test_everything_that_ships_is_small_and_has_a_card():
-    weights = list(cards.SHELF.glob("*.safetensors"))
+    weights = list(cards.WEIGHTS_DIR.glob("*.safetensors"))
     assert sorted(file.stem for file in weights) == sorted(SHIPPED)
     assert sum(file.stat().st_size for file in weights) < 24e6
 
@@ -106,11 +106,11 @@ def test_everything_that_ships_is_small_and_has_a_card():
 
 
 def test_the_classifier_reads_digits_that_it_has_never_seen():
-    eyes, (x, y) = recipes.features("digits"), load_digits("held_out")
-    right = int((eyes(x).argmax(1) == y).sum())
+    network, (x, y) = recipes.features("digits"), load_digits("held_out")
+    right = int((network(x).argmax(1) == y).sum())
     assert_close(right / len(y), recipes.card("digits_classifier")["metrics"]["accuracy_held_out"], rtol=0, atol=0.003)
     assert right / len(y) >= 0.985
-    assert not any(parameter.requires_grad for parameter in eyes.parameters())
+    assert not any(parameter.requires_grad for parameter in network.parameters())
 
 
 def test_samples_are_of_the_class_asked_for(drawn):
@@ -165,7 +165,7 @@ def test_the_stored_short_runs_meet_the_course_s_promise():
 
 def test_nudged_images_are_shifted_copies():
     x = load_digits()[0][:200]
-    moved = nudged(x, torch.Generator().manual_seed(0))
+    moved = random_shift(x, torch.Generator().manual_seed(0))
     padded = torch.nn.functional.pad(x, (1, 1, 1, 1), value=-1.0)
     shifts = torch.stack([padded[:, :, i : i + 8, j : j + 8] for i in range(3) for j in range(3)])
     which = (shifts - moved).abs().sum((2, 3, 4))
@@ -280,7 +280,7 @@ def test_prompted_pictures_keep_what_the_card_says(painter):
     """40 prompts of a world that the card has not seen: each share within 4 binomial deviations of the card's."""
     metrics = recipes.card("pictures")["metrics"]
     prompts = pictures(40, 32, seed=8).captions
-    found = kept(prompts, painter.images(prompts, metrics["scale"], seed=1))
+    found = satisfied(prompts, painter.images(prompts, metrics["scale"], seed=1))
     for part in ("sky", "object", "colour", "all"):
         p, n = metrics["adherence"]["generated"][part]["share"], int((~found[part].isnan()).sum())
         slack = 4 * (max(p * (1 - p), 0.02) / n) ** 0.5 + 1 / n
@@ -317,8 +317,11 @@ def test_products_in_bfloat16_change_the_loss_little_and_the_weights_type_not_at
     torch.manual_seed(0)
     net = awake(TextUNet(40, width=16, mults=(1, 2), attention=("", "all"), length=TOKENIZER.length, words_width=16))
     model, whole = NetDenoiser(net, cosine()), denoising(dropout=0.1)
-    batch = next(supply(8, 8, torch.Generator().manual_seed(0), torch.device("cpu")))
-    said = [loss(model, batch, torch.Generator().manual_seed(1)) for loss in (whole, brief(whole, torch.device("cpu")))]
+    batch = next(batches(8, 8, torch.Generator().manual_seed(0), torch.device("cpu")))
+    said = [
+        loss(model, batch, torch.Generator().manual_seed(1))
+        for loss in (whole, autocast_bf16(whole, torch.device("cpu")))
+    ]
     assert_close(said[1], said[0], rtol=2e-2 if has else 0, atol=0)
     assert bool(said[0] != said[1]) == has
     said[1].backward()
@@ -335,7 +338,7 @@ def test_the_shipped_pictures_do_what_they_are_asked():
 
 
 def test_the_stored_ways_of_hearing_say_what_the_notebook_says():
-    """A reading that errs never, as many seeds in each arm, intervals as scipy has them, and the order of the arms."""
+    """A reading that never errs, as many seeds in each arm, intervals as scipy has them, and the order of the arms."""
     card = result("text_conditioning")
     assert set(card["marks"]["true_pictures"].values()) == {1.0}
     for steps, runs in card["runs"].items():

@@ -7,11 +7,11 @@ from cs348k_diffusion import last, path, recipes
 from cs348k_diffusion.cascade import cascade, diffusion, resize
 from cs348k_diffusion.data.pictures import pictures
 from cs348k_diffusion.metrics import psnr
-from cs348k_diffusion.recipes import upsamplers
+from cs348k_diffusion.recipes.stages import upsamplers
 
 
 def test_regression_beats_a_draw_and_bicubic_on_pictures_never_seen():
-    true = pictures(24, 32, upsamplers.JUDGING_WORLD, start=5000)
+    true = pictures(24, 32, upsamplers.EVALUATION_WORLD, start=5000)
     model, low = recipes.load("upsampler_32"), resize(true.images, 8)
     drawn = last(diffusion(model, path(10), generator=torch.Generator().manual_seed(0))(low)).x
     mean = last(upsamplers.regression(model)(low)).x
@@ -32,7 +32,7 @@ def test_levels_are_zero_for_half_and_reach_the_noisiest():
 
 def test_training_pairs_have_unit_scale_and_give_the_picture_back():
     model = upsamplers.upsampler(32)
-    residual, cond = next(upsamplers.supply(model, 64, 64, torch.Generator().manual_seed(0), torch.device("cpu")))
+    residual, cond = next(upsamplers.batches(model, 64, 64, torch.Generator().manual_seed(0), torch.device("cpu")))
     clean = residual[cond["level"] == 0]
     assert float(clean.std()) == pytest.approx(1, abs=0.2)
     high = model.picture(cond["low_res"], residual)

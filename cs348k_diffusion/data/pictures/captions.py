@@ -12,7 +12,7 @@ from __future__ import annotations
 import difflib
 import re
 
-from cs348k_diffusion.data.pictures.dice import Dice
+from cs348k_diffusion.data.pictures.keyed import KeyedDraws
 from cs348k_diffusion.data.pictures.world import COLOURS, KINDS, LIGHTS, MOST, SEASONS, SIZES, SPECIES, Group, Scene
 
 COUNTS = {"a": 1, "an": 1, "two": 2, "three": 3}
@@ -27,7 +27,7 @@ WORDS = (
     *("by day at dusk night under the sun moon".split()),
 )
 """The whole vocabulary."""
-WORDING, STREAMS = 2, 8  # the stream of the own caption's dice, and how far on that of the next wording is
+WORDING, STREAMS = 2, 8  # the stream of the own caption's rng, and how far on that of the next wording is
 LONGEST = 24  # words of a caption that a model reads; none of the grammar has so many
 MENTION = {"size": 75, "species": 60, "season": 40, "sky": 75, "light": 50}  # per cent of the captions that could
 BRIEF = {"size": 60, "colour": 60, "species": 50, "season": 30, "sky": 50, "light": 40}  # the same, for other wordings
@@ -58,11 +58,11 @@ def caption(scene: Scene, seed: int | None = None, index: int = 0, wording: int 
     """
     if wording < 0:
         raise ValueError(f"wording is a whole number from 0, got {wording}")
-    dice = None if seed is None else Dice(seed, index, stream=WORDING + STREAMS * wording)
+    rng = None if seed is None else KeyedDraws(seed, index, stream=WORDING + STREAMS * wording)
     often = BRIEF if wording else MENTION
 
     def said(what: str) -> bool:
-        return dice is None or what not in often or dice.chance(often[what])
+        return rng is None or what not in often or rng.chance(often[what])
 
     groups = [_phrase(g, said("size"), said("species"), said("colour")) for g in scene.groups]
     words = [f" {scene.relation} ".join(groups)]

@@ -15,7 +15,7 @@ from torch import Tensor
 from cs348k_diffusion.data.pictures import plants, things
 from cs348k_diffusion.data.pictures.backdrop import Setting, backdrop, gradient
 from cs348k_diffusion.data.pictures.captions import caption
-from cs348k_diffusion.data.pictures.dice import Dice
+from cs348k_diffusion.data.pictures.keyed import KeyedDraws
 from cs348k_diffusion.data.pictures.layout import Thing, arrange
 from cs348k_diffusion.data.pictures.paint import INK, THINGS
 from cs348k_diffusion.data.pictures.world import Scene, scene, whole
@@ -62,24 +62,24 @@ def draw_scenes(
 
 
 class _Draft(NamedTuple):
-    """A picture on its way: what it shows, and its dice."""
+    """A picture on its way: what it shows, and its rng."""
 
     setting: Setting
     things: list[Thing]
-    dice: Dice
+    rng: KeyedDraws
 
 
 def _draft(scene: Scene, seed: int, index: int) -> _Draft:
-    dice, hill = Dice(seed, index, stream=3), whole(scene).relation == "above"
+    rng, hill = KeyedDraws(seed, index, stream=3), whole(scene).relation == "above"
     setting = Setting(scene.sky or "", scene.season or "", scene.light, hill)
-    return _Draft(setting, arrange(scene, dice), dice)
+    return _Draft(setting, arrange(scene, rng), rng)
 
 
 def _draw_some(scenes: Sequence[Scene], size: int, seed: int, start: int, lacks: Collection[str]) -> Tensor:
     drafts = [_draft(scene, seed, start + i) for i, scene in enumerate(scenes)]
-    skies = torch.stack([gradient(draft.setting.sky, size, draft.dice) for draft in drafts])
+    skies = torch.stack([gradient(draft.setting.sky, size, draft.rng) for draft in drafts])
     behind = [backdrop(*draft) for draft in drafts]
-    wood = iter(plants.grown([(t.form, d.dice) for d in drafts for t in d.things if t.group.kind == "tree"]))
+    wood = iter(plants.grown([(t.form, d.rng) for d in drafts for t in d.things if t.group.kind == "tree"]))
     shapes = [
         [*back, *(part for thing in draft.things for part in _paint(thing, draft, wood, lacks))]
         for back, draft in zip(behind, drafts, strict=True)
@@ -89,10 +89,10 @@ def _draw_some(scenes: Sequence[Scene], size: int, seed: int, start: int, lacks:
 
 def _paint(thing: Thing, draft: _Draft, wood, lacks: Collection[str]) -> list[Part]:
     """A thing and its shadow; the next of `wood` is where a tree's branches and leaves are."""
-    colour, (setting, _, dice) = THINGS[thing.group.colour or ""], draft
+    colour, (setting, _, rng) = THINGS[thing.group.colour or ""], draft
     shadow = ellipse((thing.at[0], thing.at[1] + 0.01), (0.48 * thing.width, 0.06), 0.0, INK, 0.25)
     if thing.group.kind == "tree":
-        return [shadow, *plants.paint_tree(thing, next(wood), colour, setting.season, dice)]
+        return [shadow, *plants.paint_tree(thing, next(wood), colour, setting.season, rng)]
     if thing.group.kind == "house":
-        return [shadow, *things.house(thing, colour, setting, dice)]
-    return [shadow, *things.cat(thing, colour, dice, lacks)]
+        return [shadow, *things.house(thing, colour, setting, rng)]
+    return [shadow, *things.cat(thing, colour, rng, lacks)]

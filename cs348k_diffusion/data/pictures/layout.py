@@ -9,7 +9,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import NamedTuple
 
-from cs348k_diffusion.data.pictures.dice import Dice
+from cs348k_diffusion.data.pictures.keyed import KeyedDraws
 from cs348k_diffusion.data.pictures.world import Group, Scene
 
 ZOOM = {1: 1.15, 2: 1.0, 3: 0.88, 4: 0.78}  # fewer things are drawn larger
@@ -48,27 +48,27 @@ class Thing(NamedTuple):
         return SHAPE[self.form][1] * self.upwards
 
 
-def arrange(scene: Scene, dice: Dice) -> list[Thing]:
+def arrange(scene: Scene, rng: KeyedDraws) -> list[Thing]:
     """The objects of a scene, each in its place, those behind first."""
     zoom = ZOOM[sum(group.count for group in scene.groups)]
-    groups = [[_thing(group, zoom, dice) for _ in range(group.count)] for group in scene.groups]
+    groups = [[_thing(group, zoom, rng) for _ in range(group.count)] for group in scene.groups]
     if scene.relation == "above":
-        middle = dice.uniform(-0.15, 0.15)
-        upper = _row(groups[:1], dice.uniform(0.02, 0.1), middle, 0.64, dice)
-        placed = upper + _row(groups[1:], dice.uniform(-0.9, -0.82), middle, 0.8, dice)
+        middle = rng.uniform(-0.15, 0.15)
+        upper = _row(groups[:1], rng.uniform(0.02, 0.1), middle, 0.64, rng)
+        placed = upper + _row(groups[1:], rng.uniform(-0.9, -0.82), middle, 0.8, rng)
     else:
         order = groups[::-1] if scene.relation == "right of" else groups
-        placed = _row(order, dice.uniform(-0.75, -0.55), dice.uniform(-0.4, 0.4), 1.35, dice)
+        placed = _row(order, rng.uniform(-0.75, -0.55), rng.uniform(-0.4, 0.4), 1.35, rng)
     return sorted(placed, key=lambda thing: -thing.at[1])
 
 
-def _thing(group: Group, zoom: float, dice: Dice) -> Thing:
-    form = group.species or dice.pick(FORMS[group.kind])
-    upwards = UNIT[group.kind] * GROWN[group.size] * zoom * dice.uniform(0.95, 1.05)
+def _thing(group: Group, zoom: float, rng: KeyedDraws) -> Thing:
+    form = group.species or rng.pick(FORMS[group.kind])
+    upwards = UNIT[group.kind] * GROWN[group.size] * zoom * rng.uniform(0.95, 1.05)
     return Thing(group, form, upwards * (0.8 if group.size == "tall" else 1.0), upwards)
 
 
-def _row(groups: Sequence[Sequence[Thing]], foot: float, middle: float, ceiling: float, dice: Dice) -> list[Thing]:
+def _row(groups: Sequence[Sequence[Thing]], foot: float, middle: float, ceiling: float, rng: KeyedDraws) -> list[Thing]:
     """Things side by side around `middle`, shrunk together if they are too wide or higher than `ceiling`."""
     row = [thing for group in groups for thing in group]
     gaps = [NEAR] * len(row)
@@ -77,11 +77,11 @@ def _row(groups: Sequence[Sequence[Thing]], foot: float, middle: float, ceiling:
     wide, high = sum(thing.width for thing in row), max(thing.height for thing in row)
     fit = min(1.0, (2 * EDGE - sum(gaps)) / wide, ceiling / high)
     spare = (2 * EDGE - fit * wide - sum(gaps)) / len(row)
-    before = [dice.uniform(0.0, min(spare, 0.2)) for _ in row]
+    before = [rng.uniform(0.0, min(spare, 0.2)) for _ in row]
     length = fit * wide + sum(gaps) + sum(before)
     x, placed = min(max(middle - length / 2, -EDGE), EDGE - length), []
     for thing, space, gap in zip(row, before, gaps, strict=True):
-        at = x + space + fit * thing.width / 2, foot + dice.uniform(-0.06, 0.06)
+        at = x + space + fit * thing.width / 2, foot + rng.uniform(-0.06, 0.06)
         placed.append(thing._replace(across=fit * thing.across, upwards=fit * thing.upwards, at=at))
         x += space + fit * thing.width + gap
     return placed

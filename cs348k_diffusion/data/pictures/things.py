@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Collection, Sequence
 
 from cs348k_diffusion.data.pictures.backdrop import Setting
-from cs348k_diffusion.data.pictures.dice import Dice
+from cs348k_diffusion.data.pictures.keyed import KeyedDraws
 from cs348k_diffusion.data.pictures.layout import Thing
 from cs348k_diffusion.data.pictures.paint import DARK, INK, LAMP, PANE, PINK, SNOW, Colour, shade
 from cs348k_diffusion.procedural.render import Part, capsule, disc, ellipse, polygon
@@ -38,10 +38,10 @@ class Pen:
         self.parts.append(polygon([self.put(*corner) for corner in corners], colour))
 
 
-def cat(thing: Thing, colour: Colour, dice: Dice, lacks: Collection[str] = ()) -> list[Part]:
+def cat(thing: Thing, colour: Colour, rng: KeyedDraws, lacks: Collection[str] = ()) -> list[Part]:
     """A cat, sitting or walking, that faces left or right; lacks: "eyes" or "ears" that are left out."""
-    pen = Pen(thing, dice.pick((-1, 1)))
-    dark, lift = shade(colour, -0.3), dice.uniform(-0.08, 0.08)
+    pen = Pen(thing, rng.pick((-1, 1)))
+    dark, lift = shade(colour, -0.3), rng.uniform(-0.08, 0.08)
     if thing.form == "sitting":
         pen.stroke(-0.2, 0.1, -0.42, 0.3 + lift, 0.07, 0.07, dark)
         pen.stroke(-0.42, 0.3 + lift, -0.36, 0.5 + lift, 0.07, 0.05, dark)
@@ -52,7 +52,7 @@ def cat(thing: Thing, colour: Colour, dice: Dice, lacks: Collection[str] = ()) -
         pen.stroke(-0.42, 0.46, -0.6, 0.72 + lift, 0.07, 0.06, dark)
         pen.stroke(-0.6, 0.72 + lift, -0.54, 0.88 + lift, 0.06, 0.05, dark)
         for x, paint in ((-0.26, dark), (0.3, dark), (-0.38, colour), (0.18, colour)):
-            pen.stroke(x, 0.3, x + dice.uniform(-0.05, 0.05), 0.06, 0.08, 0.06, paint)
+            pen.stroke(x, 0.3, x + rng.uniform(-0.05, 0.05), 0.06, 0.08, 0.06, paint)
         pen.stroke(-0.3, 0.4, 0.24, 0.42, 0.2, 0.18, colour)
         _head(pen, 0.38, 0.66, colour, lacks)
     return pen.parts
@@ -70,12 +70,12 @@ def _head(pen: Pen, x: float, y: float, colour: Colour, lacks: Collection[str]) 
     pen.dot(x + 0.03, y - 0.07, 0.035, PINK)
 
 
-def house(thing: Thing, colour: Colour, setting: Setting, dice: Dice) -> list[Part]:
+def house(thing: Thing, colour: Colour, setting: Setting, rng: KeyedDraws) -> list[Part]:
     """A house with a pitched roof, a door, windows lit after dark, and a chimney that sometimes smokes."""
-    pen = Pen(thing, dice.pick((-1, 1)))
-    half, eaves, top = (0.5, 0.58, dice.uniform(1.0, 1.12)) if thing.form == "cottage" else (0.37, 0.84, 1.34)
+    pen = Pen(thing, rng.pick((-1, 1)))
+    half, eaves, top = (0.5, 0.58, rng.uniform(1.0, 1.12)) if thing.form == "cottage" else (0.37, 0.84, 1.34)
     pen.box(0.44 * half, top - 0.42, 0.76 * half, top, DARK)
-    if dice.chance(40) and not setting.hill:  # smoke would rise into what stands above
+    if rng.chance(40) and not setting.hill:  # smoke would rise into what stands above
         for k, drift in enumerate((0.0, 0.08, 0.2)):
             pen.dot(0.6 * half + drift, top + 0.12 + 0.16 * k, 0.07 + 0.03 * k, SNOW, 0.55 - 0.1 * k)
     pen.box(-half, 0.0, half, eaves, colour)

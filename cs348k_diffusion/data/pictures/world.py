@@ -13,7 +13,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
-from cs348k_diffusion.data.pictures.dice import Dice
+from cs348k_diffusion.data.pictures.keyed import KeyedDraws
 
 KINDS = ("cat", "house", "tree")
 COLOURS = ("red", "orange", "green", "blue", "purple", "white")
@@ -60,25 +60,25 @@ def scene(seed: int, index: int, held_out: bool = False) -> Scene:
     held_out: whether its first or second group is one of the pairs in HELD_OUT; otherwise none is. Two groups differ in
     kind; there are at most 4 objects; nothing white stands in snow.
     """
-    dice = Dice(seed, index, stream=0)
-    first, second, *_ = _shuffled(KINDS, dice)
-    kinds = [first] if dice.chance(35) else [first, second]
-    unseen = dice.pick(range(len(kinds))) if held_out else -1
+    rng = KeyedDraws(seed, index, stream=0)
+    first, second, *_ = _shuffled(KINDS, rng)
+    kinds = [first] if rng.chance(35) else [first, second]
+    unseen = rng.pick(range(len(kinds))) if held_out else -1
     groups: list[Group] = []
     for k, kind in enumerate(kinds):
         room = MOST - sum(group.count for group in groups) - (len(kinds) - 1 - k)
-        groups.append(_group(kind, room, k == unseen, dice))
-    if len(groups) > 1 and dice.chance(50):  # so that the larger group is as often the second
+        groups.append(_group(kind, room, k == unseen, rng))
+    if len(groups) > 1 and rng.chance(50):  # so that the larger group is as often the second
         groups.reverse()
-    relation = dice.pick(RELATIONS) if len(groups) > 1 else None
-    sky = dice.pick(SKIES)
-    return Scene(tuple(groups), relation, sky, dice.pick(LIGHTS[sky]), dice.pick(_seasons(groups)))
+    relation = rng.pick(RELATIONS) if len(groups) > 1 else None
+    sky = rng.pick(SKIES)
+    return Scene(tuple(groups), relation, sky, rng.pick(LIGHTS[sky]), rng.pick(_seasons(groups)))
 
 
-def _shuffled(options: Sequence[str], dice: Dice) -> list[str]:
+def _shuffled(options: Sequence[str], rng: KeyedDraws) -> list[str]:
     rest, out = list(options), []
     while rest:
-        out.append(rest.pop(dice.pick(range(len(rest)))))
+        out.append(rest.pop(rng.pick(range(len(rest)))))
     return out
 
 
@@ -86,11 +86,11 @@ def _seasons(groups: Sequence[Group]) -> Sequence[str]:
     return SEASONS[:3] if any(group.colour == "white" for group in groups) else SEASONS
 
 
-def _group(kind: str, room: int, unseen: bool, dice: Dice) -> Group:
-    count = dice.pick([n for n in (1, 1, 2, 2, 3, 3) if n <= room])
+def _group(kind: str, room: int, unseen: bool, rng: KeyedDraws) -> Group:
+    count = rng.pick([n for n in (1, 1, 2, 2, 3, 3) if n <= room])
     colours = [c for c in COLOURS if ((c, kind) in HELD_OUT) == unseen]
-    size = dice.pick([size for size in SIZES[kind] if count < 3 or size not in ("big", "tall")])
-    return Group(count, size, dice.pick(colours), kind, dice.pick(SPECIES) if kind == "tree" else None)
+    size = rng.pick([size for size in SIZES[kind] if count < 3 or size not in ("big", "tall")])
+    return Group(count, size, rng.pick(colours), kind, rng.pick(SPECIES) if kind == "tree" else None)
 
 
 # ---- attributes as numbers -------------------------------------------------------------------------------------------
@@ -151,16 +151,16 @@ def _canonical(scene: Scene) -> str | None:
 
 def complete(prompt: Scene, seed: int = 0, index: int = 0) -> Scene:
     """A scene that does what the prompt asks, its gaps filled by chance: what to draw for a prompt of your own."""
-    dice = Dice(seed, index, stream=1)
-    sky = prompt.sky or dice.pick([sky for sky in SKIES if prompt.light is None or prompt.light in LIGHTS[sky]])
+    rng = KeyedDraws(seed, index, stream=1)
+    sky = prompt.sky or rng.pick([sky for sky in SKIES if prompt.light is None or prompt.light in LIGHTS[sky]])
     if prompt.light not in LIGHTS[sky]:
         raise ValueError(f"there is no {prompt.light} in the sky by {sky} here; choose from {LIGHTS[sky]}")
     groups = tuple(
         group._replace(
-            colour=group.colour or dice.pick([c for c in COLOURS if (c, group.kind) not in HELD_OUT]),
-            species=group.species or (dice.pick(SPECIES) if group.kind == "tree" else None),
+            colour=group.colour or rng.pick([c for c in COLOURS if (c, group.kind) not in HELD_OUT]),
+            species=group.species or (rng.pick(SPECIES) if group.kind == "tree" else None),
         )
         for group in prompt.groups
     )
-    light = prompt.light or dice.pick(LIGHTS[sky])
-    return Scene(groups, prompt.relation, sky, light, prompt.season or dice.pick(_seasons(groups)))
+    light = prompt.light or rng.pick(LIGHTS[sky])
+    return Scene(groups, prompt.relation, sky, light, prompt.season or rng.pick(_seasons(groups)))

@@ -28,12 +28,12 @@ def run(seed: int) -> list[dict]:
     """One training run, judged at each of MOMENTS."""
     torch.manual_seed(seed)
     model, generator = digits.denoiser(), torch.Generator().manual_seed(seed)
-    supply = batches(*load_digits("train"), 128, generator)
+    examples = batches(*load_digits("train"), 128, generator)
     rows, began = [], time.process_time()
-    for progress in fit(model, supply, MOMENTS[-1], denoising(dropout=0.1), generator=generator):
+    for progress in fit(model, examples, MOMENTS[-1], denoising(dropout=0.1), generator=generator):
         if progress.step in MOMENTS:
             spent = time.process_time() - began
-            metrics = digits.judge(cast(NetDenoiser, copy.deepcopy(progress.model)), seed)
+            metrics = digits.evaluate(cast(NetDenoiser, copy.deepcopy(progress.model)), seed)
             rows.append({"seed": seed, "steps": progress.step, "cpu_seconds": round(spent), "metrics": metrics})
             print(f"seed {seed}, {progress.step} updates, {spent:.0f} s: ratio {metrics['fd_ratio']}", flush=True)
             began = time.process_time() - spent

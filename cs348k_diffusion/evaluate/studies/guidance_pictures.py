@@ -1,4 +1,4 @@
-"""How much should a prompt count?  Prompts kept, diversity and FD of pictures against the guidance scale, on a card.
+"""How much should a prompt count?  Prompts satisfied, diversity and FD against the guidance scale, on a card.
 
     python -m cs348k_diffusion.evaluate.studies.guidance_pictures
 
@@ -19,11 +19,11 @@ from cs348k_diffusion.guidance import guide
 from cs348k_diffusion.metrics import frechet
 from cs348k_diffusion.metrics.intervals import Interval, jackknife, rounded, student_t
 from cs348k_diffusion.recipes import cards
-from cs348k_diffusion.recipes.picture_reader import frozen
-from cs348k_diffusion.recipes.pictures import TOKENIZER, kept, share
+from cs348k_diffusion.recipes.classifiers.picture_reader import frozen
+from cs348k_diffusion.recipes.pictures import TOKENIZER, satisfied, share
 
-SCALES, WORLD = (0.0, 1.0, 1.5, 2.0, 3.0, 5.0, 8.0), 6  # a world that trained, chose and judged nothing
-JUDGED, ASKED, DRAWS, EVALUATIONS, GROUPS = 500, 100, 4, 40, 20  # prompts; of them drawn more often, how often
+SCALES, WORLD = (0.0, 1.0, 1.5, 2.0, 3.0, 5.0, 8.0), 6  # a world that no training, choice or card has used
+EVALUATED, ASKED, DRAWS, EVALUATIONS, GROUPS = 500, 100, 4, 40, 20  # prompts; of them drawn more often, how often
 
 
 def drawn(model, prompts: list[str], scale: float, noise: Tensor) -> Tensor:
@@ -50,32 +50,32 @@ def described(found: Interval) -> dict:
 
 @torch.no_grad()
 def main(folder: str) -> None:
-    """Draw, judge and write the card."""
-    began, model, eyes = time.process_time(), recipes.load("pictures"), frozen()
-    true = pictures(JUDGED, 32, WORLD)
+    """Draw, evaluate and write the card."""
+    began, model, reader = time.process_time(), recipes.load("pictures"), frozen()
+    true = pictures(EVALUATED, 32, WORLD)
     often = [prompt for prompt in true.captions[:ASKED] for _ in range(DRAWS)]
-    there = eyes.features(true.images)
-    noise = torch.randn(JUDGED + len(often), 3, 32, 32, generator=keyed_generator(WORLD, 1))
+    there = reader.features(true.images)
+    noise = torch.randn(EVALUATED + len(often), 3, 32, 32, generator=keyed_generator(WORLD, 1))
     runs = []
     for scale in SCALES:
         images = drawn(model, [*true.captions, *often], scale, noise)
-        here = eyes.features(images[:JUDGED])
+        here = reader.features(images[:EVALUATED])
         runs.append(
             {
                 "scale": scale,
-                "kept": share(kept(true.captions, images[:JUDGED])["all"]),
-                "fd": described(jackknife(lambda rows, here=here: frechet(here[rows], there[rows]), JUDGED, GROUPS)),
-                "diversity": described(student_t(spread(images[JUDGED:]))),
+                "kept": share(satisfied(true.captions, images[:EVALUATED])["all"]),
+                "fd": described(jackknife(lambda rows, here=here: frechet(here[rows], there[rows]), EVALUATED, GROUPS)),
+                "diversity": described(student_t(spread(images[EVALUATED:]))),
             }
         )
         print(rounded(runs[-1]), flush=True)
-    others = eyes.features(pictures(5 * JUDGED, 32, WORLD, start=JUDGED).images).split(JUDGED)
+    others = reader.features(pictures(5 * EVALUATED, 32, WORLD, start=EVALUATED).images).split(EVALUATED)
     scenes = [complete(parse(prompt), WORLD, k) for k, prompt in enumerate(often)]
     card = {
         "name": "guidance_pictures",
-        "about": "prompts kept in full, FD and diversity of prompted pictures against the guidance scale",
+        "about": "prompts fully satisfied, FD and diversity of prompted pictures against the guidance scale",
         "command": "python -m cs348k_diffusion.evaluate.studies.guidance_pictures",
-        "data": f"{JUDGED} prompts of world {WORLD}; diversity: {ASKED} of them, {DRAWS} pictures each",
+        "data": f"{EVALUATED} prompts of world {WORLD}; diversity: {ASKED} of them, {DRAWS} pictures each",
         "weights": recipes.card("pictures")["sha256"],
         "settings": {"evaluations": EVALUATIONS, "sampler": "DDIM, x0_hat clipped to [-1, 1]"},
         "cpu_minutes": (time.process_time() - began) / 60,

@@ -26,7 +26,7 @@ from cs348k_diffusion.metrics import frechet, psnr, ssim
 from cs348k_diffusion.metrics.intervals import Interval, jackknife, of_mean, rounded
 from cs348k_diffusion.noise import keyed_generator
 from cs348k_diffusion.recipes import cards
-from cs348k_diffusion.recipes.upsamplers import JUDGING_WORLD, agreement, features, from_noise, small_world
+from cs348k_diffusion.recipes.stages.upsamplers import EVALUATION_WORLD, agreement, features, from_noise, small_world
 from cs348k_diffusion.running import last
 from cs348k_diffusion.sampling import path
 from cs348k_diffusion.schedule import cosine
@@ -74,7 +74,7 @@ def compared(low: Tensor, true: Pictures) -> dict[str, Any]:
     """S1 to S5: the ways from 8 to 32 pixels."""
     images, draws = by_method(low)
     seen, truth = {name: features(x) for name, x in images.items()}, features(true.images)
-    others = features(pictures(N, 32, JUDGING_WORLD, start=N).images)
+    others = features(pictures(N, 32, EVALUATION_WORLD, start=N).images)
     close = {name: psnr(x, true.images) for name, x in images.items()}
     read = {name: agreement(x, true.scenes) for name, x in images.items()}
     back = {name: (resize(x, 8) - low).square().flatten(1).mean(1).sqrt() for name, x in images.items()}
@@ -157,17 +157,17 @@ def flops(denoise: Callable[[Tensor, float], Tensor], x: Tensor) -> int:
 
 
 def main(folder: str) -> None:
-    """Enlarge, judge and write the card."""
+    """Enlarge, evaluate and write the card."""
     torch.set_num_threads(1)
-    true, low = pictures(N, 32, JUDGING_WORLD), resize(pictures(N, 32, JUDGING_WORLD).images, 8)
-    others = features(pictures(N, 32, JUDGING_WORLD, start=N).images)
+    true, low = pictures(N, 32, EVALUATION_WORLD), resize(pictures(N, 32, EVALUATION_WORLD).images, 8)
+    others = features(pictures(N, 32, EVALUATION_WORLD, start=N).images)
     parts = [compared(low, true), augmented(low, others), allocated(others)]
     found = {key: value for part in parts for key, value in part.items()}
     card = {
         "name": "superresolution",
         "about": "bicubic, regression and diffusion from 8 to 32 pixels; augmentation; the split of steps",
         "command": "python -m cs348k_diffusion.evaluate.studies.superresolution",
-        "settings": {"pictures": N, "draws": DRAWS, "steps": CALLS, "world": JUDGING_WORLD},
+        "settings": {"pictures": N, "draws": DRAWS, "steps": CALLS, "world": EVALUATION_WORLD},
         "weights_sha256": {name: cards.card(name)["sha256"] for name in ("upsampler_32", "picture_reader")},
         "torch": torch.__version__,
         **rounded({**found, "claims": [one for part in parts for one in part["claims"]]}),

@@ -127,10 +127,10 @@ def trained(hears: TextConditioning, steps: int, seed: int) -> tuple[NetDenoiser
     torch.manual_seed(seed)
     (images, tokens), generator = lessons(), torch.Generator().manual_seed(seed)
     rows = batches(torch.arange(LEARNED), size=SETTINGS["batch"], generator=generator)
-    supply = ((images[row], {"caption": tokens[row]}) for row in rows)
+    examples = ((images[row], {"caption": tokens[row]}) for row in rows)
     model, loss = NetDenoiser(network(hears), cosine(), "x0"), denoising(dropout=SETTINGS["dropout"])
     rate, ema = warm_cosine(SETTINGS["lr"]), SETTINGS["ema"]
-    states = list(fit(model, supply, steps, loss, lr=rate, ema=ema, generator=generator))
+    states = list(fit(model, examples, steps, loss, lr=rate, ema=ema, generator=generator))
     average = states[-1].model
     assert isinstance(average, NetDenoiser)
     return average, sum(state.loss for state in states[-100:]) / 100

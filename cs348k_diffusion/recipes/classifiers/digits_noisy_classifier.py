@@ -20,10 +20,10 @@ from cs348k_diffusion.running import Run
 from cs348k_diffusion.schedule import cosine
 from cs348k_diffusion.training import Progress, fit, uniform_times, warm_cosine
 
-LEVELS = (0.02, 0.2, 0.4, 0.6, 0.8)  # the times at which it is judged
+LEVELS = (0.02, 0.2, 0.4, 0.6, 0.8)  # the times at which it is evaluated
 
 
-def naming_noisy(
+def noisy_label_loss(
     model: nn.Module, batch: tuple[Tensor, dict[str, Tensor]], generator: torch.Generator | None
 ) -> Tensor:
     """The loss: cross-entropy of the label, for digits at all times of the cosine schedule. A scalar."""
@@ -35,8 +35,8 @@ def naming_noisy(
 
 def _training(model: nn.Module, steps: int, batch: int, generator: torch.Generator) -> Run[Progress]:
     x, y = (part.to(next(model.parameters()).device) for part in load_digits("train"))
-    supply = batches(x, y, batch, generator)
-    return fit(model, supply, steps, naming_noisy, lr=warm_cosine(3e-3), ema=0.99, generator=generator)
+    examples = batches(x, y, batch, generator)
+    return fit(model, examples, steps, noisy_label_loss, lr=warm_cosine(3e-3), ema=0.99, generator=generator)
 
 
 @torch.no_grad()
@@ -51,7 +51,7 @@ def accuracy_by_time(classifier: Any, times: tuple[float, ...] = LEVELS, repeats
     return rates
 
 
-def _judge(model: nn.Module) -> dict[str, Any]:
+def _evaluate(model: nn.Module) -> dict[str, Any]:
     return {"times": list(LEVELS), "accuracy_held_out": [round(a, 4) for a in accuracy_by_time(model.cpu())]}
 
 
@@ -63,7 +63,7 @@ RECIPE = Recipe(
     batch=128,
     build=TimedClassifier,
     training=_training,
-    judge=_judge,
+    evaluate=_evaluate,
     settings={"net": "TimedClassifier(width=32)", "schedule": "cosine", "lr": "warm_cosine(3e-3)", "ema": 0.99},
     shipped=True,
 )

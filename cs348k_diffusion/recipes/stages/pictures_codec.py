@@ -24,13 +24,17 @@ from cs348k_diffusion.metrics.intervals import rounded
 from cs348k_diffusion.nets import Decoder, Encoder
 from cs348k_diffusion.noise import noise_like
 from cs348k_diffusion.recipes import cards
-from cs348k_diffusion.recipes.pictures import JUDGING_WORLD, TRAINING_WORLD, brief
+from cs348k_diffusion.recipes.pictures import EVALUATION_WORLD, TRAINING_WORLD, autocast_bf16
 from cs348k_diffusion.recipes.recipe import Recipe
 from cs348k_diffusion.running import Run
 from cs348k_diffusion.training import Fitting, Phases, Progress, fit, warm_cosine
 
 SIZE, F, D = 64, 4, 4
-STORE, JUDGED, TOLD = 20_000, 500, 2_000  # pictures: for training, for PSNR, and of each kind for the two-sample test
+TRAIN_SIZE, EVALUATED, COMPARED = (
+    20_000,
+    500,
+    2_000,
+)  # pictures: for training, for PSNR, and of each kind for the two-sample test
 KL = 1e-3
 PEAK, LATER_PEAK, EMA = 2e-3, 1e-3, 0.998
 FIRST = 5000 / 8500  # the share of the updates before the worst pixels count
@@ -42,7 +46,7 @@ def codec() -> NetCodec:
     return NetCodec(Encoder(3, F, D, width=16), Decoder(3, F, D, width=24), F, D)
 
 
-def supply(n: int, batch: int, generator: torch.Generator, device: torch.device) -> Batches:
+def batches(n: int, batch: int, generator: torch.Generator, device: torch.device) -> Batches:
     """Batches of pictures for ever, from n drawn once and kept as bytes."""
 
     @cache  # not before the first batch
@@ -70,11 +74,11 @@ def training(model: NetCodec, steps: int, batch: int, generator: torch.Generator
     """Train on pictures without their captions; in the second phase the worst pixels count too."""
     device = next(model.parameters()).device
     first = max(1, round(FIRST * steps))
-    stock = supply(min(STORE, steps * batch), batch, generator, device)
+    stock = batches(min(TRAIN_SIZE, steps * batch), batch, generator, device)
 
     def phase(updates: int, peak: float, worst: float) -> tuple[int, Callable[[NetCodec], Fitting]]:
         def fitting(model: NetCodec) -> Fitting:
-            value = brief(partial(loss, worst=worst), device)
+            value = autocast_bf16(partial(loss, worst=worst), device)
             return fit(model, stock, updates, value, lr=warm_cosine(peak), ema=EMA, generator=generator)
 
         return updates, fitting
@@ -90,24 +94,24 @@ def round_trip(model: NetCodec, x: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n
 
 
 @torch.no_grad()
-def judge(model: NetCodec) -> dict[str, Any]:
+def evaluate(model: NetCodec) -> dict[str, Any]:
     """PSNR, how well reconstructions are told from pictures, the texture distance beside its floor. For the card."""
-    x, others = (pictures(TOLD, SIZE, JUDGING_WORLD, start=start).images for start in (0, TOLD))
+    x, others = (pictures(COMPARED, SIZE, EVALUATION_WORLD, start=start).images for start in (0, COMPARED))
     made = round_trip(model, x)
-    z = torch.cat([model.encode(part) for part in x[:JUDGED].split(100)])
+    z = torch.cat([model.encode(part) for part in x[:EVALUATED].split(100)])
     with torch.enable_grad():
-        told = two_sample_test(others, made)
-    error = psnr(made[:JUDGED], x[:JUDGED])
-    mean, half = float(error.mean()), 1.96 * float(error.std()) / JUDGED**0.5
+        test = two_sample_test(others, made)
+    error = psnr(made[:EVALUATED], x[:EVALUATED])
+    mean, half = float(error.mean()), 1.96 * float(error.std()) / EVALUATED**0.5
     return rounded(
         {
             "psnr": {
                 "mean": mean,
                 "interval_95": [mean - half, mean + half],
-                "n": JUDGED,
+                "n": EVALUATED,
             },
-            "two_sample": {"accuracy": told.accuracy.value, "interval_95": list(told.accuracy.ends), "n": 2 * TOLD},
-            "texture": {"distance": texture_distance(made, x), "floor": texture_distance(others, x), "n": TOLD},
+            "two_sample": {"accuracy": test.accuracy.value, "interval_95": list(test.accuracy.ends), "n": 2 * COMPARED},
+            "texture": {"distance": texture_distance(made, x), "floor": texture_distance(others, x), "n": COMPARED},
             "codes": {"mean": z.mean((0, 2, 3)).tolist(), "std": z.std((0, 2, 3)).tolist()},
         }
     )
@@ -116,12 +120,12 @@ def judge(model: NetCodec) -> dict[str, Any]:
 RECIPE = Recipe(
     name="pictures_codec",
     about=f"64 x 64 pictures to codes of {SIZE // F} x {SIZE // F} x {D} numbers, and back",
-    data=f"{STORE:,} pictures of data.pictures, world {TRAINING_WORLD}; judged in world {JUDGING_WORLD}",
+    data=f"{TRAIN_SIZE:,} pictures of data.pictures, world {TRAINING_WORLD}; evaluated in world {EVALUATION_WORLD}",
     steps=8500,
     batch=16,
     build=codec,
     training=training,
-    judge=judge,
+    evaluate=evaluate,
     settings={
         "net": f"Encoder(3, {F}, {D}, width=16), Decoder(3, {F}, {D}, width=24)",
         "loss": f"picture_loss + {KL:g} KL; after {FIRST:.0%} of the updates + worst_error",

@@ -32,22 +32,22 @@ from cs348k_diffusion.metrics import frechet, psnr, ssim
 from cs348k_diffusion.metrics.intervals import rounded
 from cs348k_diffusion.nets.upsampler import UpsamplerUNet
 from cs348k_diffusion.noise import keyed_generator, noise_like, uniform
-from cs348k_diffusion.recipes.picture_reader import frozen, read_attributes
-from cs348k_diffusion.recipes.pictures import brief
+from cs348k_diffusion.recipes.classifiers.picture_reader import frozen, read_attributes
+from cs348k_diffusion.recipes.pictures import autocast_bf16
 from cs348k_diffusion.recipes.recipe import Recipe
 from cs348k_diffusion.running import Run, last
 from cs348k_diffusion.sampling import State, path
 from cs348k_diffusion.schedule import cosine
 from cs348k_diffusion.training import Progress, denoising, fit, warm_cosine
 
-TRAINING_WORLD, JUDGING_WORLD = 6, 7  # seeds of worlds that share no picture with those of the other recipes
-STORE = {32: 12_000, 64: 3_000}  # pictures drawn for training, by their size
+TRAINING_WORLD, EVALUATION_WORLD = 6, 7  # seeds of worlds that share no picture with those of the other recipes
+TRAIN_SIZE = {32: 12_000, 64: 3_000}  # pictures drawn for training, by their size
 NOISIEST = 0.5  # the highest level of augmentation, a standard deviation in a picture's own units
 SIZES = {32: 8, 64: 32}  # from the small picture to the large one
 SPREADS = {32: 0.155, 64: 0.066}  # standard deviation of what bicubic enlargement misses
 PEAK, EMA = 2e-3, 0.998
 SHARES = {32: 0.6, 64: 1.0}  # how much of the learning rate's cosine is walked before training ends
-JUDGED, CALLS = 200, 10  # pictures that judge a stage; steps of a draw
+EVALUATED, CALLS = 200, 10  # pictures for the evaluation of a stage; steps of a draw
 
 
 def upsampler(size: int) -> Upsampler:
@@ -60,7 +60,7 @@ def levels(n: int, generator: torch.Generator | None = None) -> Tensor:
     return (2 * uniform(n, generator) - 1).clamp(min=0) * NOISIEST
 
 
-def supply(model: Upsampler, n: int, batch: int, generator: torch.Generator, device: torch.device) -> Batches:
+def batches(model: Upsampler, n: int, batch: int, generator: torch.Generator, device: torch.device) -> Batches:
     """Batches of (residuals, {"low_res", "level"}) for ever, from n pictures drawn once and kept as bytes."""
     shrink, enlarge = partial(resize, size=SIZES[model.size]), partial(resize, size=model.size)
 
@@ -80,9 +80,9 @@ def supply(model: Upsampler, n: int, batch: int, generator: torch.Generator, dev
 
 def _training(model: Upsampler, steps: int, batch: int, generator: torch.Generator) -> Run[Progress]:
     device = next(model.parameters()).device
-    stock = supply(model, min(STORE[model.size], steps * batch), batch, generator, device)
+    stock = batches(model, min(TRAIN_SIZE[model.size], steps * batch), batch, generator, device)
     share, rate = SHARES[model.size], warm_cosine(PEAK)
-    loss = brief(denoising(), device)
+    loss = autocast_bf16(denoising(), device)
     return fit(model, stock, steps, loss, lr=lambda done: rate(share * done), ema=EMA, generator=generator)
 
 
@@ -113,9 +113,9 @@ def from_noise(steps: int = CALLS, n: int = 1, seed: int = 0) -> Stage:
 # ---- how good is an upsampler --------------------------------------------------------------------------------------
 
 
-def judged(size: int, n: int) -> Pictures:
+def unseen(size: int, n: int) -> Pictures:
     """n pictures that no stage was trained on."""
-    return pictures(n, size, JUDGING_WORLD)
+    return pictures(n, size, EVALUATION_WORLD)
 
 
 def agreement(images: Float[Tensor, "n 3 h w"], scenes: Sequence[Scene]) -> Float[Tensor, " n"]:
@@ -148,9 +148,9 @@ def _mean(values: Tensor) -> dict[str, Any]:
     return {"mean": mean, "interval_95": [mean - half, mean + half]}
 
 
-def judge(model: Upsampler) -> dict[str, Any]:
+def evaluate(model: Upsampler) -> dict[str, Any]:
     """The report of the stage beside those of bicubic and of the pictures themselves; FD's floor. For the card."""
-    true, others = judged(model.size, JUDGED), pictures(JUDGED, model.size, JUDGING_WORLD, start=JUDGED)
+    true, others = unseen(model.size, EVALUATED), pictures(EVALUATED, model.size, EVALUATION_WORLD, start=EVALUATED)
     low = resize(true.images, SIZES[model.size])
     stages = {
         "draw": diffusion(model, path(CALLS), generator=torch.Generator().manual_seed(0)),
@@ -161,7 +161,7 @@ def judge(model: Upsampler) -> dict[str, Any]:
     floor = frechet(features(others.images), features(true.images))
     found = {name: report(images, true) for name, images in rows.items()}
     found["true_pictures"] = {"agreement": _mean(agreement(true.images, true.scenes)), "fd_of_others": floor}
-    return rounded({**found, "n": JUDGED})
+    return rounded({**found, "n": EVALUATED})
 
 
 def _recipe(size: int, steps: int) -> Recipe:
@@ -169,13 +169,13 @@ def _recipe(size: int, steps: int) -> Recipe:
     return Recipe(
         name=f"upsampler_{size}",
         about=f"pictures of trees, cats and houses from {low} x {low} to {size} x {size} pixels",
-        data=f"{STORE[size]:,} pictures of data.pictures, world {TRAINING_WORLD}, shrunk by `cascade.resize`; judged "
-        f"in world {JUDGING_WORLD}",
+        data=f"{TRAIN_SIZE[size]:,} pictures of data.pictures, world {TRAINING_WORLD}, shrunk by `cascade.resize`; "
+        f"evaluated in world {EVALUATION_WORLD}",
         steps=steps,
         batch=32,
         build=partial(upsampler, size),
         training=_training,
-        judge=judge,
+        evaluate=evaluate,
         settings={
             "net": f"UpsamplerUNet(fold={size // 16}, width=32, mults=(1, 2, 2))",
             "schedule": "cosine",

@@ -17,7 +17,7 @@ from torch import Tensor
 
 from cs348k_diffusion.data import batches
 from cs348k_diffusion.data.pictures import WORDS, caption, parse, pictures
-from cs348k_diffusion.data.pictures.dice import Dice
+from cs348k_diffusion.data.pictures.keyed import KeyedDraws
 from cs348k_diffusion.denoiser import Denoiser, NetDenoiser, clip
 from cs348k_diffusion.distill import Teacher, grid_times, guided, progressive_target, truncated_snr
 from cs348k_diffusion.metrics import frechet
@@ -27,8 +27,8 @@ from cs348k_diffusion.noise import uniform
 from cs348k_diffusion.pipeline import Pipeline, Prompts, with_inputs
 from cs348k_diffusion.recipes import cards
 from cs348k_diffusion.recipes import pictures as teaching
-from cs348k_diffusion.recipes.picture_reader import frozen
-from cs348k_diffusion.recipes.pictures import ATTENTION, SCALE, SIZE, TOKENIZER, brief
+from cs348k_diffusion.recipes.classifiers.picture_reader import frozen
+from cs348k_diffusion.recipes.pictures import ATTENTION, SCALE, SIZE, TOKENIZER, autocast_bf16
 from cs348k_diffusion.recipes.recipe import Recipe
 from cs348k_diffusion.running import Run
 from cs348k_diffusion.schedule import cosine
@@ -36,7 +36,7 @@ from cs348k_diffusion.training import Cond, Progress, Target, denoising, fit, wa
 
 STEPS = (1, 2, 4)  # evaluations a picture that the student knows
 LOWEST, HIGHEST = 1.0, 6.0  # of the scales
-STORE, SHORTENED = 6_000, 0.25  # pictures drawn for training; the share of captions that lose some of their parts
+TRAIN_SIZE, SHORTENED = 6_000, 0.25  # pictures drawn for training; the share of captions that lose some of their parts
 PEAK, EMA = 1e-3, 0.96
 STAGES = {8: 120, 4: 100, 2: 130, 1: 200}  # steps of the student, and updates
 REHEARSAL = {
@@ -57,27 +57,29 @@ def shortened(text: str, index: int) -> str:
 
     What may go: the second group with its relation, sizes, colours, species, season, sky and light.
     """
-    dice, scene = Dice(0, index, stream=3), parse(text)
-    groups = scene.groups[:1] if dice.chance(50) else scene.groups
+    rng, scene = KeyedDraws(0, index, stream=3), parse(text)
+    groups = scene.groups[:1] if rng.chance(50) else scene.groups
     groups = tuple(
         group._replace(
-            size="" if dice.chance(50) else group.size,
-            colour=None if dice.chance(50) else group.colour,
-            species=None if dice.chance(50) else group.species,
+            size="" if rng.chance(50) else group.size,
+            colour=None if rng.chance(50) else group.colour,
+            species=None if rng.chance(50) else group.species,
         )
         for group in groups
     )
-    season, sky, light = (None if dice.chance(50) else part for part in (scene.season, scene.sky, scene.light))
+    season, sky, light = (None if rng.chance(50) else part for part in (scene.season, scene.sky, scene.light))
     relation = scene.relation if len(groups) > 1 else None
     return caption(scene._replace(groups=groups, relation=relation, season=season, sky=sky, light=light))
 
 
-def supply(batch: int, generator: torch.Generator, device: torch.device) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
+def captioned_batches(
+    batch: int, generator: torch.Generator, device: torch.device
+) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
     """Batches of (pictures, {"caption": ..., "scale": ...}) for ever; the scale is uniform in [1, 6]."""
-    world = pictures(STORE, SIZE, teaching.TRAINING_WORLD)
+    world = pictures(TRAIN_SIZE, SIZE, teaching.TRAINING_WORLD)
     images, whole = world.images.add(1).mul(127.5).round().byte(), TOKENIZER(world.captions)
     short = TOKENIZER([shortened(text, k) for k, text in enumerate(world.captions)])
-    for rows in batches(torch.arange(STORE), size=batch, generator=generator):
+    for rows in batches(torch.arange(TRAIN_SIZE), size=batch, generator=generator):
         cut = uniform(batch, generator) < SHORTENED
         scale = LOWEST + (HIGHEST - LOWEST) * uniform(batch, generator)
         tokens = torch.where(cut[:, None], short[rows], whole[rows])
@@ -93,14 +95,14 @@ def _stages(model: NetDenoiser, steps: int, batch: int, generator: torch.Generat
     device = next(model.parameters()).device
     master = _teacher().to(device)
     model.net.load_state_dict(master.net.state_dict(), strict=False)
-    stock, teachers, done = supply(batch, generator, device), {8: _clipped(guided(master))}, 0
+    stock, teachers, done = captioned_batches(batch, generator, device), {8: _clipped(guided(master))}, 0
     for n, updates in _shared(steps).items():
         rows = _rows(REHEARSAL[n], batch)
         loss = denoising(_lesson(teachers, rows), truncated_snr, times=_times(rows))
         lessons = _with_strides(stock, rows, device)
         progress = None
         for progress in fit(
-            model, lessons, updates, brief(loss, device), lr=warm_cosine(PEAK), ema=EMA, generator=generator
+            model, lessons, updates, autocast_bf16(loss, device), lr=warm_cosine(PEAK), ema=EMA, generator=generator
         ):
             yield progress._replace(step=done + progress.step)
         assert progress is not None
@@ -177,25 +179,28 @@ def drawing(model: NetDenoiser) -> Pipeline:
 
 
 @torch.no_grad()
-def judge(model: NetDenoiser) -> dict[str, Any]:
+def evaluate(model: NetDenoiser) -> dict[str, Any]:
     """Prompts kept, and FD, in 1, 2 and 4 evaluations at the usual scale; their floors stand on the teacher's card."""
-    true, look = pictures(teaching.JUDGED, SIZE, teaching.JUDGING_WORLD), frozen()
+    true, look = pictures(teaching.EVALUATED, SIZE, teaching.EVALUATION_WORLD), frozen()
     drawn = {f"evaluations_{n}": drawing(model).images(true.captions, steps=n) for n in STEPS}
-    kept = {name: teaching.share(teaching.kept(true.captions, images)["all"]) for name, images in drawn.items()}
+    satisfied = {
+        name: teaching.share(teaching.satisfied(true.captions, images)["all"]) for name, images in drawn.items()
+    }
     there = look.features(true.images)
     fd = {name: frechet(look.features(images), there) for name, images in drawn.items()}
-    return rounded({"scale": SCALE, "kept": kept, "fd": fd, "n": teaching.JUDGED})
+    return rounded({"scale": SCALE, "kept": satisfied, "fd": fd, "n": teaching.EVALUATED})
 
 
 RECIPE = Recipe(
     name="pictures_fast",
     about="pictures from a prompt in 1, 2 or 4 evaluations, distilled from `pictures`, 32 x 32",
-    data=f"{STORE:,} pictures of data.pictures, world {teaching.TRAINING_WORLD}, {SHORTENED:.0%} of captions shortened",
+    data=f"{TRAIN_SIZE:,} pictures of data.pictures, world {teaching.TRAINING_WORLD}, "
+    f"{SHORTENED:.0%} of captions shortened",
     steps=sum(STAGES.values()),
     batch=64,
     build=denoiser,
     training=training,
-    judge=judge,
+    evaluate=evaluate,
     settings={
         "teacher": "pictures, guided DDIM in 16 steps, x0_hat clipped to [-1, 1]",
         "stages": ", ".join(f"{n} steps: {updates} updates" for n, updates in STAGES.items()),

@@ -14,7 +14,7 @@ Choice = TypeVar("Choice")
 BLOCK, SPAN = 256, 1 << 32
 
 
-class Dice:
+class KeyedDraws:
     """An endless row of throws for the key (seed, index, stream); raises ValueError for keys outside 0 .. 2^32 - 1."""
 
     def __init__(self, seed: int, index: int, stream: int):

@@ -1,4 +1,4 @@
-"""The eyes of every number about pictures: a small network that reads what is in a picture, trained here, then frozen.
+"""The feature network behind all picture metrics: a small network that reads what is in a picture.
 
 It reads how many cats, houses and trees there are, their colours, how they stand to each other, sky, light, season and
 species. Generated pictures are never quite clean, so it learns from pictures that are moved, blurred, tinted and noisy,
@@ -26,8 +26,8 @@ from cs348k_diffusion.recipes.recipe import Recipe
 from cs348k_diffusion.running import Run
 from cs348k_diffusion.training import Progress, fit, warm_cosine
 
-TRAINING_WORLD, JUDGING_WORLD = 2, 3  # seeds of the worlds of which the reader sees pictures
-STORE, JUDGED = 32_768, 4_000  # pictures drawn once for training; pictures that judge it
+TRAINING_WORLD, EVALUATION_WORLD = 2, 3  # seeds of the worlds of which the reader sees pictures
+TRAIN_SIZE, EVALUATED = 32_768, 4_000  # pictures drawn once for training; pictures for its evaluation
 SHIFT = 2  # pixels
 BLUR = (torch.tensor([1.0, 2.0, 1.0])[:, None] * torch.tensor([1.0, 2.0, 1.0]) / 16).expand(3, 1, 3, 3)
 
@@ -44,7 +44,7 @@ def library(n: int, seed: int) -> tuple[Tensor, dict[str, Tensor]]:
     return images, labels([scene for part in drawn for scene in part.scenes])
 
 
-def seen_badly(x: Float[Tensor, "n 3 h w"], generator: torch.Generator | None = None) -> Float[Tensor, "n 3 h w"]:
+def augment(x: Float[Tensor, "n 3 h w"], generator: torch.Generator | None = None) -> Float[Tensor, "n 3 h w"]:
     """Pictures as a model might draw them: moved by up to 2 pixels, half of them blurred, tinted, and noisy."""
     n, _, height, width = x.shape
     wide = F.pad(x, (SHIFT,) * 4, mode="replicate")
@@ -58,14 +58,16 @@ def seen_badly(x: Float[Tensor, "n 3 h w"], generator: torch.Generator | None = 
     return (1 + 0.1 * noise_like(x[:, :1, :1, :1], generator)) * x + tint + noise
 
 
-def reading(model: nn.Module, batch: tuple[Tensor, dict[str, Tensor]], generator: torch.Generator | None) -> Tensor:
-    """The loss: the sum over attributes of the cross-entropy of their values, for pictures seen badly. A scalar."""
+def attribute_loss(
+    model: nn.Module, batch: tuple[Tensor, dict[str, Tensor]], generator: torch.Generator | None
+) -> Tensor:
+    """The loss: the sum over attributes of the cross-entropy of their values, for augmented pictures. A scalar."""
     x, cond = batch
-    said = model(seen_badly(x, generator))
+    said = model(augment(x, generator))
     return torch.stack([F.cross_entropy(said[name], cond[name]) for name in said]).sum()
 
 
-def _supply(n: int, batch: int, generator: torch.Generator) -> Batches:
+def _batches(n: int, batch: int, generator: torch.Generator) -> Batches:
     drawn = cache(partial(library, n, TRAINING_WORLD))  # not before the first batch
 
     def look_up(rows: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
@@ -76,8 +78,8 @@ def _supply(n: int, batch: int, generator: torch.Generator) -> Batches:
 
 
 def _training(model: nn.Module, steps: int, batch: int, generator: torch.Generator) -> Run[Progress]:
-    supply = _supply(min(STORE, steps * batch), batch, generator)
-    return fit(model, supply, steps, reading, lr=warm_cosine(2e-3), ema=0.998, generator=generator)
+    examples = _batches(min(TRAIN_SIZE, steps * batch), batch, generator)
+    return fit(model, examples, steps, attribute_loss, lr=warm_cosine(2e-3), ema=0.998, generator=generator)
 
 
 def frozen() -> AttributeReader:
@@ -117,22 +119,22 @@ def adherence(prompts: Sequence[Scene], read: Mapping[str, Tensor]) -> dict[str,
     if any(len(values) != len(prompts) for values in read.values()):
         raise ValueError(f"one prompt for each picture: got {len(prompts)} prompts for {len(read['sky'])} pictures")
     rows = [
-        _kept(asked(prompt), {name: int(values[i]) for name, values in read.items()})
+        _satisfied(asked(prompt), {name: int(values[i]) for name, values in read.items()})
         for i, prompt in enumerate(prompts)
     ]
     return {part: torch.tensor([row[part] for row in rows]) for part in [*PARTS, "all"]}
 
 
-def _kept(wanted: Mapping[str, int], seen: Mapping[str, int]) -> dict[str, float]:
-    kept: dict[str, float] = {}
+def _satisfied(wanted: Mapping[str, int], seen: Mapping[str, int]) -> dict[str, float]:
+    satisfied: dict[str, float] = {}
     for part, names in PARTS.items():
         pairs = [(wanted[name], seen[name]) for name in names if name in wanted]
         if part == "object":
             pairs = [(min(a, 1), min(b, 1)) for a, b in pairs]
-        kept[part] = float(all(a == b for a, b in pairs)) if pairs else float("nan")
-    if kept["object"] == 0 and "relation" in wanted:  # whatever stands left of what, it is not what was asked for
-        kept["relation"] = 0.0
-    return {**kept, "all": float(all(value != 0 for value in kept.values()))}
+        satisfied[part] = float(all(a == b for a, b in pairs)) if pairs else float("nan")
+    if satisfied["object"] == 0 and "relation" in wanted:  # whatever stands left of what, it is not what was asked for
+        satisfied["relation"] = 0.0
+    return {**satisfied, "all": float(all(value != 0 for value in satisfied.values()))}
 
 
 def balanced_accuracy(read: Int[Tensor, " n"], true: Int[Tensor, " n"]) -> float:
@@ -141,28 +143,28 @@ def balanced_accuracy(read: Int[Tensor, " n"], true: Int[Tensor, " n"]) -> float
     return sum(right) / len(right)
 
 
-def _judge(model: nn.Module) -> dict[str, Any]:
-    images, true = library(JUDGED, JUDGING_WORLD)
+def _evaluate(model: nn.Module) -> dict[str, Any]:
+    images, true = library(EVALUATED, EVALUATION_WORLD)
     x, generator = from_bytes(images), torch.Generator().manual_seed(0)
     model = model.cpu().eval()
     scores = {}
-    for way, seen in {"clean": x, "seen_badly": seen_badly(x, generator)}.items():
+    for way, seen in {"clean": x, "augmented": augment(x, generator)}.items():
         read = read_attributes(model, seen)
         scores[way] = {name: round(balanced_accuracy(read[name], true[name]), 4) for name in ATTRIBUTES}
     worst = {f"worst_{way}": min(by_name.values()) for way, by_name in scores.items()}
-    return {"pictures": JUDGED, **worst, "balanced_accuracy": scores["clean"], "seen_badly": scores["seen_badly"]}
+    return {"pictures": EVALUATED, **worst, "balanced_accuracy": scores["clean"], "augmented": scores["augmented"]}
 
 
 RECIPE = Recipe(
     name="picture_reader",
     about="reads the attributes of drawn or generated pictures, 32 x 32; features for their Frechet distance",
-    data=f"{STORE:,} pictures of data.pictures, world {TRAINING_WORLD}, a quarter with held-out pairs; judged in world "
-    f"{JUDGING_WORLD}",
+    data=f"{TRAIN_SIZE:,} pictures of data.pictures, world {TRAINING_WORLD}, a quarter with held-out pairs; "
+    f"evaluated in world {EVALUATION_WORLD}",
     steps=3000,
     batch=64,
     build=reader,
     training=_training,
-    judge=_judge,
+    evaluate=_evaluate,
     settings={
         "net": "AttributeReader(width=32, hidden=192)",
         "lr": "warm_cosine(2e-3)",

@@ -46,7 +46,7 @@ def _training(model: NetDenoiser, updates: int, batch: int, generator: torch.Gen
 
 
 @torch.no_grad()
-def judge(model: NetDenoiser, seed: int = 0) -> dict[str, Any]:
+def evaluate(model: NetDenoiser, seed: int = 0) -> dict[str, Any]:
     """The reports of 1,797 digits in one evaluation, of its teacher's in 16, and of the real digits held out."""
     labels = load_digits("all")[1]
     teacher = cards.restore(digits.denoiser(), "digits")
@@ -72,7 +72,7 @@ RECIPE = Recipe(
     batch=128,
     build=digits.denoiser,
     training=training,
-    judge=judge,
+    evaluate=evaluate,
     settings={
         "teacher": f"digits, DDIM in {TEACHER_STEPS} steps, x0_hat clipped to [-1, 1]",
         "stages": "8, 4, 2, 1 steps, 120 updates each",

@@ -1,0 +1,1 @@
+"""Recipes of what stands behind or before a model in a pipeline: upsamplers of a cascade, codecs."""
