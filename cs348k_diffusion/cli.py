@@ -139,7 +139,7 @@ def check(
 
 def _tell(title: str, graded) -> None:
     """A student's marks as text: one line an exercise, and why points are missing."""
-    from cs348k_diffusion.exercises.catalogue import registry
+    from cs348k_diffusion.exercises.framework.catalogue import registry
     from cs348k_diffusion.grading.checks.card import property_of, split
     from cs348k_diffusion.grading.gradebook.feedback import group
     from cs348k_diffusion.grading.records import IN_NOTEBOOK

@@ -15,8 +15,8 @@ import sys
 import threading
 from collections.abc import Iterator
 
-from cs348k_diffusion.exercises.catalogue import Exercise, registry
-from cs348k_diffusion.exercises.errors import NotYet
+from cs348k_diffusion.exercises.framework.catalogue import Exercise, registry
+from cs348k_diffusion.exercises.framework.errors import NotYet
 from cs348k_diffusion.grading.records import OutOfTime
 from cs348k_diffusion.grading.subject.subject import Subject, local
 from tests.answers import answers, definition, records_of, runs

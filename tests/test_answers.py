@@ -11,8 +11,8 @@ import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
 from cs348k_diffusion.authoring import handout
-from cs348k_diffusion.exercises.catalogue import FOLDER, Exercise, checks_of, of_notebook, registry
-from cs348k_diffusion.exercises.expecting import LIKELY
+from cs348k_diffusion.exercises.framework.catalogue import FOLDER, Exercise, checks_of, of_notebook, registry
+from cs348k_diffusion.exercises.framework.expecting import LIKELY
 from cs348k_diffusion.grading.batch import run as batch
 from cs348k_diffusion.grading.checks.plugin import Grader, run_checks
 from tests import mutants

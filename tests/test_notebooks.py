@@ -13,7 +13,7 @@ from cs348k_diffusion.authoring import handout, minutes, outputs
 from cs348k_diffusion.authoring.handout import STOPS, exercise_tags, worths
 from cs348k_diffusion.authoring.minutes import code_lines as lines
 from cs348k_diffusion.authoring.stub_flow import called, parse
-from cs348k_diffusion.exercises.catalogue import free_texts, registry
+from cs348k_diffusion.exercises.framework.catalogue import free_texts, registry
 
 ROOT = Path(__file__).parents[1]
 SOLUTIONS = sorted((ROOT / "solutions").glob("*.ipynb"))

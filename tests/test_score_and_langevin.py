@@ -8,7 +8,7 @@ import torch
 from torch.testing import assert_close
 
 from cs348k_diffusion.exact import Mixture, mixture_score
-from cs348k_diffusion.exercises.catalogue import of_notebook
+from cs348k_diffusion.exercises.framework.catalogue import of_notebook
 from cs348k_diffusion.grading.checks.check import ours
 from cs348k_diffusion.langevin import anneal, annealed_langevin
 from cs348k_diffusion.noise import noise_like

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch import nn
 
-from cs348k_diffusion.exercises.catalogue import registry
+from cs348k_diffusion.exercises.framework.catalogue import registry
 from tests.answers import Given, records_of
 
 EXERCISES = list(registry().values())

@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from cs348k_diffusion.authoring.release import PLAIN, ReleaseError, package, write_zip
-from cs348k_diffusion.exercises.catalogue import FOLDER
+from cs348k_diffusion.exercises.framework.catalogue import FOLDER
 from cs348k_diffusion.grading.batch.plan import plan_for
 
 ROOT = Path(__file__).parents[2]

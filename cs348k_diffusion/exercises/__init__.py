@@ -36,19 +36,20 @@ The argument named like the exercise receives the student's implementation. `EXE
 read from the text of the module, never imported, so that pytest is the first to import it and rewrites its asserts.
 '''
 
-from cs348k_diffusion.exercises.catalogue import Check, Exercise, FreeText, checks_of, find, of_notebook, registry
-from cs348k_diffusion.exercises.errors import NotYet, StudentError
-from cs348k_diffusion.exercises.expecting import (
-    Counted,
-    Wrong,
-    agree,
-    expect,
-    largest_tensor,
-    picture,
-    run_against,
-    same_form,
+from cs348k_diffusion.exercises.framework.catalogue import (
+    Check,
+    Exercise,
+    FreeText,
+    checks_of,
+    find,
+    of_notebook,
+    registry,
 )
-from cs348k_diffusion.exercises.inputs import Case, generator, varied
+from cs348k_diffusion.exercises.framework.errors import NotYet, StudentError
+from cs348k_diffusion.exercises.framework.expecting import Wrong, agree, expect, same_form
+from cs348k_diffusion.exercises.framework.inputs import Case, generator, varied
+from cs348k_diffusion.exercises.framework.observing import Counted, largest_tensor, picture
+from cs348k_diffusion.exercises.framework.property_tests import run_against
 
 __all__ = [
     "Case", "Check", "Counted", "Exercise", "FreeText", "NotYet", "StudentError", "Wrong", "agree", "checks_of",

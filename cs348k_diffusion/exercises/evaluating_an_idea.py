@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from cs348k_diffusion.exercises import Counted, Exercise, expect
-from cs348k_diffusion.exercises.catalogue import FreeText
+from cs348k_diffusion.exercises.framework.catalogue import FreeText
 
 EXERCISES = (
     Exercise(

@@ -8,8 +8,8 @@ from torch import Tensor, nn
 
 from cs348k_diffusion.exact import Mixture
 from cs348k_diffusion.exercises import Counted, Exercise, Wrong, agree, expect, picture, run_against, varied
-from cs348k_diffusion.exercises.expecting import Evidence, explaining
-from cs348k_diffusion.exercises.forms import kind_of
+from cs348k_diffusion.exercises.framework.expecting import Evidence, explaining
+from cs348k_diffusion.exercises.framework.forms import kind_of
 from cs348k_diffusion.schedule import cosine, exploding, straight
 
 EXERCISES = (

@@ -13,8 +13,8 @@ from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from cs348k_diffusion.exercises.catalogue import FOLDER, Exercise
-from cs348k_diffusion.exercises.errors import NotYet
+from cs348k_diffusion.exercises.framework.catalogue import FOLDER, Exercise
+from cs348k_diffusion.exercises.framework.errors import NotYet
 from cs348k_diffusion.grading.checks.plugin import Grader, run_checks
 from cs348k_diffusion.grading.records import Record
 from cs348k_diffusion.grading.subject.subject import Subject, local

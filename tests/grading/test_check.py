@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from cs348k_diffusion.exercises import Counted, NotYet, StudentError, expect, find, largest_tensor, registry
-from cs348k_diffusion.exercises.catalogue import checks_of, of_notebook
-from cs348k_diffusion.exercises.expecting import difference
+from cs348k_diffusion.exercises.framework.catalogue import checks_of, of_notebook
+from cs348k_diffusion.exercises.framework.difference import difference
 from cs348k_diffusion.grading.checks import check as checking
 from cs348k_diffusion.grading.checks.card import as_html
 from cs348k_diffusion.grading.subject.budget import Budget

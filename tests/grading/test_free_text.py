@@ -10,7 +10,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from cs348k_diffusion.authoring import handout
 from cs348k_diffusion.exercises import FreeText
-from cs348k_diffusion.exercises.catalogue import free_texts
+from cs348k_diffusion.exercises.framework.catalogue import free_texts
 from cs348k_diffusion.grading.batch import run as batch
 from cs348k_diffusion.grading.gradebook import free_text
 from cs348k_diffusion.grading.gradebook.free_text import PLACEHOLDER

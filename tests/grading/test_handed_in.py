@@ -6,7 +6,7 @@ import nbformat.v4 as nb
 import pytest
 
 from cs348k_diffusion.authoring import handout
-from cs348k_diffusion.exercises.catalogue import find
+from cs348k_diffusion.exercises.framework.catalogue import find
 from cs348k_diffusion.grading.batch import run as batch
 from tests.answers import Given, records_of, solution
 

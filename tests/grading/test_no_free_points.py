@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from cs348k_diffusion.exercises.catalogue import registry
+from cs348k_diffusion.exercises.framework.catalogue import registry
 from cs348k_diffusion.grading.batch.run import check_notebook
 
 FUNCTIONS = [each for each in registry().values() if not each.name.startswith("test_") and each.name[0].islower()]

@@ -9,8 +9,8 @@ from typer.testing import CliRunner
 
 from cs348k_diffusion import cli
 from cs348k_diffusion.authoring import handout
-from cs348k_diffusion.exercises.catalogue import registry
-from cs348k_diffusion.exercises.errors import NotYet
+from cs348k_diffusion.exercises.framework.catalogue import registry
+from cs348k_diffusion.exercises.framework.errors import NotYet
 from cs348k_diffusion.grading.batch import run as batch
 from cs348k_diffusion.grading.batch.plan import Plan
 from cs348k_diffusion.grading.checks import check as checking

@@ -6,7 +6,7 @@ import sys
 
 import pytest
 
-from cs348k_diffusion.exercises.catalogue import registry
+from cs348k_diffusion.exercises.framework.catalogue import registry
 from cs348k_diffusion.grading.subject.subject import Subject
 from cs348k_diffusion.grading.submissions.notebook import Submission
 from cs348k_diffusion.grading.workers import withheld

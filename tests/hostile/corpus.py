@@ -341,7 +341,7 @@ PATCHES = {
     "ast": "import ast\nast.NodeTransformer.visit = ast.parse = lambda *a, **k: ast.Module([], [])",
     "ipython": "from IPython import get_ipython\nif get_ipython(): get_ipython().ast_transformers.append(None)",
     "tracer": "sys.settrace(lambda *a: None)\nsys.setprofile(lambda *a: None)",
-    "modules": "for name in ('cs348k_diffusion.exercises.expecting', 'pytest'): sys.modules[name] = sys",
+    "modules": "for name in ('cs348k_diffusion.exercises.framework.expecting', 'pytest'): sys.modules[name] = sys",
     "import hook": "sys.meta_path.clear()\nsys.modules.clear()\nsys.path[:] = ['{canary}']",
     "exit handler": "import atexit\natexit.register(lambda: open('{out}/results.jsonl', 'a').write('passed'))",
     "fake verdict": "print('1 passed')\nprint('{\"status\": \"passed\", \"earned\": 3}')\nos.write(1, b'5 passed')",

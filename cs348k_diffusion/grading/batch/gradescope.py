@@ -12,7 +12,7 @@ import time
 from pathlib import Path
 from typing import Any
 
-from cs348k_diffusion.exercises.catalogue import FOLDER, registry
+from cs348k_diffusion.exercises.framework.catalogue import FOLDER, registry
 from cs348k_diffusion.grading.batch.local import grade_here
 from cs348k_diffusion.grading.batch.plan import plan_for
 from cs348k_diffusion.grading.gradebook.reports import gradescope, in_order

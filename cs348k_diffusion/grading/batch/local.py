@@ -20,7 +20,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from cs348k_diffusion.exercises.catalogue import free_texts
+from cs348k_diffusion.exercises.framework.catalogue import free_texts
 from cs348k_diffusion.grading.batch.journal import from_line, to_line
 from cs348k_diffusion.grading.batch.plan import Plan, Todo
 from cs348k_diffusion.grading.checks.plugin import Grader, run_checks

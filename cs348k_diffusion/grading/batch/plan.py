@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from cs348k_diffusion.exercises.catalogue import FOLDER, Exercise, FreeText, checks_in, free_texts, registry
+from cs348k_diffusion.exercises.framework.catalogue import FOLDER, Exercise, FreeText, checks_in, free_texts, registry
 from cs348k_diffusion.grading.submissions.files import Unreadable, plain_bytes
 
 Todo = list[tuple[str, list[Path]]]  # students and their notebooks

@@ -12,7 +12,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from cs348k_diffusion.exercises.catalogue import FOLDER, Exercise, in_course_order, registry
+from cs348k_diffusion.exercises.framework.catalogue import FOLDER, Exercise, in_course_order, registry
 from cs348k_diffusion.grading.batch.journal import changes, read_journal, up_to_date
 from cs348k_diffusion.grading.batch.local import grade_here, graded_locally
 from cs348k_diffusion.grading.batch.plan import Plan, key_of, plan_for

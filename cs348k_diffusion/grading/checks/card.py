@@ -6,7 +6,7 @@ import re
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from cs348k_diffusion.exercises.expecting import LIKELY
+from cs348k_diffusion.exercises.framework.expecting import LIKELY
 from cs348k_diffusion.grading.records import Record
 
 if TYPE_CHECKING:

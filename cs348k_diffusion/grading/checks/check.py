@@ -19,9 +19,10 @@ from typing import Any
 
 import torch
 
-from cs348k_diffusion.exercises.catalogue import FOLDER, Exercise, checks_of, find, of_notebook
-from cs348k_diffusion.exercises.errors import NotYet, unwritten
-from cs348k_diffusion.exercises.expecting import LIKELY, collecting_pictures
+from cs348k_diffusion.exercises.framework.catalogue import FOLDER, Exercise, checks_of, find, of_notebook
+from cs348k_diffusion.exercises.framework.errors import NotYet, unwritten
+from cs348k_diffusion.exercises.framework.expecting import LIKELY
+from cs348k_diffusion.exercises.framework.observing import collecting_pictures
 from cs348k_diffusion.grading.checks import history
 from cs348k_diffusion.grading.checks.plugin import Grader, run_checks
 from cs348k_diffusion.grading.records import Record, missing

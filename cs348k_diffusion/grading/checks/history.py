@@ -13,7 +13,7 @@ import sys
 import textwrap
 from typing import Any
 
-from cs348k_diffusion.exercises.catalogue import Exercise
+from cs348k_diffusion.exercises.framework.catalogue import Exercise
 from cs348k_diffusion.grading.submissions import reasons
 from cs348k_diffusion.grading.submissions.cells import Skipped, parses, python_of
 from cs348k_diffusion.grading.submissions.notebook import Submission

@@ -18,17 +18,11 @@ from typing import Any, Protocol, runtime_checkable
 import pytest
 import torch
 
-from cs348k_diffusion.exercises.catalogue import Exercise
-from cs348k_diffusion.exercises.errors import NotYet, StudentError
-from cs348k_diffusion.exercises.expecting import (
-    Evidence,
-    Wrong,
-    collecting_evidence,
-    collecting_pictures,
-    explaining,
-    without_pictures,
-)
-from cs348k_diffusion.exercises.inputs import salted
+from cs348k_diffusion.exercises.framework.catalogue import Exercise
+from cs348k_diffusion.exercises.framework.errors import NotYet, StudentError
+from cs348k_diffusion.exercises.framework.expecting import Evidence, Wrong, collecting_evidence, explaining
+from cs348k_diffusion.exercises.framework.inputs import salted
+from cs348k_diffusion.exercises.framework.observing import collecting_pictures, without_pictures
 from cs348k_diffusion.grading.checks.pictures import small
 from cs348k_diffusion.grading.records import IN_NOTEBOOK, OutOfTime, Record, Status, WorkersGone
 from cs348k_diffusion.grading.subject.subject import Subject

@@ -17,7 +17,7 @@ from typing import Any, NamedTuple
 from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 
-from cs348k_diffusion.exercises.catalogue import Exercise, in_course_order, registry
+from cs348k_diffusion.exercises.framework.catalogue import Exercise, in_course_order, registry
 from cs348k_diffusion.grading.checks.card import property_of
 from cs348k_diffusion.grading.gradebook import free_text
 from cs348k_diffusion.grading.gradebook.overrides import TEST

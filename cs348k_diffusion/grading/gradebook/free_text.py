@@ -12,7 +12,7 @@ from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from cs348k_diffusion.exercises.catalogue import FreeText
+from cs348k_diffusion.exercises.framework.catalogue import FreeText
 from cs348k_diffusion.grading.gradebook.overrides import points_of
 from cs348k_diffusion.grading.records import WAITING, Record
 from cs348k_diffusion.grading.tables import key, read_table, spreadsheet_cell, write_table, write_whole

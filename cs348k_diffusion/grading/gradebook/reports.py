@@ -12,7 +12,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from xml.etree import ElementTree
 
-from cs348k_diffusion.exercises.catalogue import Exercise
+from cs348k_diffusion.exercises.framework.catalogue import Exercise
 from cs348k_diffusion.grading.checks.card import property_of
 from cs348k_diffusion.grading.gradebook.changes import by_exercise
 from cs348k_diffusion.grading.gradebook.feedback import write_feedback

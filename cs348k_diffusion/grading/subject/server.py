@@ -17,8 +17,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cs348k_diffusion.exercises.errors import NotYet, StudentError
-from cs348k_diffusion.exercises.expecting import largest_tensor
+from cs348k_diffusion.exercises.framework.errors import NotYet, StudentError
+from cs348k_diffusion.exercises.framework.observing import largest_tensor
 from cs348k_diffusion.grading.records import OutOfTime
 from cs348k_diffusion.grading.subject.watch import Rules, Watch, changed_in_place, collected
 

@@ -14,10 +14,10 @@ from typing import Any, Protocol, runtime_checkable
 import torch
 from torch import nn
 
-from cs348k_diffusion.exercises.catalogue import Exercise
-from cs348k_diffusion.exercises.errors import StudentError
-from cs348k_diffusion.exercises.expecting import Counted
-from cs348k_diffusion.exercises.forms import kind_of, problem
+from cs348k_diffusion.exercises.framework.catalogue import Exercise
+from cs348k_diffusion.exercises.framework.errors import StudentError
+from cs348k_diffusion.exercises.framework.forms import kind_of, problem
+from cs348k_diffusion.exercises.framework.observing import Counted
 from cs348k_diffusion.grading.subject import protocol
 from cs348k_diffusion.grading.subject.budget import Budget
 from cs348k_diffusion.grading.subject.server import KeepRemote, ObjectServer, guarded, seed_everything

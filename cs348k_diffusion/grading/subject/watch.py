@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from cs348k_diffusion.exercises.catalogue import Exercise
-from cs348k_diffusion.exercises.errors import StudentError
+from cs348k_diffusion.exercises.framework.catalogue import Exercise
+from cs348k_diffusion.exercises.framework.errors import StudentError
 
 GIVEN = ("noise", "eps", "draw", "generator", "g", "u", "uniform", "z", "seed")  # what randomness is handed over as
 PLAIN = frozenset({int, float, str, bool, type(None)})

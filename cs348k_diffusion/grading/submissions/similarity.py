@@ -17,7 +17,7 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from cs348k_diffusion.exercises.catalogue import FOLDER, Exercise, registry
+from cs348k_diffusion.exercises.framework.catalogue import FOLDER, Exercise, registry
 from cs348k_diffusion.grading.submissions import notebook
 from cs348k_diffusion.grading.submissions.files import Unreadable
 from cs348k_diffusion.grading.submissions.notebook import Submission

@@ -8,8 +8,8 @@ import re
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from cs348k_diffusion.exercises.catalogue import Exercise, registry
-from cs348k_diffusion.exercises.errors import NotYet, unwritten
+from cs348k_diffusion.exercises.framework.catalogue import Exercise, registry
+from cs348k_diffusion.exercises.framework.errors import NotYet, unwritten
 from cs348k_diffusion.grading.subject.subject import Subject
 from cs348k_diffusion.grading.subject.watch import rules_of
 from cs348k_diffusion.grading.submissions.notebook import Submission

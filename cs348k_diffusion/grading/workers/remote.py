@@ -23,7 +23,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cs348k_diffusion.exercises.errors import NotYet, StudentError
+from cs348k_diffusion.exercises.framework.errors import NotYet, StudentError
 from cs348k_diffusion.grading.records import OutOfTime
 from cs348k_diffusion.grading.subject import protocol
 from cs348k_diffusion.grading.subject.server import pull_back

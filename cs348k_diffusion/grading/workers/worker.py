@@ -27,7 +27,7 @@ from torch import Tensor
 from torch._C._functorch import get_unwrapped, is_functorch_wrapped_tensor  # pyright: ignore[reportMissingImports]
 from torch._functorch.pyfunctorch import temporarily_clear_interpreter_stack
 
-from cs348k_diffusion.exercises.errors import NotYet, StudentError
+from cs348k_diffusion.exercises.framework.errors import NotYet, StudentError
 from cs348k_diffusion.grading.subject import protocol
 from cs348k_diffusion.grading.subject.server import ObjectServer, guarded, seed_everything
 from cs348k_diffusion.grading.subject.subject import pack_result

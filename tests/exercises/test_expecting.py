@@ -4,9 +4,9 @@ import pytest
 import torch
 
 from cs348k_diffusion.exercises import Wrong, agree, expect, run_against, same_form, varied
-from cs348k_diffusion.exercises.expecting import collecting_evidence, explaining
-from cs348k_diffusion.exercises.forms import names_of, problem
-from cs348k_diffusion.exercises.inputs import salted
+from cs348k_diffusion.exercises.framework.expecting import collecting_evidence, explaining
+from cs348k_diffusion.exercises.framework.forms import names_of, problem
+from cs348k_diffusion.exercises.framework.inputs import salted
 from cs348k_diffusion.grading.subject.subject import local
 
 MISTAKES = {"squared": lambda x, k: x**2, "half": lambda x, k: x / 2, "k + 1": lambda x, k: (k + 1) * x}

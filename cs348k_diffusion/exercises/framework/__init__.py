@@ -1,0 +1,1 @@
+"""What every check is made of: the list of exercises, inputs, comparisons and what they say."""

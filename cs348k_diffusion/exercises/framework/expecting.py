@@ -1,0 +1,178 @@
+"""What a check says when an answer is not right: which property failed, how far off, and the likely mistake.
+
+`agree(subject, right, inputs, says, mistakes)` is the usual check: it tries every input (`inputs.varied` makes them),
+and names a mistake only where its formula gives the student's values on all of them. `expect(got, want, says,
+mistakes)` compares one value; `same_form(got, want)` looks at type, number, shape and dtype before a check computes
+with `got`. The proxy itself reports a changed argument and random numbers of one's own, for every exercise. An
+`Exercise` says with `gives` what comes back ("alpha: tensor, sigma: tensor"): that is looked at before any check sees
+it. `draws=True` allows random numbers, `changes=("x",)` arguments that an answer must change.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import inspect
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextvars import ContextVar
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from cs348k_diffusion.exercises.framework.difference import difference, form_difference
+from cs348k_diffusion.exercises.framework.errors import StudentError
+
+LIKELY = "This is what you get when the mistake is: "
+MANY = 3  # names: more than that fit by chance, and help nobody
+_EVIDENCE: ContextVar[list | None] = ContextVar("evidence", default=None)
+
+
+class Wrong(AssertionError):
+    """An answer that is not right: what does not hold, how it differs, and the names of mistakes that explain it.
+
+    share: the part of the check's points that is earned all the same.
+    """
+
+    def __init__(self, says: str, problem: str, names: Sequence[str] = (), share: float = 0.0):
+        self.says, self.problem, self.names, self.share = says, problem, tuple(names), share
+        super().__init__(self.with_names(self.names))
+
+    def with_names(self, names: Sequence[str]) -> str:
+        """The message, naming these mistakes only."""
+        likely = f"\n{LIKELY}{', or: '.join(names)}" if names else ""
+        return f"{self.says}\n{self.problem}{likely}" if self.problem else f"{self.says}{likely}"
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One value that an answer gave, and what each mistake would have given in its place."""
+
+    got: Any
+    mistakes: Mapping[str, Any]
+    rtol: float | None
+    atol: float | None
+
+    def fits(self, name: str) -> bool | None:
+        """Whether the mistake gives the student's value; None where it was not considered or cannot be computed."""
+        if name not in self.mistakes:
+            return None
+        value = self.mistakes[name]
+        try:
+            value = value() if callable(value) else value
+        except Exception:
+            return None
+        return difference(self.got, value, self.rtol, self.atol) is None
+
+
+def explaining(names: Iterable[str], evidence: Sequence[Evidence]) -> list[str]:
+    """The names that give the student's values wherever they were considered, and somewhere at least."""
+    verdicts = {name: [each.fits(name) for each in evidence] for name in dict.fromkeys(names)}
+    found = [name for name, all_ in verdicts.items() if True in all_ and False not in all_]
+    return found if len(found) <= MANY else []
+
+
+def expect(
+    got: Any,
+    want: Any,
+    says: str,
+    mistakes: Mapping[str, Any] | None = None,
+    rtol: float | None = None,
+    atol: float | None = None,
+    names: Sequence[str] = (),
+) -> None:
+    """Assert that an answer is close to the truth, and name the likely mistake when it is not.
+
+    got, want: tensors, numbers, strings, or tuples, lists and dicts of them; kinds, shapes, dtypes and NaN are compared
+    too. `says` states the property in the student's words. `mistakes` maps the name of a wrong solution to the value it
+    would give (or to a function of no argument that computes it). Tolerances default to torch.testing's for the dtype.
+    names: what the values of a tuple are called ("alpha", "sigma"). Raises Wrong, an AssertionError with `says`, the
+    difference, and "this is what you get when ...: name", where several that fit are named together.
+    """
+    evidence = Evidence(got, mistakes or {}, rtol, atol)
+    _note(evidence)
+    problem = difference(got, want, rtol, atol, names)
+    if problem is not None:
+        raise Wrong(says, problem, explaining(mistakes or {}, [evidence]))
+
+
+def agree(
+    subject: Callable,
+    right: Callable,
+    inputs: Iterable[tuple],
+    says: str,
+    mistakes: Mapping[str, Callable] | None = None,
+    rtol: float | None = None,
+    atol: float | None = None,
+    names: Sequence[str] = (),
+) -> None:
+    """Assert that subject(*args) is right(*args) for each args of `inputs`, and name the mistake that explains it all.
+
+    right: an independent way to the truth; mistakes: name -> a function of the same arguments, the whole of a wrong
+    answer. Every input is tried even after one failed: a name is given only if its function gives what the student's
+    does on all of them. The message shows the first input that failed. Other arguments as `expect`. Raises Wrong.
+    """
+    mistakes, evidence, first = mistakes or {}, [], None
+    for args in inputs:
+        try:
+            got = subject(*args)
+        except StudentError:
+            if first is None:
+                raise
+            break
+        evidence.append(Evidence(got, {name: _later(wrong, args) for name, wrong in mistakes.items()}, rtol, atol))
+        _note(evidence[-1])
+        problem = difference(got, right(*args), rtol, atol, names)
+        if problem is not None and first is None:
+            first = f"{problem}; tried {tried(right, args)}"
+    if first is not None:
+        raise Wrong(says, first, explaining(mistakes, evidence))
+
+
+def _later(wrong: Callable, args: tuple) -> Callable[[], Any]:
+    return lambda: wrong(*args)
+
+
+def tried(function: Callable, args: tuple) -> str:
+    """The inputs of a check in words: "x of shape (1, 3) in float64, beta = 0.04"."""
+    try:
+        names = list(inspect.signature(function).parameters)
+    except ValueError:
+        names = [f"argument {k + 1}" for k in range(len(args))]
+    return ", ".join(f"{name} {_described(value)}" for name, value in zip(names, args))
+
+
+def _described(value: Any) -> str:
+    if isinstance(value, Tensor) and value.numel() > 1:
+        kind = "" if value.dtype == torch.float32 else f" in {str(value.dtype).removeprefix('torch.')}"
+        return f"of shape {tuple(value.shape)}{kind}"
+    value = value.tolist() if isinstance(value, Tensor) else value
+    if isinstance(value, bool | int | float | str | list | tuple) and len(str(value)) < 60:
+        return f"= {value:.6g}" if isinstance(value, float) else f"= {value}"
+    name = getattr(value, "name", None)
+    return f"= {name}" if isinstance(name, str) else "as given"
+
+
+def _note(evidence: Evidence) -> None:
+    noted = _EVIDENCE.get()
+    if noted is not None and evidence.mistakes:
+        noted.append(evidence)
+
+
+@contextlib.contextmanager
+def collecting_evidence() -> Iterator[list[Evidence]]:
+    """While this is open, what `expect` and `agree` compare is added to the list it yields."""
+    noted: list[Evidence] = []
+    token = _EVIDENCE.set(noted)
+    try:
+        yield noted
+    finally:
+        _EVIDENCE.reset(token)
+
+
+def same_form(got: Any, want: Any, names: Sequence[str] = ()) -> Any:
+    """`got`, if type, number, shape and dtype are those of `want`; the values are not compared. Raises Wrong."""
+    problem = form_difference(got, want, names)
+    if problem is not None:
+        raise Wrong("The result has another form than it should have.", problem)
+    return got
