@@ -1,7 +1,7 @@
-"""`cs348k`: open the course, look over the machine, draw samples, train, and grade.
+"""`cs348k`: open the course, check the machine, draw samples, train, and grade.
 
 Each command imports what it needs when it is called, so that `cs348k --help` answers at once. What goes wrong is
-told in one sentence with exit status 2.
+printed as one sentence with exit status 2.
 """
 
 from __future__ import annotations
@@ -15,6 +15,7 @@ sys.path[:] = safe_path()  # before anything else is imported: the current folde
 
 import io
 import json
+import shlex
 from pathlib import Path
 from typing import Annotated
 
@@ -44,8 +45,8 @@ def main() -> None:
     except (ValueError, LookupError, OSError, RuntimeError, CourseError) as error:
         if os.environ.get("CS348K_TRACEBACK"):
             raise
-        said = str(error) if not isinstance(error, KeyError) else str(error.args[0])
-        typer.secho(f"cs348k: {said}", fg="red", err=True)
+        message = str(error) if not isinstance(error, KeyError) else str(error.args[0])
+        typer.secho(f"cs348k: {message}", fg="red", err=True)
         sys.exit(2)
 
 
@@ -77,6 +78,8 @@ def _version(wanted: bool | None) -> None:
         raise typer.Exit
 
 
+Only = Annotated[list[str], typer.Option(help="An exercise (E2.1) or a notebook (forward_noising); again for more.")]
+HeldBack = Annotated[Path | None, typer.Option(help="A folder of check modules of your own.")]
 Version = Annotated[bool | None, typer.Option("--version", help="Show the version.", callback=_version, is_eager=True)]
 
 
@@ -103,24 +106,17 @@ def update(
     """Carry your answers over to newer handouts; what you had is kept."""
     from cs348k_diffusion.course import workspace
 
-    said = workspace.update(workspace.find(folder))
-    for line in said or ["Your notebooks are the newest there are."]:
+    lines = workspace.update(workspace.find(folder))
+    for line in lines or ["Your notebooks are the newest there are."]:
         typer.echo(line)
 
 
 @app.command(rich_help_panel=LEARN)
 def doctor() -> None:
-    """Look over this machine and say what to do."""
-    from cs348k_diffusion.course.doctor import examine
+    """Check this machine and say what to do."""
+    from cs348k_diffusion.commands.machine import print_findings
 
-    broken = False
-    for finding in examine():
-        broken = broken or finding.breaks
-        mark, colour = ("no", "red") if finding.breaks else ("!", "yellow") if finding.do else ("ok", "green")
-        typer.echo(f"{typer.style(f'{mark:>3}', fg=colour, bold=True)}  {finding.what:<10} {finding.seen}")
-        if finding.do:
-            typer.echo(f"{'':16}-> {finding.do}")
-    raise typer.Exit(1 if broken else 0)
+    raise typer.Exit(1 if print_findings() else 0)
 
 
 @app.command(rich_help_panel=LEARN)
@@ -129,40 +125,13 @@ def check(
     only: Annotated[list[str], typer.Option(help="One exercise, such as E2.1; may be given again.")] = [],  # noqa: B006
 ) -> None:
     """Check your answers and count your points, as the grader will."""
+    from cs348k_diffusion.commands.marks import print_marks
     from cs348k_diffusion.grading import check_notebook
 
     for notebook in notebooks:
         if not notebook.is_file():
             raise FileNotFoundError(f"there is no notebook {notebook}")
-        _tell(notebook.name, check_notebook(notebook, only=only))
-
-
-def _tell(title: str, graded) -> None:
-    """A student's marks as text: one line an exercise, and why points are missing."""
-    from cs348k_diffusion.exercises.framework.catalogue import registry
-    from cs348k_diffusion.grading.checks.card import property_of, split
-    from cs348k_diffusion.grading.gradebook.feedback import group
-    from cs348k_diffusion.grading.records import IN_NOTEBOOK
-
-    typer.secho(f"\n{title}", bold=True)
-    results = group(graded.records, registry())
-    for exercise, records in results:
-        earned, points = (sum(getattr(record, part) for record in records) for part in ("earned", "points"))
-        colour = "green" if earned == points else "yellow" if earned else None
-        typer.secho(f"  {earned:>4g}/{points:<4g} {exercise.id:<6} {exercise.title}", fg=colour)
-        blank = [record.message for record in records if record.status == "not yet"]
-        if blank and "(" in blank[0]:
-            typer.echo(f"{'':14}{blank[0].partition('(')[2].removesuffix(')')}")
-        for record in records:
-            if record.status not in ("passed", "not yet"):
-                reason = record.message.partition(IN_NOTEBOOK)[2]
-                says, likely, _ = split(record)
-                typer.echo(f"{'':14}{property_of(record.test)}: {says}")
-                typer.echo(f"{'':14}Likely mistake: {likely}" if likely else "", nl=bool(likely))
-                typer.echo(f"{'':14}{IN_NOTEBOOK}{reason}" if reason else "", nl=bool(reason))
-    for note in graded.notes:
-        typer.secho(f"  {note}", fg="yellow")
-    typer.secho(f"  {sum(r.earned for r in results):>4g}/{sum(r.points for r in results):<4g} in all", bold=True)
+        print_marks(notebook.name, check_notebook(notebook, only=only))
 
 
 @app.command(rich_help_panel=MAKE)
@@ -187,8 +156,7 @@ def sample(
     seed: Annotated[int, typer.Option(callback=_seed, help="Another seed, other images.")] = 0,
 ) -> None:
     """Draw what a prompt says, or samples of a shipped model, into a PNG, or their way there into a GIF."""
-    from cs348k_diffusion import recipes
-    from cs348k_diffusion.commands import sample
+    from cs348k_diffusion.commands.sample import save_samples
     from cs348k_diffusion.data.pictures.captions import WORDS
 
     prompt = " " in what or what.lower() in WORDS  # a single word of the captions is a short prompt, no model's name
@@ -199,12 +167,9 @@ def sample(
         raise ValueError(f"samples are written as .png, or as .gif with --gif, not as {out.name!r}")
     if prompt and label is not None:
         raise ValueError("a prompt says what to draw: leave out --label")
-    draw, n = recipes.load_pipeline(model if prompt else what), n or (4 if prompt else 16)
-    request = what if prompt else label
-    requests = draw.condition.default(n) if request is None else [request] * n
-    states = list(draw(requests, scale, seed, steps))
-    sample.save_gif(states, out) if gif else sample.save_grid(states[-1].x, out)
-    typer.echo(f"{out}: {len(states[-1].x)} samples of {what}, {len(states)} steps, seed {seed}")
+    n = n or (4 if prompt else 16)
+    done = save_samples(model if prompt else what, what if prompt else label, n, scale, seed, steps, out)
+    typer.echo(f"{out}: {n} samples of {what}, {done} steps, seed {seed}")
 
 
 @app.command(rich_help_panel=MAKE)
@@ -233,11 +198,11 @@ def train(
 ) -> None:
     """Train a model from its recipe, and write its weights with a card; interrupted, it goes on where it stopped."""
     from cs348k_diffusion import recipes
-    from cs348k_diffusion.commands.training import told
+    from cs348k_diffusion.commands.training import reporter
 
     recipes.check_device(device)
     typer.echo(f"Training {name} on {device}; its weights and card go to {out}/")
-    recipes.train(name, out, seed, steps, device, restart, told(name, out, typer.echo))
+    recipes.train(name, out, seed, steps, device, restart, reporter(name, out, typer.echo))
     typer.echo(json.dumps(recipes.card(name, out)["metrics"], indent=2))
 
 
@@ -300,15 +265,9 @@ def claims(
     jobs: Annotated[int, typer.Option(min=1, help="How many processes.")] = 1,
 ) -> None:
     """Resolve what the course claims: supported, refuted or not resolved ("!": unlike the literature)."""
-    from cs348k_diffusion.commands import claims as claimed
+    from cs348k_diffusion.commands.claims import print_claims
 
-    words: dict[str, int] = {}
-    for found in claimed.resolve_claims(ids or (), full, replay, out, jobs):
-        typer.echo(claimed.line(found))
-        words[found.verdict.word] = words.get(found.verdict.word, 0) + 1
-        if out is not None:
-            claimed.write_report(found, out)
-    typer.echo(", ".join(f"{count} {word}" for word, count in words.items()))
+    print_claims(ids or (), full, replay, out, jobs)
     typer.echo(f"{out}: a page for each" if out is not None else "", nl=out is not None)
 
 
@@ -316,10 +275,8 @@ def claims(
 def grade(
     folder: Annotated[Path, typer.Argument(help="Notebooks named by student, or one folder per student.")],
     out: Annotated[Path, typer.Option(help="Where marks and feedback pages go.")] = Path("marks"),
-    only: Annotated[
-        list[str], typer.Option(help="An exercise (E2.1) or a notebook (forward_noising); again for more.")
-    ] = [],  # noqa: B006
-    held_back: Annotated[Path | None, typer.Option(help="A folder of check modules of your own.")] = None,
+    only: Only = [],  # noqa: B006
+    held_back: HeldBack = None,
     jobs: Annotated[int, typer.Option(min=1, help="How many processes.")] = 2,
     again: Annotated[bool, typer.Option("--again", help="Ignore the results of an earlier run.")] = False,
     roster: Annotated[Path | None, typer.Option(help="A CSV with a column student (and name, submitted).")] = None,
@@ -329,33 +286,17 @@ def grade(
     dask: Annotated[str, typer.Option(help="A Dask cluster, such as tcp://10.0.0.1:8786.", show_default=False)] = "",
 ) -> None:
     """Grade a folder of notebooks: a gradebook, and a feedback page for every student."""
+    from cs348k_diffusion.commands.marks import print_class
     from cs348k_diffusion.grading import grade as grade_folder
     from cs348k_diffusion.grading.gradebook.roster import read_roster
-    from cs348k_diffusion.grading.gradebook.rules import NOT_ON_ROSTER, NOT_SUBMITTED, Late, Rules
+    from cs348k_diffusion.grading.gradebook.rules import Late, Rules
     from cs348k_diffusion.grading.tables import moment
 
     time = moment(due, "--due")
     rules = Rules(read_roster(roster) if roster else None, Late(time, late_days, late_penalty) if time else None)
     more = {"rules": rules, "hidden": [roster] if roster else [], "dask": dask}
     graded = grade_folder(folder, out, only=only, held_back=held_back, jobs=jobs, again=again, **more)
-    for what, which in (("handed in nothing", NOT_SUBMITTED), ("handed in and are not on the roster", NOT_ON_ROSTER)):
-        names = [student for student, row in graded.items() if which in [*row.notes, *row.remarks]]
-        typer.echo(f"{len(names)} {what}: {', '.join(names)}" if names else "", nl=bool(names))
-    if waiting := sum(record.status == "waiting" for row in graded.values() for record in row.records):
-        typer.echo(f"{waiting} answers wait to be read in {out / 'answers'}; their points go into {out / 'texts.csv'}")
-    _tell_changes(out)
-    typer.echo(f"{len(graded)} students: {out / 'gradebook.csv'}, and a page each in {out / 'feedback'}")
-
-
-def _tell_changes(out: Path, most: int = 20) -> None:
-    """The marks that are not what they were before."""
-    from cs348k_diffusion.grading.batch.journal import changes
-
-    changed = changes(out / "results.jsonl")
-    for change in changed[:most]:
-        typer.echo(f"  {change}")
-    if changed:
-        typer.echo(f"{len(changed)} marks differ from the grading before: {out / 'changes.csv'}")
+    print_class(graded, out)
 
 
 @app.command(rich_help_panel=TEACH)
@@ -366,8 +307,8 @@ def collect(
     """Make a Canvas or Moodle download into a folder to grade."""
     from cs348k_diffusion.grading.submissions.lms import collect as collect_download
 
-    students, said = collect_download(download, out)
-    for line in said:
+    students, notes = collect_download(download, out)
+    for line in notes:
         typer.secho(line, fg="yellow")
     typer.echo(f"{out}: {sum(map(len, students.values()))} notebooks of {len(students)} students")
 
@@ -401,15 +342,11 @@ def release(
 @app.command(rich_help_panel=TEACH)
 def gradescope(
     out: Annotated[Path, typer.Option(help="The zip to write.")] = Path("autograder.zip"),
-    only: Annotated[
-        list[str], typer.Option(help="An exercise (E2.1) or a notebook (forward_noising); again for more.")
-    ] = [],  # noqa: B006
-    held_back: Annotated[Path | None, typer.Option(help="A folder of check modules of your own.")] = None,
+    only: Only = [],  # noqa: B006
+    held_back: HeldBack = None,
     pip_args: Annotated[str, typer.Option(help="Options for pip on Gradescope, such as an index.")] = "",
 ) -> None:
     """Make the zip that Gradescope's autograder wants."""
-    import shlex
-
     from cs348k_diffusion.authoring.autograder import write_autograder
 
     graded = write_autograder(out, only=only, held_back=held_back, pip_args=shlex.split(pip_args))

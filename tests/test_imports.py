@@ -56,8 +56,8 @@ ALLOWED = {
     "exercises": "exact guidance procedural sampling schedule",
     "grading": "__version__ exercises",
     "authoring": "__version__ exercises grading data recipes commands",
-    "commands": "cascade checkpoints data evaluate lab procedural recipes running sampling",
-    "cli": "__version__ authoring commands course data exercises grading recipes",
+    "commands": "cascade checkpoints course data evaluate exercises grading lab procedural recipes running sampling",
+    "cli": "__version__ authoring commands course data grading recipes",
 }
 
 

@@ -1,1 +1,1 @@
-"""What the commands that draw do: a picture from a prompt, a tree grown into a picture."""
+"""What the commands of `cs348k` do and print: pictures, trees, trainings, claims, marks, the state of the machine."""

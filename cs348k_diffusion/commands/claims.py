@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from pathlib import Path
+
+import typer
 
 from cs348k_diffusion.evaluate import registry, report
 from cs348k_diffusion.evaluate.registry import Resolved
@@ -41,3 +44,14 @@ def line(found: Resolved) -> str:
 def write_report(found: Resolved, out: Path) -> Path:
     """The claim's page and its text, in a folder."""
     return report.write(out, found.claim, found.verdict, found.costs, f"cs348k claims {found.claim.id} --full")
+
+
+def print_claims(ids: Iterable[str], full: bool, replay: bool, out: Path | None, jobs: int) -> None:
+    """A line for each claim as it is resolved, with its report if `out` is a folder; then how many of each verdict."""
+    words: Counter[str] = Counter()
+    for found in resolve_claims(ids, full, replay, out, jobs):
+        typer.echo(line(found))
+        words[found.verdict.word] += 1
+        if out is not None:
+            write_report(found, out)
+    typer.echo(", ".join(f"{count} {word}" for word, count in words.items()))

@@ -19,6 +19,7 @@ from tqdm import tqdm
 
 from cs348k_diffusion.data.images import from_bytes, open_picture
 from cs348k_diffusion.lab.frames import Recording, pixels
+from cs348k_diffusion.lab.gif import save_gif
 from cs348k_diffusion.procedural.chain import FitStep
 from cs348k_diffusion.procedural.fit import fit_tree, sharp_loss
 from cs348k_diffusion.procedural.grammar import Grammar, from_json, to_json, validate
@@ -214,5 +215,4 @@ class Film:
     def save(self, path: Path) -> None:
         """Write the film as a GIF that rests on its end."""
         frames = [Image.fromarray(frame[0]) for frame in self.recording.close().frames]
-        durations = [*[FRAME] * (len(frames) - 1), HOLD]
-        frames[0].save(path, "GIF", save_all=True, append_images=frames[1:], duration=durations, loop=0)
+        save_gif(frames, path, FRAME, HOLD)

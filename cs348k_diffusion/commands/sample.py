@@ -9,27 +9,34 @@ from pathlib import Path
 from PIL import Image
 from torch import Tensor
 
-from cs348k_diffusion.lab.frames import pixels
+from cs348k_diffusion import recipes
+from cs348k_diffusion.lab.frames import pixels, tiled
+from cs348k_diffusion.lab.gif import save_gif
 from cs348k_diffusion.sampling import State
 
-SIDE = 64  # an image is drawn at least this large
+SIDE, EDGE = 64, 4  # pixels: an image is drawn at least this large; white around each
 HOLD, FRAME = 1500, 80  # milliseconds a GIF rests on its last frame, and on each of the others
 
 
 def grid(images: Tensor, columns: int | None = None) -> Image.Image:
     """Images (batch, C, H, W) in [-1, 1] side by side, sharply enlarged; about as many rows as columns unless told."""
     tiles = pixels(images)
-    n, height, width, channels = tiles.shape
-    scale, columns = math.ceil(SIDE / width), columns or math.ceil(math.sqrt(n))
-    sheet = Image.new(
-        "RGB", (columns * (width * scale + 4) + 4, math.ceil(n / columns) * (height * scale + 4) + 4), "white"
-    )
-    for k, tile in enumerate(tiles):
-        picture = Image.fromarray(tile.squeeze(-1) if channels == 1 else tile).resize(
-            (width * scale, height * scale), 0
-        )
-        sheet.paste(picture, (4 + k % columns * (width * scale + 4), 4 + k // columns * (height * scale + 4)))
-    return sheet
+    scale = math.ceil(SIDE / tiles.shape[2])
+    sheet = tiled(tiles.repeat(scale, 1).repeat(scale, 2), columns, gap=EDGE)
+    page = Image.new("RGB", (sheet.width + 2 * EDGE, sheet.height + 2 * EDGE), "white")
+    page.paste(sheet, (EDGE, EDGE), sheet)
+    return page
+
+
+def save_samples(
+    model: str, request: str | int | None, n: int, scale: float | None, seed: int, steps: int | None, out: Path
+) -> int:
+    """Draw n times what is requested (the model's own default for None) into a PNG or GIF; returns the steps taken."""
+    draw = recipes.load_pipeline(model)
+    requests = draw.condition.default(n) if request is None else [request] * n
+    states = list(draw(requests, scale, seed, steps))
+    save_walk(states, out) if out.suffix.lower() == ".gif" else save_grid(states[-1].x, out)
+    return len(states)
 
 
 def save_grid(images: Tensor, out: Path) -> None:
@@ -37,7 +44,6 @@ def save_grid(images: Tensor, out: Path) -> None:
     grid(images).save(out)
 
 
-def save_gif(states: Sequence[State], out: Path) -> None:
+def save_walk(states: Sequence[State], out: Path) -> None:
     """Write the walk from noise to sample as a GIF that rests on its end."""
-    frames = [grid(state.x) for state in states]
-    frames[0].save(out, save_all=True, append_images=frames[1:], duration=[*[FRAME] * (len(frames) - 1), HOLD], loop=0)
+    save_gif([grid(state.x) for state in states], out, FRAME, HOLD)

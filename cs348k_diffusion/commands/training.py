@@ -1,4 +1,4 @@
-"""What a long training says on its way, and the contact sheets that it leaves."""
+"""What a long training prints on its way, and the contact sheets that it leaves."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from cs348k_diffusion.commands.sample import save_grid
 SHEETS = 10  # contact sheets of a training, evenly spread
 
 
-def told(name: str, out: Path, echo: Callable[[str], object]) -> Callable[[Standing], None]:
-    """A function that says where training stands, and now and then draws what the model can do into NAME.png."""
+def reporter(name: str, out: Path, echo: Callable[[str], object]) -> Callable[[Standing], None]:
+    """A function that prints where training is, and now and then draws what the model can do into NAME.png."""
     recipe = recipes.RECIPES.get(name)
 
-    def tell(standing: Standing) -> None:
+    def report(standing: Standing) -> None:
         echo(standing.label())
         tenth = -(-standing.steps // SHEETS)
         if recipe and recipe.pipeline and (standing.done % tenth == 0 or standing.done == standing.steps):
@@ -24,4 +24,4 @@ def told(name: str, out: Path, echo: Callable[[str], object]) -> Callable[[Stand
             save_grid(draw.images(list(recipe.looked_at) or draw.condition.default(15), steps=10), out / f"{name}.png")
             echo(f"{out / name}.png: what it draws after {standing.done:,} updates")
 
-    return tell
+    return report

@@ -14,7 +14,7 @@ _HOME = {
     "Running": "watching",
     "live": "watching",
     "watch": "watching",
-    "budget": "costs",
+    "budget": "presenting",
     "explore": "exploring",
     "density_image": "plot",
     "draw_density": "plot",

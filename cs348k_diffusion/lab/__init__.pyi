@@ -1,4 +1,3 @@
-from .costs import budget as budget
 from .exploring import explore as explore
 from .player import compare as compare
 from .player import show_trajectory as show_trajectory
@@ -11,6 +10,7 @@ from .plot import figure as figure
 from .plot import house_style as house_style
 from .plot import image_grid as image_grid
 from .plot import show_figure as show_figure
+from .presenting import budget as budget
 from .presenting import present as present
 from .presenting import progress as progress
 from .watching import LiveCanvas as LiveCanvas

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import torch
 from jaxtyping import Float
+from PIL import Image
 from torch import Tensor
 
 MOST_FRAMES, MOST_POINTS, MOST_IMAGES = 60, 2000, 64
@@ -65,6 +66,24 @@ def pixels(images: Float[Tensor, "b c h w"]) -> np.ndarray:
     """Images in [-1, 1] as uint8 (b, h, w, c): round(127.5 (x + 1)), clipped; NaN is drawn as mid-grey."""
     bright = ((images.detach().float().nan_to_num(0.0).clamp(-1, 1) + 1) * 127.5).round()
     return bright.to("cpu", torch.uint8).permute(0, 2, 3, 1).contiguous().numpy()
+
+
+def tiled(images: np.ndarray, columns: int | None = None, scale: int = 1, gap: int | None = None) -> Image.Image:
+    """uint8 images (b, h, w, c) as one picture, `scale` picture pixels to each of theirs, gaps transparent.
+
+    gap: in pixels of the images; a fourteenth of their height without it, none for a single image.
+    """
+    count, high, wide, _ = images.shape
+    columns = columns or int(np.ceil(np.sqrt(count)))
+    if gap is None:
+        gap = max(1, round(high / 14)) if count > 1 else 0
+    sheet = np.zeros((-(-count // columns) * (high + gap) - gap, columns * (wide + gap) - gap, 4), np.uint8)
+    for k, image in enumerate(images):
+        y, x = k // columns * (high + gap), k % columns * (wide + gap)
+        sheet[y : y + high, x : x + wide] = np.dstack(
+            [np.broadcast_to(image, (high, wide, 3)), np.full((high, wide), 255, np.uint8)]
+        )
+    return Image.fromarray(sheet.repeat(scale, 0).repeat(scale, 1))
 
 
 def is_points(kept: np.ndarray) -> bool:

@@ -19,7 +19,17 @@ from jaxtyping import Float, Int
 from PIL import Image, ImageDraw
 from torch import Tensor
 
-from cs348k_diffusion.lab.frames import Limits, Recording, caption_of, encode, frame_of, is_points, limits_of, step_of
+from cs348k_diffusion.lab.frames import (
+    Limits,
+    Recording,
+    caption_of,
+    encode,
+    frame_of,
+    is_points,
+    limits_of,
+    step_of,
+    tiled,
+)
 from cs348k_diffusion.lab.page import Html, img_tag, need_alt, png_url
 
 MOST_BYTES = 900_000  # of frames: with the poster and the script the player stays under 1 MB
@@ -275,17 +285,3 @@ def _moment_of_curve(points: dict[str, list[float]]) -> Image.Image:
             3,
         )
     return image
-
-
-def tiled(images: np.ndarray, columns: int | None = None, scale: int = 1) -> Image.Image:
-    """uint8 images (b, h, w, c) as one picture, `scale` picture pixels to each of theirs, gaps transparent."""
-    count, high, wide, _ = images.shape
-    columns = columns or int(np.ceil(np.sqrt(count)))
-    rows, gap = -(-count // columns), max(1, round(high / 14)) if count > 1 else 0
-    sheet_of = np.zeros((rows * (high + gap) - gap, columns * (wide + gap) - gap, 4), np.uint8)
-    for k, image in enumerate(images):
-        y, x = k // columns * (high + gap), k % columns * (wide + gap)
-        sheet_of[y : y + high, x : x + wide] = np.dstack(
-            [np.broadcast_to(image, (high, wide, 3)), np.full((high, wide), 255, np.uint8)]
-        )
-    return Image.fromarray(sheet_of.repeat(scale, 0).repeat(scale, 1))

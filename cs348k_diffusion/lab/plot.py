@@ -21,9 +21,8 @@ from matplotlib.figure import Figure
 from PIL import Image, ImageDraw, ImageFont
 from torch import Tensor
 
-from cs348k_diffusion.lab.frames import Limits, pixels
+from cs348k_diffusion.lab.frames import Limits, pixels, tiled
 from cs348k_diffusion.lab.page import Html, img_tag, need_alt, png_url
-from cs348k_diffusion.lab.player import tiled
 
 HOUSE: dict[Any, Any] = {
     "axes.labelsize": 14,

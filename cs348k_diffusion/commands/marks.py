@@ -1,0 +1,55 @@
+"""Marks as text: what `cs348k check` prints of one notebook, and `cs348k grade` of a class."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+
+import typer
+
+from cs348k_diffusion.exercises.framework.catalogue import registry
+from cs348k_diffusion.grading.batch.journal import changes
+from cs348k_diffusion.grading.checks.card import property_of, split
+from cs348k_diffusion.grading.gradebook.feedback import group
+from cs348k_diffusion.grading.gradebook.rules import NOT_ON_ROSTER, NOT_SUBMITTED, StudentRow
+from cs348k_diffusion.grading.records import IN_NOTEBOOK, Graded
+
+MOST_CHANGES = 20  # that are printed; the file has all
+
+
+def print_marks(title: str, graded: Graded) -> None:
+    """A student's marks: one line an exercise, and why points are missing."""
+    typer.secho(f"\n{title}", bold=True)
+    results = group(graded.records, registry())
+    for exercise, records in results:
+        earned, points = (sum(getattr(record, part) for record in records) for part in ("earned", "points"))
+        colour = "green" if earned == points else "yellow" if earned else None
+        typer.secho(f"  {earned:>4g}/{points:<4g} {exercise.id:<6} {exercise.title}", fg=colour)
+        blank = [record.message for record in records if record.status == "not yet"]
+        if blank and "(" in blank[0]:
+            typer.echo(f"{'':14}{blank[0].partition('(')[2].removesuffix(')')}")
+        for record in records:
+            if record.status not in ("passed", "not yet"):
+                reason = record.message.partition(IN_NOTEBOOK)[2]
+                says, likely, _ = split(record)
+                typer.echo(f"{'':14}{property_of(record.test)}: {says}")
+                typer.echo(f"{'':14}Likely mistake: {likely}" if likely else "", nl=bool(likely))
+                typer.echo(f"{'':14}{IN_NOTEBOOK}{reason}" if reason else "", nl=bool(reason))
+    for note in graded.notes:
+        typer.secho(f"  {note}", fg="yellow")
+    typer.secho(f"  {sum(r.earned for r in results):>4g}/{sum(r.points for r in results):<4g} in all", bold=True)
+
+
+def print_class(rows: Mapping[str, StudentRow], out: Path) -> None:
+    """What an instructor should know of a grading: who is missing, what waits to be read, which marks changed."""
+    for what, which in (("handed in nothing", NOT_SUBMITTED), ("handed in and are not on the roster", NOT_ON_ROSTER)):
+        names = [student for student, row in rows.items() if which in [*row.notes, *row.remarks]]
+        typer.echo(f"{len(names)} {what}: {', '.join(names)}" if names else "", nl=bool(names))
+    if waiting := sum(record.status == "waiting" for row in rows.values() for record in row.records):
+        typer.echo(f"{waiting} answers wait to be read in {out / 'answers'}; their points go into {out / 'texts.csv'}")
+    changed = changes(out / "results.jsonl")
+    for change in changed[:MOST_CHANGES]:
+        typer.echo(f"  {change}")
+    if changed:
+        typer.echo(f"{len(changed)} marks differ from the grading before: {out / 'changes.csv'}")
+    typer.echo(f"{len(rows)} students: {out / 'gradebook.csv'}, and a page each in {out / 'feedback'}")
