@@ -22,6 +22,7 @@ from typing import Annotated
 import typer
 
 from cs348k_diffusion import __version__
+from cs348k_diffusion.commands.arguments import seed_of
 from cs348k_diffusion.course import CourseError
 
 app = typer.Typer(
@@ -34,7 +35,6 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 LEARN, MAKE, TEACH = "Learn", "Make pictures", "Teach"
-MOST_SEED = 2**62  # every generator takes it, and some more
 
 
 def main() -> None:
@@ -55,21 +55,6 @@ def _say_everything() -> None:
     for stream in (sys.stdout, sys.stderr):
         if isinstance(stream, io.TextIOWrapper):
             stream.reconfigure(errors="backslashreplace")
-
-
-def _seed(seed: int) -> int:
-    if not 0 <= seed <= MOST_SEED:
-        raise ValueError(f"--seed takes a whole number from 0 to {MOST_SEED}, got {seed}")
-    return seed
-
-
-def _writable(path: Path) -> Path:
-    """The path of a file to be written; ValueError, before the work and not after it, where its folder is missing."""
-    if path.is_dir():
-        raise ValueError(f"{path} is a folder: give --out the name of a file in it")
-    if not path.absolute().parent.is_dir():
-        raise ValueError(f"there is no folder {path.parent} to write {path.name} to: make it first")
-    return path
 
 
 def _version(wanted: bool | None) -> None:
@@ -153,18 +138,13 @@ def sample(
     label: Annotated[int | None, typer.Option(help="One class for all images.", show_default="each in turn")] = None,
     gif: Annotated[bool, typer.Option("--gif", help="Write the way from noise to image as a GIF.")] = False,
     out: Annotated[Path | None, typer.Option(help="The file to write.", show_default="NAME.png or NAME.gif")] = None,
-    seed: Annotated[int, typer.Option(callback=_seed, help="Another seed, other images.")] = 0,
+    seed: Annotated[int, typer.Option(callback=seed_of, help="Another seed, other images.")] = 0,
 ) -> None:
     """Draw what a prompt says, or samples of a shipped model, into a PNG, or their way there into a GIF."""
-    from cs348k_diffusion.commands.sample import save_samples
-    from cs348k_diffusion.data.pictures.captions import WORDS
+    from cs348k_diffusion.commands.sample import file_of, is_prompt, save_samples
 
-    prompt = " " in what or what.lower() in WORDS  # a single word of the captions is a short prompt, no model's name
-    name = "picture" if prompt else what
-    out = _writable(out or Path(f"{name}.{'gif' if gif else 'png'}"))
-    gif = gif or out.suffix.lower() == ".gif"
-    if out.suffix.lower() != (".gif" if gif else ".png"):
-        raise ValueError(f"samples are written as .png, or as .gif with --gif, not as {out.name!r}")
+    prompt = is_prompt(what)
+    out = file_of("picture" if prompt else what, gif, out)
     if prompt and label is not None:
         raise ValueError("a prompt says what to draw: leave out --label")
     n = n or (4 if prompt else 16)
@@ -177,7 +157,7 @@ def pictures(
     n: Annotated[int, typer.Option("--n", min=1, max=100_000, help="How many pictures.")] = 100,
     size: Annotated[int, typer.Option(help="Pixels across: 16, 32 or 64.")] = 64,
     out: Annotated[Path, typer.Option(help="A new folder for the PNGs and captions.jsonl.")] = Path("pictures"),
-    seed: Annotated[int, typer.Option(callback=_seed, help="Another seed, other pictures.")] = 0,
+    seed: Annotated[int, typer.Option(callback=seed_of, help="Another seed, other pictures.")] = 0,
     held_out: Annotated[bool, typer.Option("--held-out", help="Only with what models never see: blue cats.")] = False,
 ) -> None:
     """Draw captioned pictures of trees, cats and houses into a folder."""
@@ -192,7 +172,7 @@ def train(
     name: Annotated[str, typer.Argument(help="A recipe.")],
     out: Annotated[Path, typer.Option(help="Where the weights and their card go.")] = Path("trained"),
     steps: Annotated[int | None, typer.Option(min=1, help="How many steps.", show_default="the recipe's")] = None,
-    seed: Annotated[int, typer.Option(callback=_seed, help="Another seed, another model.")] = 0,
+    seed: Annotated[int, typer.Option(callback=seed_of, help="Another seed, another model.")] = 0,
     device: Annotated[str, typer.Option(help="cpu, cuda or mps; under torchrun one GPU for each process.")] = "cpu",
     restart: Annotated[bool, typer.Option("--restart", help="Begin anew, whatever was trained before.")] = False,
 ) -> None:
@@ -234,7 +214,7 @@ def fit_tree(
     start: Annotated[Path | None, typer.Option(help="A tree to go on from.", show_default="a sapling")] = None,
     size: Annotated[int, typer.Option(min=8, max=128, help="Pixels on a side while fitting.")] = 32,
     budget: Annotated[int, typer.Option(min=10, help="Units: a render costs 1, one with its gradient 3.")] = 6000,
-    seed: Annotated[int, typer.Option(callback=_seed, help="Another seed, another tree.")] = 0,
+    seed: Annotated[int, typer.Option(callback=seed_of, help="Another seed, another tree.")] = 0,
 ) -> None:
     """Fit a procedural tree to a picture, by moves and gradients, and write it as JSON and PNG."""
     from cs348k_diffusion.commands import fit_tree
@@ -268,7 +248,6 @@ def claims(
     from cs348k_diffusion.commands.claims import print_claims
 
     print_claims(ids or (), full, replay, out, jobs)
-    typer.echo(f"{out}: a page for each" if out is not None else "", nl=out is not None)
 
 
 @app.command(rich_help_panel=TEACH)

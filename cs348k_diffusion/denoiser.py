@@ -75,7 +75,10 @@ def score_from_x0(schedule: Schedule, x: Tensor, t: Tensor | float, x0_hat: Tens
 
 
 def x0_from_score(schedule: Schedule, x: Tensor, t: Tensor | float, score: Tensor) -> Tensor:
-    """x0_hat = (x_t + sigma_t^2 score) / alpha_t, for alpha_t > 0. Source: Efron 2011, Tweedie's formula."""
+    """x0_hat = (x_t + sigma_t^2 score) / alpha_t, for alpha_t > 0. Source: Efron 2011, Tweedie's formula.
+
+    Notebook 03 builds it; the package itself goes the other way, by `score_from_x0`.
+    """
     alpha_t, sigma_t = schedule(t, x)
     return (x + sigma_t**2 * score) / alpha_t
 

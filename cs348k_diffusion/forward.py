@@ -17,6 +17,7 @@ def noise_once(x: Float[Tensor, "batch ..."], beta: float, noise: Tensor) -> Ten
     """One step of the slide's chain: x_k = sqrt(1 - beta) x_{k-1} + sqrt(beta) noise.
 
     beta is a variance in [0, 1]; noise is N(0, I), shaped like x. Source: Ho et al. 2020, eq. 2, arXiv:2006.11239.
+    Notebook 02 builds it; the package itself jumps, by `add_noise`.
     """
     if not 0 <= beta <= 1:
         raise ValueError(f"beta is a variance and must lie in [0, 1], got {beta}")
@@ -28,6 +29,7 @@ def jump_to(x0: Float[Tensor, "batch ..."], betas: Tensor, k: Int[Tensor, " batc
 
     alpha_bar_k = prod_{j <= k} (1 - beta_j);   betas: (T,), beta_1 .. beta_T;   k: integers in 0 .. T (0 = data)
     Source: Ho et al. 2020, eq. 4, arXiv:2006.11239.
+    Notebook 02 builds it in the slide's symbols; the package itself uses `add_noise`.
     """
     chain = from_betas(betas.tolist())
     return add_noise(chain, x0, k.double() / len(betas), noise)

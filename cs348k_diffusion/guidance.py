@@ -118,7 +118,10 @@ def classifier_log_prob(classifier: Callable[[Tensor, Tensor], Tensor], y: Int[T
 def classifier_score(
     classifier: Callable[[Tensor, Tensor], Tensor], x: Tensor, t: Tensor, y: Int[Tensor, " labels"]
 ) -> Tensor:
-    """grad_x log p_t(y | x_t) of a classifier (see `classifier_log_prob`), shaped like x."""
+    """grad_x log p_t(y | x_t) of a classifier (see `classifier_log_prob`), shaped like x.
+
+    Notebook 05 builds it; the package itself guides by `steer`.
+    """
     return gradient(classifier_log_prob(classifier, y), x, t)
 
 

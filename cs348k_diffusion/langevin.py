@@ -103,6 +103,7 @@ def anneal(
     step_i = step (sigma_i / sigma_last)^2;   score(x, sigma) = grad log p of the data blurred by sigma
     sigmas: falling; step: the step size at the last of them; draw(x): N(0, I) noise like x.
     Source: Song & Ermon 2019, algorithm 1, arXiv:1907.05600.
+    Notebook 03 builds it (E3.4); it is `annealed_langevin` with NCSN's steps, and runs by the same loop.
     """
     step_sizes = [step * (sigma / sigmas[-1]) ** 2 for sigma in sigmas]
     yield from _walk([lambda x, sigma=sigma: score(x, sigma) for sigma in sigmas], x, step_sizes, repeats, draw)

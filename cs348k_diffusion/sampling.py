@@ -92,12 +92,18 @@ def step(
 def ancestral_step(
     schedule: Schedule, x_t: Tensor, x0_hat: Tensor, t: float, s: float, noise: Tensor
 ) -> Float[Tensor, "batch ..."]:
-    """A draw from the posterior q(x_s | x_t, x0_hat): one step of DDPM. noise ~ N(0, I), shaped like x_t."""
+    """A draw from the posterior q(x_s | x_t, x0_hat): one step of DDPM. noise ~ N(0, I), shaped like x_t.
+
+    Notebook 04 builds it; the package itself walks by `step`, of which it is one choice.
+    """
     return step(schedule, x_t, x0_hat, t, s, ancestral(schedule, t, s), noise)
 
 
 def ddim_step(schedule: Schedule, x_t: Tensor, x0_hat: Tensor, t: float, s: float) -> Float[Tensor, "batch ..."]:
-    """The step that keeps all of its noise: one step of DDIM, x_s = alpha_s x0_hat + sigma_s eps_hat."""
+    """The step that keeps all of its noise: one step of DDIM, x_s = alpha_s x0_hat + sigma_s eps_hat.
+
+    Notebook 04 builds it; the package itself walks by `step`, of which it is one choice.
+    """
     return step(schedule, x_t, x0_hat, t, s)
 
 

@@ -315,6 +315,7 @@ def score_matching_loss(
 
     The target is -noise / sigma, the weight sigma^2 makes every level count alike. The best answer is the score of the
     data blurred by sigma, and its loss is not zero. Source: Vincent 2011, eq. 9; Song & Ermon 2019, eq. 5 and 6.
+    Notebook 03 builds it (E3.3); the package itself trains by `denoising`.
     """
     level = sigma[:, None]
     return (level * score(x0 + level * noise, sigma) + noise).square().mean()

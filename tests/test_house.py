@@ -8,6 +8,7 @@ import socket
 import subprocess
 import sys
 import tomllib
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -15,8 +16,9 @@ import typer
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from cs348k_diffusion.authoring.handout import worths
+from cs348k_diffusion.authoring.handout import points_of
 from cs348k_diffusion.cli import app
+from cs348k_diffusion.exercises.framework.catalogue import registry
 
 ROOT = Path(__file__).parents[1]
 PAGES = ["README.md", "CONTRIBUTING.md", "docs/for_students.md"]
@@ -86,7 +88,7 @@ def test_the_table_of_notebooks_has_their_points():
     rows = re.findall(
         r"^\| \[(\d\d_(\w+))\]\(notebooks/\1\.ipynb\) \|.*\| (\d+) \| (\d+) \|$", page("README.md"), re.MULTILINE
     )
-    points = {word: sum(worth.points for worth in worths(word).values()) for _, word, _, _ in rows}
+    points = {word: sum(worth.points for worth in points_of(word).values()) for _, word, _, _ in rows}
     assert {word: int(said) for _, word, _, said in rows} == points
     assert sorted(name for name, *_ in rows) == sorted(path.stem for path in (ROOT / "solutions").glob("*.ipynb"))
 
@@ -148,6 +150,79 @@ def test_functions_stay_short():
             if isinstance(node, ast.FunctionDef):
                 lines = node.end_lineno - node.lineno + 1 - len((ast.get_docstring(node) or "").splitlines())
                 assert lines <= 50, f"{path.name}: {node.name} has {lines} lines"
+
+
+# What can be counted: a newcomer finds a file in a folder of a dozen, and reads it in one sitting.
+LONGEST, MOST_FILES = 350, 12
+LONG = "exercises"  # a check module has all of a notebook's checks
+FULL = {
+    "cs348k_diffusion": "the core stays flat, one lecture word a file",
+    "cs348k_diffusion/exercises": "one module a notebook",
+    "cs348k_diffusion/evaluate/studies": "one module a study, found by its name",
+    "cs348k_diffusion/recipes/weights": "data",
+}
+# Names that the field does not use, and what it says instead. Defined nowhere in the package.
+BANNED = {
+    "zygote": "ForkServer", "nursery": "workers", "servant": "ObjectServer", "leans_on": "depends_on",
+    "lent": "fallbacks", "worths": "points_of", "inward": "self_attn", "pull": "likelihood_score",
+    "eyes": "features", "seen_badly": "augment", "nudged": "random_shift", "naming": "label_loss",
+    "brief": "autocast_bf16", "supply": "batches", "STORE": "TRAIN_SIZE", "SHELF": "WEIGHTS_DIR",
+    "Dice": "KeyedRandom", "dice": "rng", "Forge": "FitContext", "wander": "langevin_updates", "Dial": "Scheduled",
+    "judged": "evaluated", "JUDGED": "EVALUATED", "_judge": "evaluate", "Within": "InInterval",
+}  # fmt: skip
+BANNED_FUNCTIONS = {
+    "measured": "linear_measurement_log_prob", "classified": "classifier_log_prob", "inpainted": "inpainting_log_prob",
+    "within": "in_interval", "drop": "drop_condition", "kept": "satisfied",
+}  # fmt: skip
+"""Good words for a variable, not for what a function does."""
+
+
+def names_in(tree):
+    """Every name that a module defines: functions, classes, arguments, variables."""
+    for node in ast.walk(tree):
+        if isinstance(node, ast.FunctionDef | ast.AsyncFunctionDef | ast.ClassDef):
+            yield node.name
+        elif isinstance(node, ast.arg):
+            yield node.arg
+        elif isinstance(node, ast.Name) and isinstance(node.ctx, ast.Store):
+            yield node.id
+
+
+def test_files_are_read_in_one_sitting():
+    lines = {path: len(path.read_text().splitlines()) for path in python_files() if LONG not in path.parts}
+    assert {str(path): count for path, count in lines.items() if count > LONGEST} == {}
+
+
+def test_folders_are_taken_in_at_a_glance():
+    counts = Counter(path.parent.relative_to(ROOT).as_posix() for path in tracked())
+    of_package = {folder: count for folder, count in counts.items() if folder.startswith("cs348k_diffusion")}
+    crowded = {folder for folder, count in of_package.items() if count > MOST_FILES}
+    assert crowded <= FULL.keys(), f"more than {MOST_FILES} files: {crowded - FULL.keys()}"
+
+
+@pytest.mark.parametrize("path", python_files(), ids=lambda path: str(path.relative_to(ROOT / "cs348k_diffusion")))
+def test_names_are_the_fields(path):
+    tree = ast.parse(path.read_text())
+    functions = {node.name for node in ast.walk(tree) if isinstance(node, ast.FunctionDef)}
+    found = {name: BANNED[name] for name in names_in(tree) if name in BANNED}
+    found |= {name: word for name, word in BANNED_FUNCTIONS.items() if name in functions}
+    assert not found, f"{path.name}: instead of the key say the value: {found}"
+
+
+def test_what_only_exercises_use_says_so():
+    """A public function that is there for students to build has a line that names its notebook."""
+    texts = {path: path.read_text() for path in python_files() if not {"exercises", "evaluate"} & set(path.parts)}
+    for exercise in registry().values():
+        part, _, name = exercise.ours.rpartition(".")
+        home = ROOT / "cs348k_diffusion" / f"{part.replace('.', '/')}.py"
+        if not home.is_file():
+            continue
+        used = any(re.search(rf"\b{name}\(", text) for path, text in texts.items() if path != home)
+        tree = ast.parse(texts[home])
+        calls = {getattr(node.func, "id", "") for node in ast.walk(tree) if isinstance(node, ast.Call)}
+        docs = [ast.get_docstring(node) or "" for node in tree.body if getattr(node, "name", "") == name]
+        head = ast.get_docstring(tree) or ""
+        assert used or name in calls or any("Notebook" in doc for doc in [*docs, head]), exercise.ours
 
 
 @pytest.mark.parametrize("path", python_files(), ids=lambda path: str(path.relative_to(ROOT / "cs348k_diffusion")))

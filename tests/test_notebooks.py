@@ -10,7 +10,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from cs348k_diffusion.authoring import handout, minutes, outputs
-from cs348k_diffusion.authoring.handout import STOPS, exercise_tags, worths
+from cs348k_diffusion.authoring.handout import STOPS, exercise_tags, points_of
 from cs348k_diffusion.authoring.minutes import code_lines as lines
 from cs348k_diffusion.authoring.stub_flow import called, parse
 from cs348k_diffusion.exercises.framework.catalogue import free_texts, registry
@@ -67,7 +67,7 @@ def test_it_opens_with_what_it_needs_how_long_it_takes_and_its_points(path):
     )
     points = re.search(r"(\d+|no)\W* points?", line)
     assert points, line
-    total = sum(worth.points for worth in worths(path.stem).values())
+    total = sum(worth.points for worth in points_of(path.stem).values())
     assert int(points[1].replace("no", "0")) == total, f"the exercises are worth {total:g} points"
     assert re.search("core|starred", line), "says which parts are core and which starred"
 
@@ -249,7 +249,7 @@ def test_stored_files_hold_nothing_of_an_editor(path):
 
 def exercises_of(word):
     """What has a stub and a check; a question for prose has neither."""
-    return {id: worth for id, worth in worths(word).items() if id not in free_texts()}
+    return {id: worth for id, worth in points_of(word).items() if id not in free_texts()}
 
 
 @each_solution

@@ -64,7 +64,7 @@ def generate(solutions_dir: Path, notebooks_dir: Path, check: bool = False, fold
     made, problems = {}, [*orphans(solutions, Path(notebooks_dir))]
     for path in solutions:
         try:
-            made[Path(notebooks_dir) / path.name] = text(student_notebook(read(path), worths(path.stem, folder)))
+            made[Path(notebooks_dir) / path.name] = text(student_notebook(read(path), points_of(path.stem, folder)))
         except HandoutError as error:
             problems += [f"{path.name}: {line}" for line in str(error).splitlines()]
     if problems:
@@ -112,6 +112,7 @@ def notebook_of(cells: list[NotebookNode]) -> NotebookNode:
 
 
 def student_cell(cell: NotebookNode, source: str | None, stops: bool) -> NotebookNode:
+    """A cell as students get it: this source, no outputs, and a tag where a blank notebook stops there."""
     metadata = {key: cell.metadata[key] for key in KEPT if key in cell.metadata}
     if stops:
         metadata["tags"] = [*metadata.get("tags", []), STOPS]
@@ -276,13 +277,14 @@ def not_yet_problems(sources) -> Iterator[str]:
 
 
 def orphans(solutions: list[Path], notebooks_dir: Path) -> Iterator[str]:
+    """A sentence for each student notebook that has no solution."""
     names = {path.name for path in solutions}
     for path in sorted(notebooks_dir.glob("*.ipynb")):
         if path.name not in names:
             yield f"{path.name}: stands among the student notebooks without a solution; delete it"
 
 
-def worths(word: str, folder: Path = FOLDER) -> dict[str, Worth]:
+def points_of(word: str, folder: Path = FOLDER) -> dict[str, Worth]:
     """What one notebook asks for, by id, with its points. HandoutError when a name or an id is used twice."""
     try:
         exercises, texts = of_notebook(word, folder), free_texts(folder).values()

@@ -97,7 +97,7 @@ def tidy(notebook: NotebookNode) -> None:
     for cell in notebook.cells:
         cell.metadata = nbformat.from_dict({key: cell.metadata[key] for key in KEPT if key in cell.metadata})
         if cell.cell_type == "code":
-            cell.outputs = list(kept(cell.outputs))
+            cell.outputs = list(stored(cell.outputs))
             count += bool(cell.source.strip())
             cell.execution_count = count if cell.source.strip() else None
             for output in cell.outputs:
@@ -105,7 +105,7 @@ def tidy(notebook: NotebookNode) -> None:
                     output.execution_count = count
 
 
-def kept(outputs: Iterable[NotebookNode]) -> Iterator[NotebookNode]:
+def stored(outputs: Iterable[NotebookNode]) -> Iterator[NotebookNode]:
     """The outputs to store: no stderr, no widget views, neighbouring prints as one."""
     last = None
     for output in outputs:

@@ -56,7 +56,7 @@ class Names:
         self.assigned: set[str] = set()
         self.missing: set[str] = set()
         self.deferred: set[str] = set()  # assigned from something deferred
-        self.bodies: dict[str, ast.AST] = {}  # functions, lambdas and classes: judged when used, not when defined
+        self.bodies: dict[str, ast.AST] = {}  # functions, lambdas and classes: looked at when used, not when defined
 
     def run(self, cell: ast.Module, stub: bool = False) -> bool:
         """Walk one cell; True if it stops, names it would first have assigned after that being missing."""

@@ -55,3 +55,5 @@ def print_claims(ids: Iterable[str], full: bool, replay: bool, out: Path | None,
         if out is not None:
             write_report(found, out)
     typer.echo(", ".join(f"{count} {word}" for word, count in words.items()))
+    if out is not None:
+        typer.echo(f"{out}: a page for each")

@@ -10,6 +10,8 @@ from PIL import Image
 from torch import Tensor
 
 from cs348k_diffusion import recipes
+from cs348k_diffusion.commands.arguments import writable
+from cs348k_diffusion.data.pictures.captions import WORDS
 from cs348k_diffusion.lab.frames import pixels, tiled
 from cs348k_diffusion.lab.gif import save_gif
 from cs348k_diffusion.sampling import State
@@ -26,6 +28,20 @@ def grid(images: Tensor, columns: int | None = None) -> Image.Image:
     page = Image.new("RGB", (sheet.width + 2 * EDGE, sheet.height + 2 * EDGE), "white")
     page.paste(sheet, (EDGE, EDGE), sheet)
     return page
+
+
+def is_prompt(what: str) -> bool:
+    """Whether this asks for a picture; a single word of the captions is a short prompt, no model's name."""
+    return " " in what or what.lower() in WORDS
+
+
+def file_of(name: str, gif: bool, out: Path | None) -> Path:
+    """Where samples go: NAME.png, or NAME.gif, or `out`; raises ValueError for another ending than it should have."""
+    out = writable(out or Path(f"{name}.{'gif' if gif else 'png'}"))
+    suffix = out.suffix.lower()
+    if suffix != ".gif" and (gif or suffix != ".png"):
+        raise ValueError(f"samples are written as .png, or as .gif with --gif, not as {out.name!r}")
+    return out
 
 
 def save_samples(

@@ -20,7 +20,7 @@ from cs348k_diffusion.evaluate.claim import Claim, Levels, Verdict, judge, label
 from cs348k_diffusion.evaluate.study import Results, function_of, run_study
 
 RESULTS = Path(__file__).parent / "results"
-STORE = RESULTS / "claims.json"
+STORED = RESULTS / "claims.json"
 STUDIES = "cs348k_diffusion.evaluate.studies"
 MODULES = ("tree_claims", "exact_scores", "digit_claims", "attention_claims", "step_claims", "planted")
 
@@ -91,7 +91,7 @@ def replayed(claim: Claim) -> Resolved:
 
 
 def _stored() -> dict[str, Any]:
-    return json.loads(STORE.read_text(encoding="utf-8"))["claims"] if STORE.is_file() else {}
+    return json.loads(STORED.read_text(encoding="utf-8"))["claims"] if STORED.is_file() else {}
 
 
 def store(found: Iterable[Resolved]) -> None:
@@ -113,7 +113,7 @@ def store(found: Iterable[Resolved]) -> None:
     command = "python -m cs348k_diffusion.evaluate.registry"
     card = {"name": "claims", "about": "the claims of the course, each over its seeds", "command": command}
     ordered = {id: claims[id] for id in every_claim() if id in claims}
-    STORE.write_text(json.dumps({**card, "claims": ordered}, indent=1) + "\n", encoding="utf-8")
+    STORED.write_text(json.dumps({**card, "claims": ordered}, indent=1) + "\n", encoding="utf-8")
 
 
 def main() -> None:

@@ -22,7 +22,7 @@ EXERCISES = (
     Exercise(
         "E1.1",
         "way_back",
-        "The way back of a split",
+        "The inverse of a split",
         gives="length: number, angle: number, u: number, v: number",
         hints=(
             "What do the two lengths add up to, and where is the second angle measured from?",
@@ -73,7 +73,7 @@ EXERCISES = (
             "Take logarithms on both sides: a product becomes a sum, a quotient a difference. log(0) is -inf, and "
             "that is right.",
         ),
-        withheld=("procedural.leaf.accept", "procedural.fit.judge", "langevin.metropolis_langevin_step"),
+        withheld=("procedural.leaf.accept", "procedural.fit.accept", "langevin.metropolis_langevin_step"),
         ours="procedural.leaf.accept",
     ),
     Exercise(
@@ -685,7 +685,7 @@ NO_GRADIENTS = "these are moves alone: no gradient was taken. Let gradients plac
 NO_MOVES = "these are gradients alone: no move was tried. Let moves find the parts."
 
 
-def judged(my_policy, mark, seeds):
+def compete(my_policy, mark, seeds):
     """Fit the held-out trees: both halves are there, and the loss is at most `mark` of that of moves alone.
 
     Twelve fits a seed, and more seeds while these leave it open: the geometric mean of twelve errs by a third, easily.
@@ -720,12 +720,12 @@ def judged(my_policy, mark, seeds):
 
 @pytest.mark.exercise("E1.5", points=4)
 def test_beats_moves_alone_and_gradients_alone(my_policy):
-    judged(my_policy, mark=0.8, seeds=range(3))
+    compete(my_policy, mark=0.8, seeds=range(3))
 
 
 @pytest.mark.exercise("E1.5", points=1)
 def test_does_so_clearly_and_with_other_random_numbers(my_policy):
-    judged(my_policy, mark=0.6, seeds=range(3, 6))
+    compete(my_policy, mark=0.6, seeds=range(3, 6))
 
 
 # ---- E1.6 ------------------------------------------------------------------------------------------------------------

@@ -71,7 +71,7 @@ EXERCISES = (
     Exercise(
         "E7.5",
         "kept_shares",
-        "Did it do what it was asked?",
+        "Does it follow its prompt?",
         gives="shares: tensor, full: tensor",
         hints=(
             "Over what is a share taken, if three of five prompts ask for an attribute?",

@@ -435,7 +435,7 @@ def test_prices_each_example_in_nats(code_and_price):
 # ---- E8.5 ----------------------------------------------------------------------------------------------------------
 
 
-def pull(x, t):
+def tame_guess(x, t):
     """A denoiser of codes: towards a wide Gaussian, so that guesses leave [-1, 1]."""
     return 3.0 * x / (1 + 4 * t.view(-1, *(1,) * (x.ndim - 1)) ** 2) + 0.4
 
@@ -484,7 +484,7 @@ def walks():
     for case in varied(((3, 4, 2, 2), (1, 8, 1, 3), (2, 4, 3, 1)), seed=84):
         schedule = straight() if case.batch == 1 else cosine()
         for times in ([1.0, 0.7, 0.45, 0.2, 0.0], [0.9, 0.5, 0.25], [0.8, 0.1]):
-            yield schedule, pull, unfolded, case.normal(), torch.tensor(times)
+            yield schedule, tame_guess, unfolded, case.normal(), torch.tensor(times)
 
 
 @pytest.mark.exercise("E8.5", points=2)
@@ -503,7 +503,7 @@ def test_walks_in_codes_and_ends_as_pictures(draw_in_codes):
 @pytest.mark.exercise("E8.5", points=1)
 def test_decodes_once(draw_in_codes):
     for times in ([1.0, 0.8, 0.6, 0.4, 0.2, 0.0], [0.7, 0.3]):
-        denoise, decode = Counted(pull, 40), Counted(unfolded, 40)
+        denoise, decode = Counted(tame_guess, 40), Counted(unfolded, 40)
         noise, steps = torch.ones(2, 4, 2, 2), len(times) - 1
         draw_in_codes(cosine(), denoise, decode, noise, torch.tensor(times))
         expect(

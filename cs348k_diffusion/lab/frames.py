@@ -87,6 +87,7 @@ def tiled(images: np.ndarray, columns: int | None = None, scale: int = 1, gap: i
 
 
 def is_points(kept: np.ndarray) -> bool:
+    """Whether a kept frame is points (n, 2), not images."""
     return kept.ndim == 2
 
 

@@ -175,7 +175,7 @@ def precision_recall(real: Float[Tensor, "n dim"], fake: Float[Tensor, "m dim"],
 def nearest_distance(x: Float[Tensor, "n ..."], others: Float[Tensor, "m ..."]) -> Float[Tensor, " n"]:
     """For each x the Euclidean distance to the nearest of `others`: near zero throughout when a model has memorised.
 
-    Judge it beside the distances of held-out real data to the same training set.
+    Read it beside the distances of held-out real data to the same training set.
     """
     if not len(others) or x.shape[1:] != others.shape[1:]:
         raise ValueError(f"the nearest of none, or of another shape: got {tuple(x.shape)} and {tuple(others.shape)}")

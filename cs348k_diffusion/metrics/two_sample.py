@@ -51,7 +51,7 @@ def judge_net(channels: int = 3, pool: nn.Module | None = None) -> nn.Sequential
 def two_sample_test(
     true: Float[Tensor, "n c h w"], false: Float[Tensor, "m c h w"], passes: int = 12, seed: int = 0
 ) -> TwoSample:
-    """Train a fresh network on one half of each and judge it on the other; n and m must be equal.
+    """Train a fresh network on one half of each and test it on the other; n and m must be equal.
 
     passes: over the training half, in batches of 64, AdamW with a rate that falls from 2e-3 to 0. Raises ValueError
     for fewer than four pictures of a kind, and unless there are as many true as false ones.

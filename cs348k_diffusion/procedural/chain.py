@@ -1,4 +1,4 @@
-"""Where a fit stands: its chains, what they have cost, and the fixed half of the fit that judges trees.
+"""Where a fit stands: its chains, what they have cost, and the fixed half of the fit: target, grammar, style.
 
 log p(tree) = log prior - energy / temperature. One render costs 1 unit, one render with its gradient 3.
 """
@@ -100,7 +100,7 @@ class FitContext:
         size = self.target.size if self.target else (64, 64)
         return draw(tree_parts(pack(trees, self.grammar), self.style), size, softness, self.style.sky)
 
-    def judged(self, trees: Sequence[Tree], memory: Sequence[Memory], softness: float) -> list[Chain]:
+    def chains_of(self, trees: Sequence[Tree], memory: Sequence[Memory], softness: float) -> list[Chain]:
         """The trees as chains, with their energies and log priors; costs a render."""
         energy = self.energy(trees, softness).tolist()
         priors = [log_prior(tree, self.grammar) for tree in trees]

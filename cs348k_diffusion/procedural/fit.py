@@ -101,7 +101,7 @@ def _noise(trees: Sequence[Tree], rngs: Sequence[np.random.Generator], like: Ten
     return noise
 
 
-def judge(old: Chain, new: Chain, move: Proposal | None, policy: Policy, uniform: float) -> bool:
+def accept(old: Chain, new: Chain, move: Proposal | None, policy: Policy, uniform: float) -> bool:
     """Green's rule: accept with probability min(1, p(s') q(s' -> s) |J| / (p(s) q(s -> s'))).
 
     A step without a move is pure descent and stands; after a descent the terms q and J are left out (annealing).
@@ -124,7 +124,7 @@ def _draw_move(rates: Mapping[str, float], tree: Tree, grammar: Grammar, rng: np
 
 
 def advance(context: FitContext, now: FitStep, policy: Policy, randoms: Sequence[KeyedRandom]) -> FitStep:
-    """One step of every chain: propose, descend, judge, keep or undo, langevin_updates. `policy` has its dials read."""
+    """One step of every chain: propose, descend, accept or undo, Langevin updates. `policy` as it is now."""
     rngs = [random.at(now.step) for random in randoms]
     moves = [_draw_move(policy.rates, c.tree, context.grammar, rng) for c, rng in zip(now.chains, rngs, strict=True)]
     uniforms = [1 - rng.random() for rng in rngs]
@@ -132,9 +132,9 @@ def advance(context: FitContext, now: FitStep, policy: Policy, randoms: Sequence
     memory = [chain.memory for chain in now.chains]
     if policy.inner_steps:
         trees, memory = descend(context, trees, memory, policy)
-    new = context.judged(trees, memory, policy.softness)
+    new = context.chains_of(trees, memory, policy.softness)
     cases = zip(now.chains, new, moves, uniforms, strict=True)
-    kept = [c if judge(old, c, move, policy, u) else old._replace(moved=False) for old, c, move, u in cases]
+    kept = [c if accept(old, c, move, policy, u) else old._replace(moved=False) for old, c, move, u in cases]
     if policy.langevin_steps:
         kept = langevin_updates(context, kept, policy, rngs)
     return replace(now, step=now.step + 1, cost=context.cost, chains=tuple(kept))

@@ -135,7 +135,7 @@ class Grammar:
         return -math.log(self.mean_length * self._length_share) - normal
 
     def log_branch(self, length, angle):
-        """log p(length) + log p(angle), floats or tensors, without the walls of the ranges."""
+        """log p(length) + log p(angle), floats or tensors, without the limits of the ranges."""
         return self._branch_constant - length / self.mean_length - 0.5 * (angle / self.angle_spread) ** 2
 
     @cached_property

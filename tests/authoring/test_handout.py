@@ -7,7 +7,7 @@ import pytest
 from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_output
 
 from cs348k_diffusion.authoring import handout
-from cs348k_diffusion.authoring.handout import HandoutError, generate, student_notebook, without_solution, worths
+from cs348k_diffusion.authoring.handout import HandoutError, generate, points_of, student_notebook, without_solution
 from cs348k_diffusion.authoring.stub_flow import reads_stub
 
 CHECKS = """
@@ -91,7 +91,7 @@ def student(course: Path):
 
 
 def exercises(course: Path):
-    return worths("99_toy", course / "exercises")
+    return points_of("99_toy", course / "exercises")
 
 
 def source_of(notebook, id):

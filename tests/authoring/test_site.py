@@ -54,7 +54,7 @@ def named(which):
 def lines_of_solutions(path):
     """The lines that the student's notebook has not, markers aside."""
     solved = handout.read(path)
-    given = handout.student_notebook(solved, handout.worths(path.stem))
+    given = handout.student_notebook(solved, handout.points_of(path.stem))
     kept = {line.strip() for cell in given.cells for line in cell.source.splitlines()}
     lines = {line.strip() for cell in solved.cells for line in cell.source.splitlines()}
     return {line for line in lines - kept if len(line) > 12 and not handout.MARKER.fullmatch(line)}

@@ -19,7 +19,7 @@ from cs348k_diffusion.grading.workers.remote import RemoteLink
 from cs348k_diffusion.grading.workers.worker import Job
 from cs348k_diffusion.schedule import cosine
 
-pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="workers behind walls are Linux's")
+pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="the sandbox exists on Linux only")
 HEAD = "import torch\nfrom torch import nn\nfrom cs348k_diffusion import NotYet, check\n"
 
 
@@ -254,7 +254,7 @@ def test_an_endless_loop_ends(remote, loop):
 
 def test_a_sleeper_ends_at_the_wall(remote, monkeypatch):
     answer = remote("import time\ndef answer(x): time.sleep(60)")
-    monkeypatch.setattr("cs348k_diffusion.grading.workers.remote.WALL", 0.1)
+    monkeypatch.setattr("cs348k_diffusion.grading.workers.remote.WALL_PER_CPU", 0.1)
     start = time.monotonic()
     with pytest.raises(OutOfTime):
         answer(1)

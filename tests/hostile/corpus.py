@@ -31,7 +31,7 @@ class Case:
     marks: tuple[int, int] = FULL
     times_out: bool = False  # its record must say that time ran out
     says: str = ""  # words of the notes or messages
-    needs: str = ""  # the wall that this is stopped by
+    needs: str = ""  # the layer that stops this
 
 
 def notebook(*cells: str, **more: object) -> dict:

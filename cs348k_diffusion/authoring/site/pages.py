@@ -94,7 +94,7 @@ def shown(path: Path, root: Path, solutions: bool) -> NotebookNode:
     Students see neither solutions nor the cards of the checks; hidden code is folded, and every picture has an anchor.
     """
     solved = handout.read(path)
-    worth = handout.worths(path.stem, root / "cs348k_diffusion" / "exercises")
+    worth = handout.points_of(path.stem, root / "cs348k_diffusion" / "exercises")
     outputs = {cell.id: cell.get("outputs", []) for cell in solved.cells}
     notebook = handout.notebook_of(solved.cells) if solutions else handout.student_notebook(solved, worth)
     for cell in notebook.cells:

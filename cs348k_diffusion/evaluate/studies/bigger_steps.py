@@ -40,7 +40,7 @@ from cs348k_diffusion.nets import PointNet
 from cs348k_diffusion.noise import keyed_generator
 from cs348k_diffusion.pipeline import Pipeline
 from cs348k_diffusion.recipes import cards, digits, digits_fast
-from cs348k_diffusion.recipes.pictures import JUDGING_WORLD, kept
+from cs348k_diffusion.recipes.pictures import EVALUATION_WORLD, satisfied
 from cs348k_diffusion.running import last
 from cs348k_diffusion.sampling import Rule, ddim, first_order, multistep, path
 from cs348k_diffusion.schedule import Schedule, cosine, linear_beta
@@ -91,14 +91,14 @@ def drawn(model: Any, labels: Tensor, seed: int, steps: int, rule: Rule = first_
 
 
 def of_pictures(seed: int) -> Iterator[Row]:
-    """Prompts kept in full, and seconds of processor time a picture, by method, evaluations and scale."""
-    prompts = pictures(PROMPTS, 32, JUDGING_WORLD, start=START + PROMPTS * seed).captions
+    """Prompts fully satisfied, and seconds of processor time a picture, by method, evaluations and scale."""
+    prompts = pictures(PROMPTS, 32, EVALUATION_WORLD, start=START + PROMPTS * seed).captions
     for method, evaluations, scale, draw in picture_ways():
         began = time.process_time()
         images = draw(prompts, seed)
         seconds = (time.process_time() - began) / len(prompts)
         row = {"part": "pictures", "method": method, "evaluations": evaluations, "scale": scale, "seconds": seconds}
-        yield {**row, "kept": float(kept(prompts, images)["all"].mean())}
+        yield {**row, "kept": float(satisfied(prompts, images)["all"].mean())}
 
 
 def picture_ways() -> Iterator[tuple[str, int, float, Callable[[list[str], int], Tensor]]]:
@@ -123,7 +123,7 @@ def picture_ways() -> Iterator[tuple[str, int, float, Callable[[list[str], int],
 # ---- points: T6 and T8 -----------------------------------------------------------------------------------------------
 
 
-def supply(generator: torch.Generator) -> Iterator[Tensor]:
+def examples(generator: torch.Generator) -> Iterator[Tensor]:
     """True points for ever."""
     while True:
         yield eight_gaussians(256, generator)
@@ -134,7 +134,7 @@ def untaught(predict: Prediction, schedule: Schedule, seed: int, updates: int) -
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
         net = NetDenoiser(PointNet(width=64, depth=3), schedule, predict=predict)
-    stock = supply(keyed_generator(10, 200, seed))
+    stock = examples(keyed_generator(10, 200, seed))
     training = fit(net, stock, updates, denoising(), lr=warm_cosine(2e-3), ema=0.99, generator=keyed_generator(10, 201))
     return cast(NetDenoiser, last(training).model)
 
@@ -146,7 +146,13 @@ def halved(student: NetDenoiser, teacher: Teacher, steps: int, updates: int, see
         loss = denoising(progressive_target(teacher, 1 / n), truncated_snr, times=grid_times(n))
         learner = copy.deepcopy(student).requires_grad_(True)
         training = fit(
-            learner, supply(generator), updates, loss, lr=lambda done: 1e-3 * (1 - done), ema=0.98, generator=generator
+            learner,
+            examples(generator),
+            updates,
+            loss,
+            lr=lambda done: 1e-3 * (1 - done),
+            ema=0.98,
+            generator=generator,
         )
         student = cast(NetDenoiser, last(training).model)
         teacher = conditional(student)
@@ -181,7 +187,7 @@ def by_density(seed: int) -> Iterator[Row]:
     matched, fake = (copy.deepcopy(net).requires_grad_(True) for net in (twin, start))
     generator = keyed_generator(10, 206, seed)
     run = match_distribution(
-        matched, lambda cond: teacher, fake, supply(generator), 400, fake_updates=3, generator=generator
+        matched, lambda cond: teacher, fake, examples(generator), 400, fake_updates=3, generator=generator
     )
     found = {
         "teacher, 4 steps": last(ddim(teacher, noise, path(4))).x,

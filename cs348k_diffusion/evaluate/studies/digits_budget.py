@@ -25,7 +25,7 @@ SEEDS, MOMENTS = (0, 1, 2), (480, 1000)
 
 
 def run(seed: int) -> list[dict]:
-    """One training run, judged at each of MOMENTS."""
+    """One training run, evaluated at each of MOMENTS."""
     torch.manual_seed(seed)
     model, generator = digits.denoiser(), torch.Generator().manual_seed(seed)
     examples = batches(*load_digits("train"), 128, generator)

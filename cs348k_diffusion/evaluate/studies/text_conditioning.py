@@ -36,7 +36,7 @@ from cs348k_diffusion.training import denoising, fit, warm_cosine
 
 Arms = dict[str, list[dict[str, float]]]  # for each way of hearing, its runs, one a seed
 HEARS: tuple[TextConditioning, ...] = ("cross", "pooled", "none")
-PARTS, LEARNED, JUDGED = ("colour", "count", "relation", "all"), 6_000, 300
+PARTS, LEARNED, EVALUATED = ("colour", "count", "relation", "all"), 6_000, 300
 SEEDS = {600: 6, 1000: 6}  # updates: how many seeds
 SETTINGS = {"batch": 32, "lr": 4e-3, "ema": 0.99, "dropout": 0.1, "scale": 2.0, "calls": 12}
 CELLS = 4  # each way; a cell is 2x2 pixels
@@ -84,7 +84,7 @@ def read(image: Tensor) -> dict[str, Tensor]:
     return {colour: where for colour, where in found.items() if len(where)}
 
 
-def kept(prompt: Scene, image: Tensor) -> dict[str, bool]:
+def satisfied(prompt: Scene, image: Tensor) -> dict[str, bool]:
     """Whether the picture has the colours asked for and no other, as many of each, and each on its side."""
     seen, (axis, half) = read(image), HALVES[prompt.relation or ""]
     where = [seen.get(group.colour or "", torch.empty(0, 2)) for group in prompt.groups]
@@ -97,7 +97,7 @@ def kept(prompt: Scene, image: Tensor) -> dict[str, bool]:
 
 def shares(prompts: list[Scene], images: Tensor) -> dict[str, float]:
     """How many of the pictures keep each part of their prompts."""
-    rows = [kept(prompt, image) for prompt, image in zip(prompts, images, strict=True)]
+    rows = [satisfied(prompt, image) for prompt, image in zip(prompts, images, strict=True)]
     return {part: sum(row[part] for row in rows) / len(rows) for part in PARTS}
 
 
@@ -145,7 +145,7 @@ def drawn(model: NetDenoiser, prompts: list[Scene], seed: int) -> Tensor:
 
 
 def run(hears: TextConditioning, steps: int, seed: int, prompts: list[Scene]) -> dict[str, float]:
-    """One network trained and judged: the shares of its pictures that keep each part, its loss and its cost."""
+    """One network trained and evaluated: the shares of its pictures that keep each part, its loss and its cost."""
     began = time.process_time()
     model, loss = trained(hears, steps, seed)
     found = shares(prompts, drawn(model, prompts, seed))
@@ -194,8 +194,8 @@ def before(folder: str) -> dict[str, Arms]:
 
 
 def main(folder: str) -> None:
-    """Train and judge every arm, seed by seed, and write the card after each seed."""
-    prompts, runs = scenes(JUDGED, seed=11), before(folder)
+    """Train and evaluate every arm, seed by seed, and write the card after each seed."""
+    prompts, runs = scenes(EVALUATED, seed=11), before(folder)
     for steps, seeds in SEEDS.items():
         for seed in range(len(runs[str(steps)]["none"]), seeds):
             for hears in HEARS:
@@ -211,7 +211,7 @@ def write(runs: dict[str, Arms], prompts: list[Scene], folder: str) -> None:
         "name": "text_conditioning",
         "about": "what a network must hear of a caption: every word, their mean, or nothing; 95 % intervals over seeds",
         "command": "python -m cs348k_diffusion.evaluate.studies.text_conditioning",
-        "data": f"two groups of coloured squares, 8x8, captioned; {JUDGED} judged, in sentences seen in training",
+        "data": f"two groups of coloured squares, 8x8, captioned; {EVALUATED} judged, in sentences seen in training",
         "settings": SETTINGS,
         "parameters": sum(p.numel() for p in network("cross").parameters()),
         "cpu_minutes": sum(one["cpu_seconds"] for of in runs.values() for arm in of.values() for one in arm) / 60,

@@ -1,7 +1,7 @@
-"""What may cross between the judge and a student's code, and in which form.
+"""What may cross between the grader's process and a student's code, and in which form.
 
-Judge to worker is pickle, because the judge writes it. Worker to judge is JSON plus raw bytes, checked value by value:
-nothing that a worker wrote is ever unpickled. Tensors travel as bytes, functions as callbacks that the judge answers,
+The parent process writes pickle to the worker. The worker writes JSON plus raw bytes, checked value by value: nothing
+that a worker wrote is ever unpickled. Tensors travel as bytes, functions as callbacks that the parent answers,
 everything else that is no plain value stays where it is and is known by a handle.
 The same packing is used inside the notebook, so that a check sees the same values in both places.
 """
@@ -189,7 +189,7 @@ class _Unpickler(pickle.Unpickler):
 
 
 def loads(data: bytes, other: Callable[[tuple], Any]) -> Any:
-    """Unpickle what the judge wrote; `other(pid)` finds handles and makes callbacks."""
+    """Unpickle what the parent process wrote; `other(pid)` finds handles and makes callbacks."""
     return _Unpickler(data, other).load()
 
 

@@ -1,7 +1,7 @@
 """What is done with a student's code, whether it lives in the notebook's kernel or in a worker.
 
-The judge knows a few verbs: call, vector-Jacobian product, iterate, look at an attribute, read or load a module's
-state, count the largest tensor. Objects that do not cross the wire stay here and are known by number.
+The parent process has a few verbs: call, vector-Jacobian product, iterate, look at an attribute, read or load a
+module's state, count the largest tensor. Objects that do not cross stay here and are known by number.
 """
 
 from __future__ import annotations

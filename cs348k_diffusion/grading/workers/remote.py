@@ -31,7 +31,7 @@ from cs348k_diffusion.grading.subject.subject import Callbacks, handles
 from cs348k_diffusion.grading.workers.pool import Worker, Workers
 from cs348k_diffusion.grading.workers.worker import Job
 
-WALL = 10  # wall-clock seconds allowed for each CPU second
+WALL_PER_CPU = 10  # wall-clock seconds allowed for each CPU second
 MORE_MEMORY = 1 << 30  # bytes that evaluating a check's function for a student may add to this process
 MORE_TIME = 3  # CPU seconds of this process, for each of the worker's, that one request may cost
 MAX_PASSED = 1 << 29  # bytes that one worker may pass to the functions of the checks, which keep copies
@@ -69,14 +69,14 @@ class RemoteLink:
     def ask(self, verb: str, number: int, args: tuple, named: dict, extra: Any = None) -> Any:
         try:
             worker = self._started()
-            deadline = time.monotonic() + self.seconds * WALL
+            deadline = time.monotonic() + self.seconds * WALL_PER_CPU
             with self.callbacks.blaming_checks():
                 request = protocol.dumps((verb, number, args, named, extra), self.callbacks.number)
                 _send(worker.sock, deadline, request)
                 return self._converse(worker.sock, deadline)
         except TimeoutError:
             self.close()
-            raise OutOfTime(f"no answer within {self.seconds * WALL} s") from None
+            raise OutOfTime(f"no answer within {self.seconds * WALL_PER_CPU} s") from None
         except (EOFError, ConnectionError):
             raise self._cause_of_death() from None
         except (protocol.ProtocolError, ValueError, RecursionError) as error:
@@ -138,7 +138,7 @@ class RemoteLink:
             waited = int(Path(f"/proc/{self.worker.pid}/schedstat").read_text().split()[1]) if self.worker else 0
         except (OSError, ValueError, IndexError):
             return 0.0
-        return min(waited / 1e9, 9 * WALL * self.seconds)
+        return min(waited / 1e9, 9 * WALL_PER_CPU * self.seconds)
 
     def _raised(self, kind: str, body: Any) -> Exception:
         if kind == "not yet":

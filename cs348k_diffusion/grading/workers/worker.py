@@ -1,7 +1,7 @@
 """What runs beside a student's code in its own process: it is handed inputs and gives back plain values.
 
 Nothing here knows a truth, a tolerance or a mark. First comes a job (the definitions to run, what to withhold), then
-one request after the other. A function among the inputs stays with the judge; calling it sends a message there.
+one request after the other. A function among the inputs stays in the parent process; calling it sends a message there.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class Job:
 
 
 def enter(sock: socket.socket, folder: str, seconds: int, memory: int) -> None:
-    """Become a worker: quiet, limited, without privileges; then serve until the judge hangs up."""
+    """Become a worker: quiet, limited, without privileges; then serve until the parent process hangs up."""
     null = os.open(os.devnull, os.O_RDWR)
     for stream in (0, 1, 2):
         os.dup2(null, stream)
@@ -108,7 +108,7 @@ class Serving:
         return Remote(self, *pid[1:])
 
     def ask(self, kind: str, number: int, args: Any, named: Any = None) -> Any:
-        """Have the judge evaluate a function of its own; raises what that raised, or RuntimeError for strange types."""
+        """Have the parent evaluate its own function; raises what that raised, or RuntimeError for strange types."""
         packet = protocol.Packet()
         form = packet.pack((args, named or {}), lambda value: _cannot_cross(value))
         protocol.send(self.sock, *packet.finish({kind: [number, form]}))
@@ -132,7 +132,7 @@ def _cannot_cross(value: Any) -> Any:
 
 
 class Remote:
-    """A function of the judge's. Autograd goes through it once (no second derivatives)."""
+    """A function of the parent process. Autograd goes through it once (no second derivatives)."""
 
     def __init__(self, serving: Serving, number: int, schedule: Any, learns: bool):
         self._serving, self._number, self.schedule = serving, number, schedule

@@ -1,0 +1,23 @@
+"""What several commands ask of an argument."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+MOST_SEED = 2**62  # every generator takes it, and some more
+
+
+def seed_of(seed: int) -> int:
+    """The seed, from 0 to 2^62; ValueError for another."""
+    if not 0 <= seed <= MOST_SEED:
+        raise ValueError(f"--seed takes a whole number from 0 to {MOST_SEED}, got {seed}")
+    return seed
+
+
+def writable(path: Path) -> Path:
+    """The path of a file to be written; ValueError, before the work and not after it, where its folder is missing."""
+    if path.is_dir():
+        raise ValueError(f"{path} is a folder: give --out the name of a file in it")
+    if not path.absolute().parent.is_dir():
+        raise ValueError(f"there is no folder {path.parent} to write {path.name} to: make it first")
+    return path
