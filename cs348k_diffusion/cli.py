@@ -127,7 +127,10 @@ def sample(
     n: Annotated[
         int | None, typer.Option("--n", min=1, max=1024, help="How many images.", show_default="16; 4 for a prompt")
     ] = None,
-    model: Annotated[str, typer.Option(help="The shipped model that draws prompts.")] = "pictures",
+    size: Annotated[int, typer.Option(help="Pixels across a prompt's picture: 32 or 64.")] = 32,
+    model: Annotated[
+        str | None, typer.Option(help="The shipped model that draws prompts.", show_default="the size's")
+    ] = None,
     steps: Annotated[
         int | None,
         typer.Option(min=1, max=1000, help="How many steps to an image.", show_default="the model's"),
@@ -141,14 +144,15 @@ def sample(
     seed: Annotated[int, typer.Option(callback=seed_of, help="Another seed, other images.")] = 0,
 ) -> None:
     """Draw what a prompt says, or samples of a shipped model, into a PNG, or their way there into a GIF."""
-    from cs348k_diffusion.commands.sample import file_of, is_prompt, save_samples
+    from cs348k_diffusion.commands.sample import file_of, is_prompt, model_of, save_samples
 
     prompt = is_prompt(what)
     out = file_of("picture" if prompt else what, gif, out)
     if prompt and label is not None:
         raise ValueError("a prompt says what to draw: leave out --label")
     n = n or (4 if prompt else 16)
-    done = save_samples(model if prompt else what, what if prompt else label, n, scale, seed, steps, out)
+    model = (model or model_of(size)) if prompt else what
+    done = save_samples(model, what if prompt else label, n, scale, seed, steps, out)
     typer.echo(f"{out}: {n} samples of {what}, {done} steps, seed {seed}")
 
 

@@ -7,6 +7,7 @@ import re
 import sys
 
 import nbformat
+import numpy as np
 import pytest
 import torch
 from PIL import Image
@@ -80,6 +81,7 @@ def test_every_command_explains_itself(run, command):
         (["sample", "a red catt by day"], 'the word "catt" is not known here; the nearest is "cat"'),
         (["sample", "a red cat by day under the moon"], "no moon in this sky"),
         (["sample", "a red cat", "--label", 3], "leave out --label"),
+        (["sample", "a red cat", "--size", 48], "prompts are drawn 32 or 64 pixels wide, not 48"),
         (["train", "nothing"], "there is no recipe 'nothing'"),
         (["train", "digits", "--device", "cuda", "--steps", 1], "this machine has no cuda device"),
         (["train", "digits", "--device", "tpu", "--steps", 1], "no device 'tpu'; there are: cpu"),
@@ -148,6 +150,15 @@ def test_a_gif_shows_every_step_and_rests_at_the_end(run, untrained, tmp_path):
         assert picture.n_frames == 5
         picture.seek(4)
         assert picture.info["duration"] == 1500
+
+
+def test_sample_draws_a_prompt_in_two_sizes(run, tmp_path):
+    for size in (32, 64):
+        status, _, _ = run("sample", "a cat", "--n", 1, "--steps", 1, "--size", size, "--out", f"{size}.png")
+        assert status == 0
+    small, large = (np.asarray(Image.open(tmp_path / f"{size}.png").convert("RGB"))[4:68, 4:68] for size in (32, 64))
+    assert (small[::2, ::2] == small[1::2, 1::2]).all()  # 32 pixels, each drawn twice as large
+    assert not (large[::2, ::2] == large[1::2, 1::2]).all()
 
 
 def test_sample_draws_a_prompt(run, tmp_path):

@@ -17,6 +17,7 @@ from cs348k_diffusion.lab.gif import save_gif
 from cs348k_diffusion.sampling import State
 
 SIDE, EDGE = 64, 4  # pixels: an image is drawn at least this large; white around each
+MODELS = {32: "pictures", 64: "pictures_64"}
 HOLD, FRAME = 1500, 80  # milliseconds a GIF rests on its last frame, and on each of the others
 
 
@@ -33,6 +34,13 @@ def grid(images: Tensor, columns: int | None = None) -> Image.Image:
 def is_prompt(what: str) -> bool:
     """Whether this asks for a picture; a single word of the captions is a short prompt, no model's name."""
     return " " in what or what.lower() in WORDS
+
+
+def model_of(size: int) -> str:
+    """The name of the model that draws prompts with so many pixels across; raises ValueError for a size without one."""
+    if size not in MODELS:
+        raise ValueError(f"prompts are drawn {' or '.join(map(str, MODELS))} pixels wide, not {size}")
+    return MODELS[size]
 
 
 def file_of(name: str, gif: bool, out: Path | None) -> Path:
