@@ -1,6 +1,7 @@
 """The site: complete, without a network, and without solutions where students read it."""
 
 import re
+import shutil
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -140,6 +141,16 @@ def test_the_instructors_edition_has_the_solutions_without_their_markers(path):
     every = "\n".join(cell.source for cell in pages.shown(path, ROOT, solutions=True).cells)
     assert [line for line in lines_of_solutions(path) if line not in every] == []
     assert "### BEGIN SOLUTION" not in every
+
+
+def test_a_second_site_takes_the_place_of_the_first_and_warns_of_nothing(built, tmp_path, capsys):
+    shutil.copytree(built, tmp_path / "pages")
+    (tmp_path / "pages" / "old.html").write_text("old")
+    assert site.build(tmp_path / "pages", solutions=True, which=("02",)) == []
+    assert not (tmp_path / "pages" / "old.html").exists()
+    every = Page(tmp_path / "pages" / "notebooks" / f"{SOLUTIONS[2].stem}.html").text
+    assert [line for line in lines_of_solutions(SOLUTIONS[2]) if line not in every] == []
+    assert capsys.readouterr() == ("", "")
 
 
 def test_a_folder_with_something_else_is_left_alone(tmp_path):

@@ -42,10 +42,11 @@ def build(out: Path, solutions: bool = False, which: Sequence[str] = (), one_fil
     _look(out)
     from sphinx.application import Sphinx
     from sphinx.util.console import nocolor
+    from sphinx.util.docutils import docutils_namespace, patch_docutils
 
     nocolor()
     warnings, bodies = StringIO(), {}
-    with tempfile.TemporaryDirectory() as made:
+    with tempfile.TemporaryDirectory() as made, patch_docutils(), docutils_namespace():
         source = Path(made) / "source"
         pages.write(source, ROOT, solutions, which)
         reference.write(source / "reference", [] if which else reference.modules())
@@ -92,6 +93,8 @@ def _settings(solutions: bool) -> dict[str, object]:
         "html_js_files": ["site.js"],
         "html_math_renderer": "mathml",
         "html_copy_source": False,
+        "html_use_index": False,
+        "html_domain_indices": False,
         "html_show_sphinx": False,
         "html_show_copyright": False,
         "html_show_search_summary": False,  # it would ask for pages, which a browser refuses from disk

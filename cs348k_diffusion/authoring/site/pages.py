@@ -22,6 +22,7 @@ from cs348k_diffusion.authoring.outputs import images
 SPARSE = 12  # of 255: the mean opacity of a poster that is nearly empty
 BLUE = (62, 146, 204)  # of the players' dots
 PLAYER = '<div class="tp">'
+SEVERAL = re.compile(r'"captions":\["(?:[^"\\]|\\.)*",')  # a player of one frame, as `explore` leaves it, is a figure
 CARD = 'role="group" aria-label="check"'  # what `check` shows under an exercise
 LINK = re.compile(r"\[(?P<text>[^\]]+)\]\((?P<name>\w+\.ipynb)\)")
 PROMISE = re.compile(r"\*\*about\*\* (?P<minutes>\d+) minutes.*?\*\*(?P<points>\d+) points?\*\*", re.DOTALL)
@@ -148,7 +149,7 @@ def pictures(notebook: NotebookNode) -> Iterator[Picture]:
         for output in cell.get("outputs", []):
             text = output.get("data", {}).get("text/html", "")
             for image in images(text)[:1]:
-                film = PLAYER in text
+                film = PLAYER in text and bool(SEVERAL.search(text))
                 yield Picture(f"picture-{cell.id}", image.get("alt") or "", image.get("src") or "", film)
 
 
