@@ -195,6 +195,19 @@ SOFTMAX_MISTAKES = {
     ),
     "no max subtraction: a softmax by hand that overflows": bare,
     "O is transposed": lambda q, k, v: F.scaled_dot_product_attention(q, k, v).transpose(-1, -2),
+    "the sign: small logits count most": weighted(lambda s, q, k, v: -root(s, q, k, v)),
+    "divides by d^2 instead of sqrt(d)": weighted(lambda s, q, k, v: s / q.shape[-1] ** 2),
+    "1/sqrt(number of queries) instead of 1/sqrt(d)": weighted(lambda s, q, k, v: s / math.sqrt(q.shape[-2])),
+    "softmax is taken twice": weighted(lambda s, q, k, v: torch.softmax(root(s, q, k, v), -1)),
+    "log_softmax instead of softmax": lambda q, k, v: torch.log_softmax(root(q @ k.transpose(-1, -2), q, k, v), -1) @ v,
+    "sigmoid instead of softmax": lambda q, k, v: torch.sigmoid(root(q @ k.transpose(-1, -2), q, k, v)) @ v,
+    "q and k are brought to length 1": lambda q, k, v: (
+        torch.softmax(F.normalize(q, dim=-1) @ F.normalize(k, dim=-1).transpose(-1, -2), -1) @ v
+    ),
+    "causal: the later keys are hidden": lambda q, k, v: F.scaled_dot_product_attention(q, k, v, is_causal=True),
+    "K in the place of V": lambda q, k, v: F.scaled_dot_product_attention(q, k, k),
+    "K in the place of Q": lambda q, k, v: F.scaled_dot_product_attention(k, k, v),
+    "the axes of length 1 are squeezed away": lambda q, k, v: F.scaled_dot_product_attention(q, k, v).squeeze(),
     "P itself, without V": lambda q, k, v: torch.softmax(root(q @ k.transpose(-1, -2), q, k, v), -1),
 }
 
@@ -277,6 +290,25 @@ PIECES = {
     "l sums x - m: the exponential is missing": pieces(l=lambda f, d: d.sum(-1, keepdim=True)),
     "f is x - m: the exponential is missing": pieces(f=lambda x, m: x - m),
     "the sign: exp(m - x)": pieces(f=lambda x, m: torch.exp(m - x)),
+    "m is the largest of each column: dim = -1 is the row": pieces(lambda x: x.amax(0, keepdim=True)),
+    "m is the largest along dim 1, which is the row of a matrix only": pieces(
+        lambda x: x.amax(min(1, x.ndim - 1), keepdim=True)
+    ),
+    "l is one sum for the whole block": pieces(l=lambda f, d: f.sum()),
+    "l sums each column, not each row": pieces(l=lambda f, d: f.sum(0, keepdim=True)),
+    "m is at least 0": pieces(lambda x: x.amax(-1, keepdim=True).clamp(min=0)),
+    "m is the log-sum-exp, not the maximum": pieces(out=lambda m, f, l: (m + l.log(), f, l)),
+    "m is the place of the maximum, not the maximum": lambda x: (
+        x.argmax(-1, keepdim=True),
+        *right_pieces(x)[1:],
+    ),
+    "m has the wrong sign": pieces(out=lambda m, f, l: (-m, f, l)),
+    "f is exp(x - m) - 1": pieces(f=lambda x, m: torch.expm1(x - m)),
+    "l sums exp(x), the maximum is not subtracted there": lambda x: (
+        *right_pieces(x)[:2],
+        x.exp().sum(-1, keepdim=True),
+    ),
+    "exp(x) / exp(m) overflows: subtract before exp": pieces(f=lambda x, m: x.exp() / m.exp()),
     "2 to the power, not e": pieces(f=lambda x, m: torch.exp2(x - m)),
     "l comes before f": pieces(out=lambda m, f, l: (m, l, f)),
     "l has lost its last axis: keepdim=True": pieces(l=lambda f, d: f.sum(-1)),
@@ -366,6 +398,11 @@ def bare_merge(a, b):
     return torch.maximum(m_a, m_b), m_a.exp() * l_a + m_b.exp() * l_b, m_a.exp() * o_a + m_b.exp() * o_b
 
 
+def USUAL(m, s, l, o, r, k, p):
+    """The right rule."""
+    return m, s * l + r * k, s * o + r * p
+
+
 MERGE_MISTAKES = {
     "missing rescale of O": merging(lambda m, s, l, o, r, k, p: (m, s * l + r * k, o + p)),
     "missing rescale of l": merging(lambda m, s, l, o, r, k, p: (m, l + k, s * o + r * p)),
@@ -386,6 +423,33 @@ MERGE_MISTAKES = {
         lambda m, s, l, o, r, k, p: (m, s * l + r * k, (s * l * o + r * k * p) / (s * l + r * k))
     ),
     "o is the average of the two": merging(lambda m, s, l, o, r, k, p: (m, s * l + r * k, (s * o + r * p) / 2)),
+    "a is returned, b is forgotten": lambda a, b: a,
+    "b is returned, a is forgotten": lambda a, b: b,
+    "l and o are averaged": merging(lambda m, s, l, o, r, k, p: (m, (l + k) / 2, (o + p) / 2)),
+    "the two l are multiplied": merging(lambda m, s, l, o, r, k, p: (m, s * l * r * k, s * o + r * p)),
+    "o is weighted by l, which it holds already": merging(
+        lambda m, s, l, o, r, k, p: (m, s * l + r * k, s * l * o + r * k * p)
+    ),
+    "the blocks are subtracted": merging(lambda m, s, l, o, r, k, p: (m, s * l - r * k, s * o - r * p)),
+    "the factors are squared": merging(lambda m, s, l, o, r, k, p: (m, s * s * l + r * r * k, s * s * o + r * r * p)),
+    "the exponential is missing: m_a - m is no factor": merging(
+        lambda m, s, l, o, r, k, p: (m, s.log() * l + r.log() * k, s.log() * o + r.log() * p)
+    ),
+    "m of a is returned, not the larger one": lambda a, b: (a[0], *merging(USUAL)(a, b)[1:]),
+    "the two m are added": lambda a, b: (a[0] + b[0], *merging(USUAL)(a, b)[1:]),
+    "m is the log-sum-exp of the two, not the larger": lambda a, b: (
+        torch.logaddexp(a[0], b[0]),
+        *merging(USUAL)(a, b)[1:],
+    ),
+    "exp(m_a - m_b) instead of exp(m_a - m)": lambda a, b: (
+        torch.maximum(a[0], b[0]),
+        (a[0] - b[0]).exp() * a[1] + b[1],
+        (a[0] - b[0]).exp() * a[2] + b[2],
+    ),
+    "the block with the larger maximum is taken, the other is forgotten": lambda a, b: tuple(
+        torch.where(a[0] > b[0], x, y) for x, y in zip(a, b)
+    ),
+    "m has lost its last axis": lambda a, b: (torch.maximum(a[0], b[0])[:, 0], *merging(USUAL)(a, b)[1:]),
     "the maxima are added": merging(lambda m, s, l, o, r, k, p: (m + m, s * l + r * k, s * o + r * p)),
     "l is the larger one, not the sum": merging(
         lambda m, s, l, o, r, k, p: (m, torch.maximum(s * l, r * k), s * o + r * p)
@@ -664,6 +728,17 @@ TRAFFIC_MISTAKES = {
     "Q is loaded for every tile of keys": lambda n, d, rows: n * d * (1 + 3 * -(-n // rows)),
     "Q and O cross for every tile of queries": lambda n, d, rows: 4 * n * d * -(-n // rows),
     "K and V come past for every query": lambda n, d, rows: 2 * n * d * (1 + n),
+    "K or V past every tile, the other once": lambda n, d, rows: n * d * (3 + -(-n // rows)),
+    "K and V of the size of a tile of queries": lambda n, d, rows: 2 * n * d + 2 * rows * d * -(-n // rows),
+    "rounded to the nearest, not up": lambda n, d, rows: 2 * n * d * (1 + round(n / rows)),
+    "floor for ceil, and at least one": lambda n, d, rows: 2 * n * d * (1 + max(1, n // rows)),
+    "S is moved instead of Q, K and V again: that is untiled": lambda n, d, rows: 4 * n * d + n * n,
+    "bytes instead of numbers": lambda n, d, rows: 8 * n * d * (1 + -(-n // rows)),
+    "d is forgotten": lambda n, d, rows: 2 * n * (1 + -(-n // rows)),
+    "n is forgotten": lambda n, d, rows: 2 * d * (1 + -(-n // rows)),
+    "one pass for each row of a tile, not for each tile": lambda n, d, rows: 2 * n * d * (1 + rows),
+    "tiles of d instead of n": lambda n, d, rows: 2 * n * d * (1 + -(-d // rows)),
+    "a pass for each pair of tiles": lambda n, d, rows: 2 * n * d * (1 + (-(-n // rows)) ** 2),
     "a float: count with whole numbers, // or math.ceil": lambda n, d, rows: float(2 * n * d * (1 + -(-n // rows))),
 }
 
@@ -947,6 +1022,27 @@ HIDE_MISTAKES = {
     "0 instead of -inf: exp(0) is 1": hiding(unseen, 0.0),
     "-10000 instead of -inf": hiding(unseen, -1e4),
     "-1e9 instead of -inf": hiding(unseen, -1e9),
+    "the smallest finite number instead of -inf": lambda s, *given: hiding(unseen, torch.finfo(s.dtype).min)(s, *given),
+    "NaN instead of -inf": hiding(unseen, torch.nan),
+    "+inf instead of -inf": hiding(unseen, torch.inf),
+    "one key of the future is still seen": hiding(
+        lambda s, i, j, c, m: future(s, i, j, c, m, -1) | padded(s, i, j, c, m)
+    ),
+    "j is forgotten in causal": hiding(lambda s, i, j, c, m: future(s, i, 0, c, m) | padded(s, i, j, c, m)),
+    "i is forgotten in causal": hiding(lambda s, i, j, c, m: future(s, 0, j, c, m) | padded(s, i, j, c, m)),
+    "only a query's own key is seen": hiding(
+        lambda s, i, j, c, m: (
+            ((future(s, i, j, c, m) | ~hidden(len(s), s.shape[1], i, j, 1)) & c) | padded(s, i, j, c, m)
+        )
+    ),
+    "nothing is hidden": lambda s, i, j, causal, mask: s,
+    "returns which are hidden, not the tile": unseen,
+    "softmax is taken: that comes later": lambda *given: hiding(unseen)(*given).softmax(-1),
+    "the last keys of the mask, not those of the tile": hiding(
+        lambda s, i, j, c, m: (
+            future(s, i, j, c, m) | (padded(s, i, j, c, m) if m is None else padded(s, i, len(m) - s.shape[1], c, m))
+        )
+    ),
     "causal is not used": hiding(padded),
     "hides the future although causal is False": hiding(
         lambda s, i, j, c, m: hidden(len(s), s.shape[1], i, j) | padded(s, i, j, c, m)
@@ -1022,11 +1118,24 @@ def back(q, k, v, d_o, lse, row_dot, slip=""):
     p = torch.softmax(s, 1) if slip == "own softmax" else torch.exp(s if slip == "no L" else s - lse[:, None])
     d_p = d_o @ v.T
     d_s = p * (d_p - d)
+    if slip == "linear":
+        d_s = (s - lse[:, None]) * (d_p - d)
+        p = s - lse[:, None]
+    if slip == "divided":
+        p = torch.exp(s) / lse[:, None]
+        d_s = p * (d_p - d)
+    if slip in ("twice D", "minus", "mean D", "sigmoid", "tile D"):
+        d_s = {
+            "twice D": p * (d_p - 2 * d), "minus": -p * (d_p - d), "mean D": p * (d_p - d.mean()),
+            "sigmoid": p * (1 - p) * d_p, "tile D": p * (d_p - (p * d_p).sum(1, keepdim=True)),
+        }[slip]  # fmt: skip
     if slip in ("no D", "brackets", "plus", "no P"):
         d_s = {"no D": p * d_p, "brackets": p * d_p - d, "plus": p * (d_p + d), "no P": d_p - d}[slip]
     to_q, to_k = (1 if slip in ("no scale", side) else c for side in ("no scale in dQ", "no scale in dK"))
     turned = d_s if slip == "untransposed" else d_s.T
-    found = to_q * d_s @ k, to_k * turned @ q, (p if slip == "dV untransposed" else p.T) @ d_o
+    to_v = c if slip == "scaled dV" else 1
+    to_q, to_k = (c * c, c * c) if slip == "twice scaled" else (to_q, to_k)
+    found = to_q * d_s @ k, to_k * turned @ q, to_v * (p if slip == "dV untransposed" else p.T) @ d_o
     return [found[n] for n in ORDERS.get(slip, (0, 1, 2))]
 
 
@@ -1040,6 +1149,15 @@ BACKWARD = {
     "D is added: dS~ = P (dP - D)": "plus",
     "D is subtracted outside the brackets: dS~ = P (dP - D)": "brackets",
     "dS~ is not multiplied by P": "no P",
+    "the exponential is missing: S~ - log_sum_exp is log P": "linear",
+    "divided by log_sum_exp, which is a logarithm: exp(S~ - log_sum_exp)": "divided",
+    "D counts twice": "twice D",
+    "the sign of dS~": "minus",
+    "one D for all rows": "mean D",
+    "p (1 - p) is the sigmoid's slope, not softmax's": "sigmoid",
+    "D of this tile's keys alone: it is given, from all keys": "tile D",
+    "1/sqrt(d) twice on the way back": "twice scaled",
+    "dV has no factor 1/sqrt(d)": "scaled dV",
     "forgotten 1/sqrt(d) on the way back": "no scale",
     "forgotten 1/sqrt(d) in dQ": "no scale in dQ",
     "forgotten 1/sqrt(d) in dK": "no scale in dK",

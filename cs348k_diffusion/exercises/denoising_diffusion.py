@@ -163,6 +163,12 @@ X0_MISTAKES = {
     ),
     "x0: divides by alpha, which may be 0": lambda x, v, a, s: over(x - s * (s * x + a * v), a),
     "x0: divides by sigma, which may be 0": lambda x, v, a, s: over(a * (s * x + a * v) - v, s),
+    "x0 holds what eps should be, with the sign of x wrong": lambda x, v, a, s: a * v - s * x,
+    "x0: half of it": lambda x, v, a, s: (a * x - s * v) / 2,
+    "x0: clipped to [-1, 1]": lambda x, v, a, s: (a * x - s * v).clamp(-1, 1),
+    "x0: sigma is not 1 - alpha; both are given": lambda x, v, a, s: a * x - (1 - a) * v,
+    "x0: the square root of alpha, which is a root already": lambda x, v, a, s: a**0.5 * x - s * v,
+    "x0: divided by alpha + sigma": lambda x, v, a, s: (a * x - s * v) / (a + s),
     "x0: alpha is missing": lambda x, v, a, s: x - s * v,
     "x0: sigma is missing": lambda x, v, a, s: a * x - v,
     "x0: alpha and sigma are roots already: they are squared": lambda x, v, a, s: a**2 * x - s**2 * v,
@@ -178,6 +184,11 @@ EPS_MISTAKES = {
     "v is returned as if it were eps": lambda x, v, a, s: v,
     "eps: divides by sigma, which is 0 at the data": lambda x, v, a, s: over(x - a * (a * x - s * v), s),
     "eps: divides by alpha, which may be 0": lambda x, v, a, s: over(v + s * (a * x - s * v), a),
+    "eps: half of it": lambda x, v, a, s: (s * x + a * v) / 2,
+    "eps: sigma is not 1 - alpha; both are given": lambda x, v, a, s: (1 - a) * x + a * v,
+    "eps: the square root of alpha, which is a root already": lambda x, v, a, s: s * x + a**0.5 * v,
+    "eps: divided by alpha + sigma": lambda x, v, a, s: (s * x + a * v) / (a + s),
+    "eps: both signs": lambda x, v, a, s: -s * x - a * v,
     "eps: alpha is missing": lambda x, v, a, s: s * x + v,
     "eps: sigma is missing": lambda x, v, a, s: x + a * v,
     "eps: alpha and sigma are roots already: they are squared": lambda x, v, a, s: s**2 * x + a**2 * v,
@@ -196,8 +207,6 @@ def test_gives_back_the_clean_image(x0_and_eps):
         velocities(41),
         says="x0 must come back from x and v, also where alpha or sigma is 0.",
         mistakes=X0_MISTAKES,
-        atol=1e-5,
-        rtol=1e-5,
     )
 
 
@@ -209,8 +218,6 @@ def test_gives_back_the_noise(x0_and_eps):
         velocities(42),
         says="eps must come back from x and v, also where alpha or sigma is 0.",
         mistakes=EPS_MISTAKES,
-        atol=1e-5,
-        rtol=1e-5,
     )
 
 
@@ -311,6 +318,31 @@ MEAN_MISTAKES = {
         ),
         ONLY_VP: lambda x, x0, z, at, st, as_, ss, k2, b2: mean_of(x, x0, at, st, as_, ss, k2, 1 - k2),
         ONLY_VP_MEAN: lambda x, x0, z, at, st, as_, ss, k2, b2: (x - (1 - k2) * (x - at * x0) / st**2) / k2.sqrt(),
+        "alpha_t stands where alpha_t / alpha_s belongs, before x_t": lambda x, x0, z, at, st, as_, ss, k2, b2: (
+            (as_ * b2 * x0 + at * ss**2 * x) / st**2
+        ),
+        "alpha_s is squared before x0_hat": lambda x, x0, z, at, st, as_, ss, k2, b2: (
+            (as_**2 * b2 * x0 + k2.sqrt() * ss**2 * x) / st**2
+        ),
+        "the root of b2 before x0_hat": lambda x, x0, z, at, st, as_, ss, k2, b2: (
+            (as_ * b2.sqrt() * x0 + k2.sqrt() * ss**2 * x) / st**2
+        ),
+        "the sign before x_t": lambda x, x0, z, at, st, as_, ss, k2, b2: (
+            (as_ * b2 * x0 - k2.sqrt() * ss**2 * x) / st**2
+        ),
+        "alpha_t / alpha_s is upside down before x_t": lambda x, x0, z, at, st, as_, ss, k2, b2: (
+            (as_ * b2 * x0 + ss**2 * x / k2.sqrt()) / st**2
+        ),
+        "divided by b2 + sigma_s^2, which is not sigma_t^2": lambda x, x0, z, at, st, as_, ss, k2, b2: (
+            (as_ * b2 * x0 + k2.sqrt() * ss**2 * x) / (b2 + ss**2)
+        ),
+        "one more step of the forward process: towards more noise": lambda x, x0, z, at, st, as_, ss, k2, b2: (
+            k2.sqrt() * x
+        ),
+        "x0_hat is not used: x_t alone": lambda x, x0, z, at, st, as_, ss, k2, b2: x / k2.sqrt(),
+        "x0_hat is clipped: leave that to the denoiser": lambda x, x0, z, at, st, as_, ss, k2, b2: mean_of(
+            x, x0.clamp(-1, 1), at, st, as_, ss, k2, b2
+        ),
         "not divided by sigma_t^2": lambda x, x0, z, at, st, as_, ss, k2, b2: as_ * b2 * x0 + k2.sqrt() * ss**2 * x,
         "divided by sigma_t, not by its square": lambda x, x0, z, at, st, as_, ss, k2, b2: (
             (as_ * b2 * x0 + k2.sqrt() * ss**2 * x) / st
@@ -331,6 +363,11 @@ NOISE_MISTAKES = {
         "no noise is added": lambda x, x0, z, at, st, as_, ss, k2, b2: 0 * z,
         "all of the noise at s is drawn anew": lambda x, x0, z, at, st, as_, ss, k2, b2: ss * z,
         "the noise has the wrong sign": lambda x, x0, z, at, st, as_, ss, k2, b2: -b2.sqrt() * ss / st * z,
+        "twice the standard deviation": lambda x, x0, z, at, st, as_, ss, k2, b2: 2 * b2.sqrt() * ss / st * z,
+        "half the standard deviation": lambda x, x0, z, at, st, as_, ss, k2, b2: b2.sqrt() * ss / st * z / 2,
+        "b2 + sigma_s^2 is not sigma_t^2": lambda x, x0, z, at, st, as_, ss, k2, b2: (
+            (b2 * ss**2 / (b2 + ss**2)).sqrt() * z
+        ),
         "noise of variance 1": lambda x, x0, z, at, st, as_, ss, k2, b2: z,
         "b2 without (alpha_t / alpha_s)^2: sigma_t^2 - sigma_s^2": lambda x, x0, z, at, st, as_, ss, k2, b2: (
             (st**2 - ss**2).sqrt() * ss / st * z
@@ -473,6 +510,33 @@ DDIM_MISTAKES = {
         ),
         "returns x0_hat": lambda x0, eps, x, at, st, as_, ss: x0,
         "returns x_t unchanged": lambda x0, eps, x, at, st, as_, ss: x,
+        "x_t is added: x_s is made anew, not a change": lambda x0, eps, x, at, st, as_, ss: x + as_ * x0 + ss * eps,
+        "x_t is not divided by sigma_t: brackets are missing": lambda x0, eps, x, at, st, as_, ss: (
+            as_ * x0 + ss * (x - at * x0 / st)
+        ),
+        "alpha_t is squared where the noise is read": lambda x0, eps, x, at, st, as_, ss: (
+            as_ * x0 + ss * (x - at**2 * x0) / st
+        ),
+        "a root is taken of alpha_s, which is a root already": lambda x0, eps, x, at, st, as_, ss: (
+            as_.sqrt() * x0 + ss * eps
+        ),
+        "roots are taken of alpha_s and sigma_s, which are roots already": lambda x0, eps, x, at, st, as_, ss: (
+            as_.sqrt() * x0 + ss.sqrt() * eps
+        ),
+        "1 - alpha_s is not sigma_s": lambda x0, eps, x, at, st, as_, ss: as_ * x0 + (1 - as_) * eps,
+        "x_t is scaled by sigma_s / sigma_t, x0_hat is forgotten": lambda x0, eps, x, at, st, as_, ss: ss / st * x,
+        "a line from x_t to x0_hat by sigma_s / sigma_t, without alpha": lambda x0, eps, x, at, st, as_, ss: (
+            x0 + (x - x0) * ss / st
+        ),
+        "clipped to [-1, 1]": lambda x0, eps, x, at, st, as_, ss: (as_ * x0 + ss * eps).clamp(-1, 1),
+        "x0_hat is clipped after the noise was read": lambda x0, eps, x, at, st, as_, ss: (
+            as_ * x0.clamp(-1, 1) + ss * eps
+        ),
+        "one noise for the whole batch, its mean": lambda x0, eps, x, at, st, as_, ss: (
+            as_ * x0 + ss * eps.mean(0, keepdim=True)
+        ),
+        "x_t stands where x0_hat belongs": lambda x0, eps, x, at, st, as_, ss: as_ * x + ss * eps,
+        "returns x_t at s = 0": lambda x0, eps, x, at, st, as_, ss: torch.where(ss == 0, x, as_ * x0 + ss * eps),
         "only the noise is returned": lambda x0, eps, x, at, st, as_, ss: ss * eps,
         "returns eps_hat": lambda x0, eps, x, at, st, as_, ss: eps,
         "the change is returned, not x_s": lambda x0, eps, x, at, st, as_, ss: as_ * x0 + ss * eps - x,
@@ -554,6 +618,22 @@ ROW_MISTAKES = {
     "a factor of pi too much": rows_of(lambda m: math.pi * geometric(m)),
     "exp of the exponents: e is not 1000": rows_of(lambda m: torch.linspace(0, 1, m).double().exp()),
     "the exponents are taken for the frequencies": rows_of(lambda m: torch.linspace(0, 1, m)),
+    "the cosines have the wrong sign": rows_of(geometric, lambda sine, cosine: torch.cat([sine, -cosine], 1)),
+    "evenly spaced from 0 to 1000": rows_of(lambda m: torch.linspace(0, 1000, m)),
+    "100 instead of 1000": rows_of(lambda m: 100 ** torch.linspace(0, 1, m).double()),
+    "sines and tangents": rows_of(geometric, lambda sine, cosine: torch.cat([sine, sine / cosine], 1)),
+    "halved": rows_of(geometric, lambda sine, cosine: torch.cat([sine, cosine], 1) / 2),
+    "times sqrt(2)": rows_of(geometric, lambda sine, cosine: torch.cat([sine, cosine], 1) * 2**0.5),
+    "brought to length 1": rows_of(geometric, lambda sine, cosine: F.normalize(torch.cat([sine, cosine], 1))),
+    "flattened to one axis": rows_of(geometric, lambda sine, cosine: torch.cat([sine, cosine], 1).flatten()),
+    "the axes of length 1 are squeezed away": rows_of(
+        geometric, lambda sine, cosine: torch.cat([sine, cosine], 1).squeeze()
+    ),
+    "the width is always 32": lambda t, width: RIGHT_ROWS(t, 32),
+    "the sines of the angles plus pi are -sines, not cosines": rows_of(
+        geometric, lambda sine, cosine: torch.cat([sine, -sine], 1)
+    ),
+    "the time is not used": lambda t, width: RIGHT_ROWS(torch.ones_like(t), width),
     "sines only": rows_of(geometric, lambda sine, cosine: torch.cat([sine, sine], 1)),
     "cosines only": rows_of(geometric, lambda sine, cosine: torch.cat([cosine, cosine], 1)),
     "sines alone, half as many columns": rows_of(geometric, lambda sine, cosine: sine),
@@ -637,6 +717,7 @@ def block_by_hand(state, h, emb, order=ORDER, groups=8, act=F.silu, inner=F.silu
         "norm_out": lambda x: norm(x, "norm_out"), "skip": lambda x: skip + x, "times": lambda x: skip * x,
         "minus": lambda x: skip - x, "half": lambda x: (skip + x) / 2**0.5, "again": lambda x: x + x,
         "only": lambda x: skip,
+        "normed": lambda x: x + (conv(norm(h, "norm_in"), "skip", 0) if "skip.weight" in state else norm(h, "norm_in")),
     }  # fmt: skip
     x = h
     for name in order.split():
@@ -678,6 +759,7 @@ BLOCK_MISTAKES = {
     "the branch is subtracted from the shortcut": ordered(ORDER.replace("skip", "minus")),
     "the sum is divided by sqrt(2)": ordered(ORDER.replace("skip", "half")),
     "only the shortcut is returned": ordered("only"),
+    "the shortcut starts after the first norm": ordered("norm_in silu conv_in norm_out film silu conv_out normed"),
     "the second half of the branch is missing": ordered("norm_in silu conv_in skip"),
     "the shift is forgotten": ordered(ORDER, modulate=lambda x, scale, shift: x * (1 + scale)),
     "scale alone instead of 1 + scale": ordered(ORDER, modulate=lambda x, scale, shift: x * scale + shift),
@@ -784,6 +866,9 @@ def test_starts_as_its_own_shortcut(ResBlock):
     block = ResBlock.construct(16, 16, 8)
     state = layers(block, 16, 16, 8)
     left = [name for name in ("conv_out.weight", "conv_out.bias") if state[name].abs().max() > 0]
+    zeros = [name for name in ("conv_in.weight", "film.linear.weight", "norm_in.weight") if not state[name].any()]
+    if zeros:
+        raise Wrong("Only conv_out is zeroed.", "", [f"{zeros[0]} is zeroed, too"])
     if left:
         raise Wrong("A new block must pass h through unchanged.", "", [f"{' and '.join(left)}: conv_out is not zeroed"])
     h, emb = torch.randn(2, 16, 4, 4, generator=g), torch.randn(2, 8, generator=g)

@@ -149,7 +149,7 @@ def _described(value: Any) -> str:
     value = value.tolist() if isinstance(value, Tensor) else value
     if isinstance(value, bool | int | float | str | list | tuple) and len(str(value)) < 60:
         return f"= {value:.6g}" if isinstance(value, float) else f"= {value}"
-    name = getattr(value, "name", None)
+    name = None if hasattr(type(value), "handle_id") else getattr(value, "name", None)  # not asked of a student's own
     return f"= {name}" if isinstance(name, str) else "as given"
 
 
