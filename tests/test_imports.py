@@ -51,7 +51,7 @@ ALLOWED = {
     "pipeline": "cascade denoiser guidance running sampling",
     "recipes": "__version__ cascade checkpoints data denoiser distill exact forward latent metrics nets noise parallel "
     "pipeline running sampling schedule training",
-    "evaluate": "attention cascade data denoiser distill exact guidance langevin metrics nets noise pipeline "
+    "evaluate": "attention cascade data denoiser distill exact guidance langevin latent metrics nets noise pipeline "
     "procedural recipes running sampling schedule training",
     "exercises": "exact guidance procedural sampling schedule",
     "grading": "__version__ exercises",

@@ -22,7 +22,7 @@ from cs348k_diffusion.evaluate.study import Results, function_of, run_study
 RESULTS = Path(__file__).parent / "results"
 STORED = RESULTS / "claims.json"
 STUDIES = "cs348k_diffusion.evaluate.studies"
-MODULES = ("tree_claims", "exact_scores", "digit_claims", "attention_claims", "step_claims", "planted")
+MODULES = ("tree_claims", "exact_scores", "digit_claims", "attention_claims", "step_claims", "planted", "latent_claims")
 
 
 class Resolved(NamedTuple):

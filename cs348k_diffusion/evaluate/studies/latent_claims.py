@@ -1,0 +1,293 @@
+"""Diffusion on codes at equal compute: reconstruction against f and d, distance against f at four budgets, speed.
+
+    python -m cs348k_diffusion.evaluate.studies.latent_claims
+
+Recomputes `evaluate.result("latent_claims")`, which notebook 08 reads: about 7 core-minutes; killed and started again
+it goes on after the last finished run. Pictures of 32 x 32 in linear codes (`PCACodec`), which are exact: no verdict
+depends on how long a codec was trained; f = 1 are the pixels, in other colours. A budget is a number of updates, those
+that so many core-seconds allowed where they were timed (`RATES`). The learning rate is constant: the model after fewer
+updates is the one that a shorter run would have given.
+"""
+
+from __future__ import annotations
+
+import base64
+import copy
+import io
+import json
+import math
+import sys
+import time
+from functools import cache
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from PIL import Image
+from torch import Tensor
+
+from cs348k_diffusion.data import batches
+from cs348k_diffusion.data.images import from_bytes, to_bytes
+from cs348k_diffusion.data.pictures import pictures
+from cs348k_diffusion.denoiser import NetDenoiser
+from cs348k_diffusion.evaluate import RESULTS as FOLDER
+from cs348k_diffusion.evaluate import result
+from cs348k_diffusion.evaluate.claim import Claim
+from cs348k_diffusion.latent import PCACodec
+from cs348k_diffusion.metrics import frechet, psnr, texture_distance
+from cs348k_diffusion.metrics.intervals import rounded
+from cs348k_diffusion.nets import UNet
+from cs348k_diffusion.recipes import cards
+from cs348k_diffusion.recipes.pictures import autocast_bf16
+from cs348k_diffusion.recipes.stages.upsamplers import features
+from cs348k_diffusion.running import last
+from cs348k_diffusion.sampling import path, sample
+from cs348k_diffusion.schedule import cosine
+from cs348k_diffusion.training import denoising, fit
+
+SEEDS, BUDGETS = (0, 1, 2), (2, 4, 9, 20)  # core-seconds of diffusion training
+TRAIN_SIZE, EVALUATED, CALLS = 3000, 300, 12  # pictures for training; pictures in a distance; steps of a draw
+TRAINING_WORLD, JUDGING_WORLD = 60, 61
+
+
+class Setting(NamedTuple):
+    """A code of d numbers a place, and the width and multiples of the U-Net that walks there."""
+
+    d: int
+    width: int
+    mults: tuple[int, ...]
+
+
+NETS = {
+    1: Setting(3, 16, (1, 2, 4, 4)),
+    2: Setting(4, 32, (1, 2, 2)),
+    4: Setting(4, 32, (1, 2, 2)),
+    8: Setting(8, 64, (1, 1)),
+}
+RATES = {1: 4.0, 2: 8.5, 4: 22.0, 8: 40.0}  # updates of 64 in a core-second
+
+
+@cache
+def drawn() -> Tensor:
+    """The training pictures, as bytes."""
+    return to_bytes(pictures(TRAIN_SIZE, 32, TRAINING_WORLD).images)
+
+
+@cache
+def judging() -> tuple[Tensor, Tensor]:
+    """Two sets of true pictures: those that are compared with, and others."""
+    return pictures(EVALUATED, 32, JUDGING_WORLD).images, pictures(EVALUATED, 32, JUDGING_WORLD, start=EVALUATED).images
+
+
+@torch.no_grad()
+def in_parts(function: Any, x: Tensor, size: int = 100) -> Tensor:
+    """function(x), some at a time."""
+    return torch.cat([function(part) for part in x.split(size)])
+
+
+# ---- the runs, each kept as soon as it is finished ------------------------------------------------------------------
+
+
+def finished(path: Path, make: Any) -> Any:
+    """What is in the file, or what make() gives, written whole."""
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        part = path.with_suffix(".part")
+        part.write_text(json.dumps(make()), encoding="utf-8")
+        part.replace(path)
+    return json.loads(path.read_text(encoding="utf-8"))
+
+
+@cache
+def codec_of(f: int, d: int) -> PCACodec:
+    """The best linear codec of f x f pieces; with f = 1 and d = 3, pixels in other colours, standardised."""
+    return PCACodec.of(from_bytes(drawn()), f, d)
+
+
+def distances(images: Tensor) -> dict[str, float]:
+    """FD in the reader's features and the texture distance, to the judging pictures."""
+    true, _ = judging()
+    return {"fd": frechet(features(images), features(true)), "texture": texture_distance(images.clamp(-1, 1), true)}
+
+
+def reconstructed(f: int) -> dict[str, Any]:
+    """What the codec alone loses, on pictures that nothing was made from."""
+    d, (_, others) = NETS[f].d, judging()
+    codec = codec_of(f, d)
+    made = codec.decode(codec.encode(others))
+    return {"f": f, "d": d, "numbers": d * (32 // f) ** 2, "psnr": float(psnr(made, others).mean()), **distances(made)}
+
+
+def trained(f: int, seed: int) -> list[dict[str, Any]]:
+    """One training, judged at every budget."""
+    torch.manual_seed(seed)
+    d, width, mults = NETS[f]
+    codec = codec_of(f, d)
+    codes = in_parts(lambda part: codec.encode(from_bytes(part)), drawn())
+    model, generator = NetDenoiser(UNet(d, width, mults), cosine()), torch.Generator().manual_seed(seed)
+    moments = {round(budget * RATES[f]): budget for budget in BUDGETS}
+    loss, rows, spent, began = autocast_bf16(denoising(), torch.device("cpu")), [], 0.0, time.process_time()
+    for progress in fit(model, batches(codes, None, 64, generator), max(moments), loss, generator=generator):
+        if progress.step in moments:
+            spent += time.process_time() - began
+            row = evaluated(copy.deepcopy(progress.model), codec, f, seed)
+            rows.append({"f": f, "seed": seed, "budget": moments[progress.step], "updates": progress.step,
+                         "cpu_seconds": spent, **row})  # fmt: skip
+            print({name: value for name, value in rows[-1].items() if name != "pictures"}, flush=True)
+            began = time.process_time()
+    return rows
+
+
+def evaluated(model: Any, codec: PCACodec, f: int, seed: int) -> dict[str, Any]:
+    """Distances of EVALUATED samples, their core-seconds, and the first three pictures."""
+    began = time.process_time()
+    noise = torch.randn(EVALUATED, NETS[f].d, 32 // f, 32 // f, generator=torch.Generator().manual_seed(1000 + seed))
+    images = in_parts(lambda z: codec.decode(last(sample(model, z, path(CALLS))).x), noise)
+    seconds = time.process_time() - began
+    return {**distances(images), "sampling_seconds": seconds, "pictures": strip(images[:3]) if seed == 0 else ""}
+
+
+def strip(images: Tensor) -> str:
+    """Pictures side by side as a PNG in base64."""
+    whole = to_bytes(torch.cat(list(images.clamp(-1, 1)), 2)).permute(1, 2, 0).numpy()
+    file = io.BytesIO()
+    Image.fromarray(whole).save(file, "PNG")
+    return base64.b64encode(file.getvalue()).decode()
+
+
+def main(folder: str) -> None:
+    """Train, judge and write the card; a run that was finished before is read from the folder."""
+    torch.set_num_threads(1)
+    work = Path(folder) / "latent_claims"
+    runs = []
+    for seed in SEEDS:
+        for f in sorted(NETS, reverse=True):
+            runs += finished(work / f"run_{f}_{seed}.json", lambda f=f, seed=seed: trained(f, seed))
+    _, others = judging()
+    card = {
+        "name": "latent_claims",
+        "about": "diffusion on linear codes of drawn pictures at equal compute: four f, four budgets, three seeds",
+        "command": "python -m cs348k_diffusion.evaluate.studies.latent_claims",
+        "settings": {
+            "pictures": TRAIN_SIZE,
+            "judged": EVALUATED,
+            "steps": CALLS,
+            "worlds": [TRAINING_WORLD, JUDGING_WORLD],
+            "nets": {f: f"UNet({d}, {width}, {mults})" for f, (d, width, mults) in NETS.items()},
+            "parameters": {f: sum(p.numel() for p in UNet(*NETS[f]).parameters()) for f in NETS},
+            "updates_a_core_second": RATES,
+            "batch": 64,
+            "lr": 1e-3,
+        },
+        "reader_sha256": cards.card("picture_reader")["sha256"],
+        "torch": torch.__version__,
+        "threads": 1,
+        "true_pictures": distances(others),
+        "reconstructed": [reconstructed(f) for f in NETS],
+        "runs": runs,
+    }
+    cards.write_card(rounded(card), folder)
+    for row in result("latent_claims", folder)["reconstructed"]:
+        print(row)
+
+
+# ---- the claims -----------------------------------------------------------------------------------------------------
+
+
+def linear_error(seed: int, f: int, d: int) -> dict[str, float]:
+    """log10 of the mean squared error of the best linear code, on pictures of a world that it was not made from."""
+    made_from, others = pictures(200, 32, 62 + 2 * seed).images, pictures(200, 32, 63 + 2 * seed).images
+    codec = PCACodec.of(made_from, f, d)
+    error = (codec.decode(codec.encode(others)) - others).square().mean()
+    return {"log10 of the error": float(error.log10()), "cost": d * (32 // f) ** 2}
+
+
+def run_of(seed: int, f: int, budget: int, folder: Path = FOLDER) -> dict[str, Any]:
+    """The stored run of a seed and f, as it was at a budget."""
+    runs = result("latent_claims", folder)["runs"]
+    (row,) = (run for run in runs if (run["seed"], run["f"], run["budget"]) == (seed, f, budget))
+    return row
+
+
+def at_budget(seed: int, f: int, budget: int, folder: Path = FOLDER) -> dict[str, float]:
+    """log10 FD of the samples, how far it is above that of the codec alone, and pictures in a core-second."""
+    row, card = run_of(seed, f, budget, folder), result("latent_claims", folder)
+    (alone,) = (one["fd"] for one in card["reconstructed"] if one["f"] == f)
+    speed = card["settings"]["judged"] / row["sampling_seconds"]
+    return {
+        "log10 FD": math.log10(row["fd"]),
+        "FD above the codec's": row["fd"] - alone,
+        "log2 of pictures a core-second": math.log2(speed),
+        "cost": budget,
+    }
+
+
+def best_f(seed: int, budget: int, folder: Path = FOLDER) -> dict[str, float]:
+    """log2 of the f whose samples are nearest to the data, by FD and by texture."""
+    best = {name: min(NETS, key=lambda f: run_of(seed, f, budget, folder)[name]) for name in ("fd", "texture")}
+    return {"log2 of the best f by FD": math.log2(best["fd"]), "by texture": math.log2(best["texture"]), "cost": budget}
+
+
+def gained(seed: int, f: int, folder: Path = FOLDER) -> dict[str, float]:
+    """How much log10 FD falls from the second budget to the last."""
+    early, late = (math.log10(run_of(seed, f, budget, folder)["fd"]) for budget in (BUDGETS[1], BUDGETS[-1]))
+    return {"log10 FD gained": early - late, "cost": BUDGETS[-1]}
+
+
+def speed_up(seed: int, f: int, folder: Path = FOLDER) -> dict[str, float]:
+    """How many times more pictures a core-second than from pixels, divided by f^2."""
+    slow, fast = (run_of(seed, each, BUDGETS[-1], folder)["sampling_seconds"] for each in (1, f))
+    return {"speed-up / f^2": slow / fast / f**2, "cost": CALLS}
+
+
+HERE, CARD = "cs348k_diffusion.evaluate.studies.latent_claims:", "latent_claims"
+LONG, SHORT = BUDGETS[-1], BUDGETS[0]
+SAME: dict[str, Any] = {
+    "seeds": 3, "source": "Rombach et al. 2022, figure 6", "notebook": "08", "card": CARD, "unit": "core-seconds",
+}  # fmt: skip
+CLAIMS = (
+    Claim(
+        "L1a", "At equal d the error of the best linear code is smaller at f = 2 than at 4 and 8",
+        "log10 of the error", "less", {"f": 2, "d": 4}, HERE + "linear_error",
+        ({"f": 4, "d": 4}, {"f": 8, "d": 4}), unit="numbers", notebook="08", source="Rombach et al. 2022, table 8",
+    ),
+    Claim(
+        "L1b", "At f = 4 more numbers a place buy that back: d = 16 against 4 and 8",
+        "log10 of the error", "less", {"f": 4, "d": 16}, HERE + "linear_error",
+        ({"f": 4, "d": 4}, {"f": 4, "d": 8}), unit="numbers", notebook="08", source="Rombach et al. 2022, table 8",
+    ),
+    Claim(
+        "L2", "FD against f at one budget is a U: f = 4 is nearer to the data than pixels and than f = 8",
+        "log10 FD", "less", {"f": 4, "budget": LONG}, HERE + "at_budget",
+        ({"f": 1, "budget": LONG}, {"f": 8, "budget": LONG}), **SAME,
+    ),
+    Claim(
+        "L3a", "The longer the training, the smaller the best f by FD: its log2 after 2 core-seconds and after 20",
+        "log2 of the best f by FD", "more", {"budget": SHORT}, HERE + "best_f", ({"budget": LONG},), **SAME,
+    ),
+    Claim(
+        "L3b", "The same by the distance of textures",
+        "by texture", "more", {"budget": SHORT}, HERE + "best_f", ({"budget": LONG},), **SAME,
+    ),
+    Claim(
+        "L4a", "Samples a second grow with f: f = 8 against 4, 2 and 1",
+        "log2 of pictures a core-second", "more", {"f": 8, "budget": LONG}, HERE + "at_budget",
+        tuple({"f": f, "budget": LONG} for f in (4, 2, 1)), **SAME,
+    ),
+    Claim(
+        "L4b", "They grow by less than f^2: the speed-up at f = 8, divided by 64, is below 1",
+        "speed-up / f^2", "less", {"f": 8}, HERE + "speed_up", threshold=1.0, **SAME,
+    ),
+    Claim(
+        "L5a", "The codec's own FD is the floor of the samples': at f = 8 the difference is above 0",
+        "FD above the codec's", "more", {"f": 8, "budget": LONG}, HERE + "at_budget", threshold=0.0, **SAME,
+    ),
+    Claim(
+        "L5b", "At large f samples soon stop getting better: log10 FD gained from 4 to 20 core-seconds, f = 8 and 2",
+        "log10 FD gained", "less", {"f": 8}, HERE + "gained", ({"f": 2},), **SAME,
+    ),
+)  # fmt: skip
+
+
+if __name__ == "__main__":
+    main(sys.argv[1] if len(sys.argv) > 1 else "trained")
