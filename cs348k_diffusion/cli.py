@@ -35,6 +35,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 LEARN, MAKE, TEACH = "Learn", "Make pictures", "Teach"
+OWN = "the model's"
 
 
 def main() -> None:
@@ -131,13 +132,8 @@ def sample(
     model: Annotated[
         str | None, typer.Option(help="The shipped model that draws prompts.", show_default="the size's")
     ] = None,
-    steps: Annotated[
-        int | None,
-        typer.Option(min=1, max=1000, help="How many steps to an image.", show_default="the model's"),
-    ] = None,
-    scale: Annotated[
-        float | None, typer.Option(help="How much the prompt or label counts.", show_default="the model's")
-    ] = None,
+    steps: Annotated[int | None, typer.Option(min=1, max=1000, help="Steps to an image.", show_default=OWN)] = None,
+    scale: Annotated[float | None, typer.Option(help="Guidance to prompt or label.", show_default=OWN)] = None,
     label: Annotated[int | None, typer.Option(help="One class for all images.", show_default="each in turn")] = None,
     gif: Annotated[bool, typer.Option("--gif", help="Write the way from noise to image as a GIF.")] = False,
     out: Annotated[Path | None, typer.Option(help="The file to write.", show_default="NAME.png or NAME.gif")] = None,
