@@ -6,26 +6,26 @@ gradients are averaged. The optimizers then do the same thing everywhere.
 
 from __future__ import annotations
 
+import atexit
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
 
 import torch
 from torch import distributed, nn
 
 
-@contextmanager
-def team(device: str) -> Iterator[tuple[int, int]]:
-    """(rank, size) of this process under torchrun, with the process group open; (0, 1) otherwise."""
+def team(device: str) -> tuple[int, int]:
+    """(rank, size) of this process under torchrun, with the process group open; (0, 1) otherwise.
+
+    The group stays open until the process ends: a second one at the same address could meet what the first has left
+    there, and wait for ever.
+    """
     size = int(os.environ.get("WORLD_SIZE", "1"))
     if size == 1:
-        yield 0, 1
-        return
-    distributed.init_process_group("nccl" if device.startswith("cuda") else "gloo")
-    try:
-        yield distributed.get_rank(), size
-    finally:
-        distributed.destroy_process_group()
+        return 0, 1
+    if not distributed.is_initialized():
+        distributed.init_process_group("nccl" if device.startswith("cuda") else "gloo")
+        atexit.register(distributed.destroy_process_group)
+    return distributed.get_rank(), size
 
 
 def together() -> None:

@@ -49,7 +49,7 @@ from cs348k_diffusion.exercises.framework.errors import NotYet, StudentError
 from cs348k_diffusion.exercises.framework.expecting import Wrong, agree, expect, same_form
 from cs348k_diffusion.exercises.framework.inputs import Case, generator, varied
 from cs348k_diffusion.exercises.framework.observing import Counted, largest_tensor, picture
-from cs348k_diffusion.exercises.framework.property_tests import run_against
+from cs348k_diffusion.exercises.framework.properties import run_against
 
 __all__ = [
     "Case", "Check", "Counted", "Exercise", "FreeText", "NotYet", "StudentError", "Wrong", "agree", "checks_of",

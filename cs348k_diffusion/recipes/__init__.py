@@ -123,24 +123,24 @@ def train(
     recipe, began = _find(name), time.process_time()
     check_device(device)
     steps = steps or recipe.steps
-    with team(device) as (rank, size):
-        model = _built(recipe, seed).to(f"cuda:{rank}" if device == "cuda" and size > 1 else device)
-        if size > 1:
-            share_gradients(model, size)
-        generator = torch.Generator().manual_seed(seed * size + rank)
-        run = recipe.training(model, steps, recipe.batch // size, generator)
-        if folder is None or not isinstance(run, Fitting | Phases):
-            return _finished(recipe, last(run).model, folder, rank, _made(seed, steps, device, size, began))
-        identity = {"recipe": name, "version": __version__, "seed": seed, "steps": steps, "batch": recipe.batch}
-        checkpoints = Checkpoints(Path(folder) / f"{name}.checkpoint", identity, rank, size, together)
-        if restart:
-            checkpoints.clear()
-        for standing in interruptible(run, checkpoints, every=max(1, steps // CHECKPOINTS)):
-            if rank == 0:
-                tell(standing)
-        began = time.process_time() - checkpoints.notes()["cpu_seconds"]
-        model = _finished(recipe, run.average, folder, rank, _made(seed, steps, device, size, began))
+    rank, size = team(device)
+    model = _built(recipe, seed).to(f"cuda:{rank}" if device == "cuda" and size > 1 else device)
+    if size > 1:
+        share_gradients(model, size)
+    generator = torch.Generator().manual_seed(seed * size + rank)
+    run = recipe.training(model, steps, recipe.batch // size, generator)
+    if folder is None or not isinstance(run, Fitting | Phases):
+        return _finished(recipe, last(run).model, folder, rank, _made(seed, steps, device, size, began))
+    identity = {"recipe": name, "version": __version__, "seed": seed, "steps": steps, "batch": recipe.batch}
+    checkpoints = Checkpoints(Path(folder) / f"{name}.checkpoint", identity, rank, size, together)
+    if restart:
         checkpoints.clear()
+    for standing in interruptible(run, checkpoints, every=max(1, steps // CHECKPOINTS)):
+        if rank == 0:
+            tell(standing)
+    began = time.process_time() - checkpoints.notes()["cpu_seconds"]
+    model = _finished(recipe, run.average, folder, rank, _made(seed, steps, device, size, began))
+    checkpoints.clear()
     return model
 
 

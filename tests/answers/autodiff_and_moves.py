@@ -651,15 +651,15 @@ EQUIVALENT = {
     "E1.5": {
         "line 5: 10 -> 11": TUNING,
         "line 5: 10 -> 9": TUNING,
-        "line 8: 0.3 -> 1.3": TUNING,
-        "line 8: 0.3 -> 0.6": TUNING,
-        "line 8: 0.2 -> 1.2": TUNING,
-        "line 9: 5 -> 6": TUNING,
-        "line 9: 5 -> 4": TUNING,
-        "line 9: 0 -> 1": TUNING,
+        "line 9: 0.3 -> 1.3": TUNING,
+        "line 9: 0.3 -> 0.6": TUNING,
+        "line 9: 0.2 -> 1.2": TUNING,
+        "line 10: 5 -> 6": TUNING,
+        "line 10: 5 -> 4": TUNING,
+        "line 10: 0 -> 1": TUNING,
     },
     "E1.6": {
-        "line 9: 20 -> 21": "every broken journey shows within four seeds",
-        "line 9: 20 -> 19": "every broken journey shows within four seeds",
+        "line 11: 20 -> 21": "every broken journey shows within four seeds",
+        "line 11: 20 -> 19": "every broken journey shows within four seeds",
     },
 }

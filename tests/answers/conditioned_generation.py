@@ -435,9 +435,9 @@ EITHER = "a wrong encoder gives no difference at all, a right one differs in eve
 SEEN = "what was read is never -1, so an attribute that nobody asks for is never equal"
 EQUIVALENT = {
     "E7.2": {
-        "line 11: h.flatten(2).transpose(1, 2) -> h.flatten(2).transpose(2, 1)": TURN,
-        "line 13: k.transpose(1, 2) -> k.transpose(2, 1)": TURN,
-        "line 15: (shares @ v @ w_o).transpose(1, 2) -> (shares @ v @ w_o).transpose(2, 1)": TURN,
+        "line 12: h.flatten(2).transpose(1, 2) -> h.flatten(2).transpose(2, 1)": TURN,
+        "line 14: k.transpose(1, 2) -> k.transpose(2, 1)": TURN,
+        "line 16: (shares @ v @ w_o).transpose(1, 2) -> (shares @ v @ w_o).transpose(2, 1)": TURN,
     },
     "E7.5": {
         "line 10: asks & (asked == seen) -> asked == seen": SEEN,
@@ -445,11 +445,11 @@ EQUIVALENT = {
         "line 11: right | ~asks -> ~asks | right": "the order of the two masks does not matter",
     },
     "E7.6": {
-        "line 8: ([3, 1, 4, 2, 0, 0, 0], [0, 0, 3, 1, 4, 2], [3, 0, 1, 4, 0, 2]) -> "
+        "line 9: ([3, 1, 4, 2, 0, 0, 0], [0, 0, 3, 1, 4, 2], [3, 0, 1, 4, 0, 2]) -> "
         "([0, 0, 3, 1, 4, 2], [3, 1, 4, 2, 0, 0, 0], [3, 0, 1, 4, 0, 2])": ORDER,
-        "line 10: ([3, 1, 2, 4], [1, 3, 4, 2], [3, 1, 4, 5]) -> ([1, 3, 4, 2], [3, 1, 2, 4], [3, 1, 4, 5])": ORDER,
+        "line 12: ([3, 1, 2, 4], [1, 3, 4, 2], [3, 1, 4, 5]) -> ([1, 3, 4, 2], [3, 1, 2, 4], [3, 1, 4, 5])": ORDER,
         **{
-            f"line 10: {slip}": WORDS
+            f"line 12: {slip}": WORDS
             for slip in (
                 *("3 -> 4", "3 -> 2", "1 -> 2", "1 -> 0", "2 -> 3", "2 -> 1", "4 -> 5", "4 -> 3", "5 -> 6", "5 -> 4"),
                 *(
@@ -464,16 +464,16 @@ EQUIVALENT = {
                 ),
             )
         },
-        "line 11: (encode(torch.tensor([other])) - said).abs().max() -> "
+        "line 13: (encode(torch.tensor([other])) - said).abs().max() -> "
         "(encode(torch.tensor([other])) - said).abs().min()": EITHER,
-        "line 11: (encode(torch.tensor([other])) - said).abs() -> encode(torch.tensor([other])) - said": EITHER,
+        "line 13: (encode(torch.tensor([other])) - said).abs() -> encode(torch.tensor([other])) - said": EITHER,
         **{
-            f"line 12: {slip}": WORDS
+            f"line 14: {slip}": WORDS
             for slip in ("5 -> 6", "5 -> 4", "6 -> 7", "6 -> 5", "0 -> 1", "0 -> -1", "0 -> 1 #2", "0 -> -1 #2")
         },
-        "line 14: torch.zeros(1, 4, dtype=torch.long) -> torch.zeros(4, 1, dtype=torch.long)": WORDS,
-        "line 14: 1 -> 2": WORDS,
-        "line 14: 4 -> 5": WORDS,
-        "line 14: 4 -> 3": WORDS,
+        "line 16: torch.zeros(1, 4, dtype=torch.long) -> torch.zeros(4, 1, dtype=torch.long)": WORDS,
+        "line 16: 1 -> 2": WORDS,
+        "line 16: 4 -> 5": WORDS,
+        "line 16: 4 -> 3": WORDS,
     },
 }
