@@ -32,11 +32,13 @@ def mathml(latex: str, display: str) -> str:
 
 
 def inline(writer: Any, node: nodes.math) -> None:
+    """Write a formula that stands in a line of text."""
     writer.body.append(mathml(node.astext(), "inline"))
     raise nodes.SkipNode
 
 
 def block(writer: Any, node: nodes.math_block) -> None:
+    """Write a formula that stands by itself."""
     writer.body.append(f'<div class="math">{mathml(node.astext(), "block")}</div>\n')
     raise nodes.SkipNode
 
