@@ -127,12 +127,17 @@ def share(values: Float[Tensor, " n"]) -> dict[str, Any]:
     return {"share": hits / len(asked), "interval_95": list(wilson(hits, len(asked)).ends), "n": len(asked)}
 
 
-def choose_scale(model: NetDenoiser, scales: Sequence[float] = SCALES) -> dict[str, float]:
-    """For each scale the share of prompts that are fully satisfied, on prompts used for nothing else."""
+def choose_scale(
+    draw: Callable[[Sequence[str], float], Tensor],
+    scales: Sequence[float] = SCALES,
+    satisfied: Callable[[Sequence[str], Tensor], dict[str, Tensor]] = satisfied,
+) -> dict[str, float]:
+    """For each scale the share of prompts that are fully satisfied, on prompts used for nothing else.
+
+    draw(prompts, scale): their pictures.
+    """
     prompts = pictures(CHOOSING, SIZE, CHOOSING_WORLD).captions
-    return {
-        f"{scale:g}": float(satisfied(prompts, drawing(model).images(prompts, scale))["all"].mean()) for scale in scales
-    }
+    return {f"{scale:g}": float(satisfied(prompts, draw(prompts, scale))["all"].mean()) for scale in scales}
 
 
 def difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
@@ -144,7 +149,7 @@ def difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str,
 
 def evaluate(model: NetDenoiser) -> dict[str, Any]:
     """Adherence beside true pictures and chance; the drop on pairs never seen; FD beside its floor. For the card."""
-    by_scale = choose_scale(model)
+    by_scale = choose_scale(drawing(model).images)
     scale = float(max(by_scale, key=lambda name: by_scale[name]))
     true, unseen = pictures(EVALUATED, SIZE, EVALUATION_WORLD), pictures(UNSEEN, SIZE, EVALUATION_WORLD, held_out=True)
     drawn, odd = (drawing(model).images(each.captions, scale) for each in (true, unseen))

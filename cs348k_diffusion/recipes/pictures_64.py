@@ -8,7 +8,7 @@ still torn, few have a face, and pictures are told from true ones at once: the t
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import cache, partial
 from typing import Any
 
@@ -34,6 +34,7 @@ from cs348k_diffusion.recipes.pictures import (
     TOKENIZER,
     TRAINING_WORLD,
     autocast_bf16,
+    choose_scale,
     choose_wordings,
     noisy_times,
     share,
@@ -49,7 +50,7 @@ from cs348k_diffusion.schedule import cosine
 from cs348k_diffusion.training import Progress, denoising, fit, warm_cosine
 
 SIZE, CODE = 64, (4, 16, 16)
-TRAIN_SIZE, CHOOSING, EVALUATED, TOLD = 40_000, 200, 500, 2_000
+TRAIN_SIZE, EVALUATED, TOLD = 40_000, 500, 2_000
 WORDINGS = (0, 1, 2)  # of each training caption
 SCALES = (1.5, 2.0, 3.0, 4.0, 6.0)
 CALLS, SCALE = 16, 4.0
@@ -106,16 +107,10 @@ def satisfied(prompts: Sequence[str], images: Float[Tensor, "n 3 64 64"]) -> dic
     return satisfied_at_32(prompts, resize(images.clamp(-1, 1), 32).clamp(-1, 1))
 
 
-def choose_scale(draw: Callable[[Sequence[str], float], Tensor]) -> dict[str, float]:
-    """For each scale the share of prompts that are kept in full: on prompts that judge nothing else."""
-    prompts = pictures(CHOOSING, SIZE, CHOOSING_WORLD).captions
-    return {f"{scale:g}": float(satisfied(prompts, draw(prompts, scale))["all"].mean()) for scale in SCALES}
-
-
 def evaluate(model: NetDenoiser) -> dict[str, Any]:
     """Adherence by part of a prompt, and of short prompts; how well pictures are told from true ones. For the card."""
     draw = partial(drawing(model).images, seed=1)
-    by_scale = choose_scale(draw)
+    by_scale = choose_scale(draw, SCALES, satisfied)
     scale = float(max(by_scale, key=lambda name: by_scale[name]))
     true = pictures(2 * TOLD, SIZE, EVALUATION_WORLD)
     drawn = draw(true.captions, scale)
