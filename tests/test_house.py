@@ -158,7 +158,6 @@ LONG = "exercises"  # a check module has all of a notebook's checks
 FULL = {
     "cs348k_diffusion": "the core stays flat, one lecture word a file",
     "cs348k_diffusion/exercises": "one module a notebook",
-    "cs348k_diffusion/evaluate/studies": "one module a study, found by its name",
     "cs348k_diffusion/recipes/weights": "data",
 }
 # Names that the field does not use, and what it says instead. Defined nowhere in the package.

@@ -1,8 +1,8 @@
 """Evaluating a technical idea: a claim that can turn out false, a study of it, the verdict, and a report.
 
 `Claim` says what is compared, on which seeds and at what cost; `resolve(claim)` runs that (`run_study`) and reads the
-verdict from intervals (`judge`). `studies/` holds the course's claims and what takes too long to run live; `results/`
-what they found, with the command that recomputes it. `result("tree_policies")` reads one.
+verdict from intervals (`judge`). `claims/` holds the course's claims, `studies/` what takes too long to run live, and
+`results/` what they found, with the command that recomputes it. `result("tree_policies")` reads one.
 """
 
 from pathlib import Path

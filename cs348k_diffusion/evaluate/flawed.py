@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import torch
 
-from cs348k_diffusion.evaluate.studies.exact_scores import to_data
+from cs348k_diffusion.evaluate.claims.exact_scores import to_data
 from cs348k_diffusion.metrics import frechet
 from cs348k_diffusion.noise import keyed_generator
 

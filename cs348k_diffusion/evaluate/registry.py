@@ -21,8 +21,8 @@ from cs348k_diffusion.evaluate.study import Results, function_of, run_study
 
 RESULTS = Path(__file__).parent / "results"
 STORED = RESULTS / "claims.json"
-STUDIES = "cs348k_diffusion.evaluate.studies"
-MODULES = ("tree_claims", "exact_scores", "digit_claims", "attention_claims", "step_claims", "planted", "latent_claims")
+ROOM = "cs348k_diffusion.evaluate"
+SUBJECTS = ("trees", "exact_scores", "digits", "attention", "bigger_steps", "planted", "latent")
 
 
 class Resolved(NamedTuple):
@@ -39,10 +39,10 @@ class Resolved(NamedTuple):
 def every_claim() -> dict[str, Claim]:
     """All claims by id, in the order of the letters M, E, D, G, A and then S, L, T. ValueError for an id used twice."""
     found: dict[str, Claim] = {}
-    for name in MODULES:
-        for claim in importlib.import_module(f"{STUDIES}.{name}").CLAIMS:
+    for subject in SUBJECTS:
+        for claim in importlib.import_module(f"{ROOM}.claims.{subject}").CLAIMS:
             if claim.id in found:
-                raise ValueError(f"the claim {claim.id} stands in two studies")
+                raise ValueError(f"the claim {claim.id} stands in two subjects")
             found[claim.id] = claim
     return {id: found[id] for id in sorted(found, key=_place)}
 
@@ -74,7 +74,7 @@ def run_claim(claim: Claim, folder: Path | None = None, **options: Any) -> Resol
 
 def rerun_card(claim: Claim, folder: Path) -> Claim:
     """Run the whole study behind a claim's card, into a folder; the same claim, reading that card."""
-    importlib.import_module(f"{STUDIES}.{claim.card}").main(str(folder))
+    importlib.import_module(f"{ROOM}.studies.{claim.card}").main(str(folder))
     return replace(claim, experiment=functools.partial(function_of(claim.experiment), folder=folder))
 
 

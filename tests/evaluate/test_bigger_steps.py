@@ -6,7 +6,8 @@ import pytest
 
 from cs348k_diffusion import recipes
 from cs348k_diffusion.evaluate import registry, result
-from cs348k_diffusion.evaluate.studies import bigger_steps, step_claims
+from cs348k_diffusion.evaluate.claims import bigger_steps as claims
+from cs348k_diffusion.evaluate.studies import bigger_steps
 
 CARD = result("bigger_steps")
 
@@ -34,22 +35,21 @@ def test_a_claim_reads_the_rows_of_its_seed():
         row for row in CARD["runs"]
         if (row["seed"], row["part"], row.get("method"), row.get("evaluations")) == (2, "digits", "student", 4)
     ]  # fmt: skip
-    assert step_claims.digits(2, "student", 4)["fd"] == row["fd"]
+    assert claims.digits(2, "student", 4)["fd"] == row["fd"]
     ratios = [
-        step_claims.digits(1, "student", n)["distance"] / step_claims.digits(1, "DDIM", n)["distance"]
-        for n in (1, 2, 4, 8)
+        claims.digits(1, "student", n)["distance"] / claims.digits(1, "DDIM", n)["distance"] for n in (1, 2, 4, 8)
     ]
-    assert step_claims.nearness(1)["largest ratio"] == max(ratios)
+    assert claims.nearness(1)["largest ratio"] == max(ratios)
     with pytest.raises(ValueError, match="unpack"):
-        step_claims.digits(0, "student", 3)
+        claims.digits(0, "student", 3)
 
 
 def test_distances_stand_above_their_floor():
     """Eight true Gaussians drawn again are nearer to the data than any sampler, up to the noise of three seeds."""
     assert {claim.id for claim in registry.chosen(["T"])} >= {"T1a", "T2", "T3", "T4", "T6", "T7", "T8a", "T8b"}
     for seed in range(CARD["settings"]["seeds"]):
-        floor = step_claims.densities(seed, "true points")["distance"]
-        assert floor < step_claims.densities(seed, "teacher, 4 steps")["distance"]
+        floor = claims.densities(seed, "true points")["distance"]
+        assert floor < claims.densities(seed, "teacher, 4 steps")["distance"]
 
 
 def test_a_seed_that_is_kept_is_not_run_again(tmp_path, monkeypatch):

@@ -6,6 +6,7 @@ import math
 import pytest
 
 from cs348k_diffusion.evaluate import result
+from cs348k_diffusion.evaluate.claims import latent as claims
 from cs348k_diffusion.evaluate.studies import latent_claims as study
 
 
@@ -23,10 +24,10 @@ def test_the_card_has_every_run_and_its_floors():
 def test_the_experiments_read_the_card():
     runs = [run for run in result("latent_claims")["runs"] if (run["seed"], run["budget"]) == (1, 9)]
     nearest = min(runs, key=lambda run: run["fd"])["f"]
-    assert study.best_f(1, 9)["log2 of the best f by FD"] == math.log2(nearest)
+    assert claims.best_f(1, 9)["log2 of the best f by FD"] == math.log2(nearest)
     one = next(run for run in runs if run["f"] == 4)
-    assert study.at_budget(1, 4, 9)["log10 FD"] == pytest.approx(math.log10(one["fd"]))
-    assert study.speed_up(2, 1)["speed-up / f^2"] == 1
+    assert claims.at_budget(1, 4, 9)["log10 FD"] == pytest.approx(math.log10(one["fd"]))
+    assert claims.speed_up(2, 1)["speed-up / f^2"] == 1
 
 
 def test_a_finished_run_is_read_and_not_made_again(tmp_path):
@@ -56,5 +57,5 @@ def test_a_run_is_the_same_for_the_same_seed(monkeypatch):
 
 
 def test_the_linear_error_falls_with_d_and_rises_with_f():
-    errors = [study.linear_error(0, f, d)["log10 of the error"] for f, d in ((2, 4), (4, 8), (4, 4), (8, 4))]
+    errors = [claims.linear_error(0, f, d)["log10 of the error"] for f, d in ((2, 4), (4, 8), (4, 4), (8, 4))]
     assert errors == sorted(errors)

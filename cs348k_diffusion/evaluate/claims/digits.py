@@ -13,7 +13,7 @@ from cs348k_diffusion.evaluate import RESULTS as FOLDER
 from cs348k_diffusion.evaluate import result
 from cs348k_diffusion.evaluate.claim import Claim
 
-HERE, CARD = "cs348k_diffusion.evaluate.studies.digit_claims:", "guidance_digits"
+HERE, CARD = "cs348k_diffusion.evaluate.claims.digits:", "guidance_digits"
 
 
 def guided(seed: int, method: str, scale: float, folder: Path = FOLDER) -> dict[str, float]:

@@ -15,7 +15,7 @@ from cs348k_diffusion.evaluate import result
 from cs348k_diffusion.evaluate.claim import Claim
 from cs348k_diffusion.noise import keyed_generator
 
-HERE, COSTS, WORDS = "cs348k_diffusion.evaluate.studies.attention_claims:", "attention_costs", "text_conditioning"
+HERE, COSTS, WORDS = "cs348k_diffusion.evaluate.claims.attention:", "attention_costs", "text_conditioning"
 
 
 def exactness(seed: int) -> dict[str, float]:

@@ -21,7 +21,7 @@ from cs348k_diffusion.running import last
 from cs348k_diffusion.sampling import ddim, ddpm, edm_path, first_order, heun, multistep, path, sample
 from cs348k_diffusion.schedule import cosine
 
-HERE, KEY, CHAINS = "cs348k_diffusion.evaluate.studies.exact_scores:", 15, 2000
+HERE, KEY, CHAINS = "cs348k_diffusion.evaluate.claims.exact_scores:", 15, 2000
 LADDER = torch.logspace(1, -0.5, 10).tolist()  # noise levels of the annealed walk
 RULES = {"ddim": first_order, "2m": multistep, "heun": heun}
 

@@ -13,7 +13,7 @@ from cs348k_diffusion.evaluate import result
 from cs348k_diffusion.evaluate.claim import Claim
 from cs348k_diffusion.recipes import cards
 
-HERE, CARD = "cs348k_diffusion.evaluate.studies.step_claims:", "bigger_steps"
+HERE, CARD = "cs348k_diffusion.evaluate.claims.bigger_steps:", "bigger_steps"
 
 
 def rows_of(seed: int, part: str, folder: Path = FOLDER, **levels: Any) -> list[dict[str, Any]]:

@@ -10,7 +10,7 @@ from cs348k_diffusion.metrics import frechet, frechet_extrapolated
 from cs348k_diffusion.metrics.intervals import of_mean
 from cs348k_diffusion.noise import keyed_generator
 
-HERE = "cs348k_diffusion.evaluate.studies.planted:"
+HERE = "cs348k_diffusion.evaluate.claims.planted:"
 
 
 def component(seed: int, gain: float) -> dict[str, float]:

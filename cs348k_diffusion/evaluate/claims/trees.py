@@ -18,7 +18,7 @@ from cs348k_diffusion.evaluate import result
 from cs348k_diffusion.evaluate.claim import Claim
 from cs348k_diffusion.procedural.leaf import soft_disc
 
-HERE, CARD = "cs348k_diffusion.evaluate.studies.tree_claims:", "tree_policies"
+HERE, CARD = "cs348k_diffusion.evaluate.claims.trees:", "tree_policies"
 
 
 @cache
