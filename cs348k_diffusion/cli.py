@@ -16,6 +16,7 @@ sys.path[:] = safe_path()  # before anything else is imported: the current folde
 import io
 import json
 import shlex
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Annotated
 
@@ -34,8 +35,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
-LEARN, MAKE, TEACH = "Learn", "Make pictures", "Teach"
-OWN = "the model's"
+LEARN, MAKE, TEACH, OWN = "Learn", "Make pictures", "Teach", "the model's"
 
 
 def main() -> None:
@@ -78,11 +78,13 @@ def cs348k(version: Version = None) -> None:
 def lab(
     options: Annotated[list[str], typer.Argument(help="Options for JupyterLab, such as --port 8890.")] = [],  # noqa: B006
     folder: Annotated[Path | None, typer.Option(help="Where your working copy is.", show_default="work/")] = None,
+    solutions: Annotated[bool, typer.Option("--solutions", help="The solved ones, in a copy thrown away.")] = False,
 ) -> None:
     """Open your copy of the notebooks (other options go to JupyterLab)."""
     from cs348k_diffusion.course import workspace
 
-    workspace.open_lab(workspace.find(folder), options, typer.echo)
+    with workspace.solved() if solutions else nullcontext(workspace.find(folder)) as space:
+        workspace.open_lab(space, options, typer.echo)
 
 
 @app.command(rich_help_panel=LEARN)
@@ -93,8 +95,7 @@ def update(
     from cs348k_diffusion.course import workspace
 
     lines = workspace.update(workspace.find(folder))
-    for line in lines or ["Your notebooks are the newest there are."]:
-        typer.echo(line)
+    typer.echo("\n".join(lines or ["Your notebooks are the newest there are."]))
 
 
 @app.command(rich_help_panel=LEARN)
@@ -132,6 +133,7 @@ def sample(
     model: Annotated[
         str | None, typer.Option(help="The shipped model that draws prompts.", show_default="the size's")
     ] = None,
+    cascade: Annotated[bool, typer.Option("--cascade", help="Draw 8 pixels first, then 32, then 64.")] = False,
     steps: Annotated[int | None, typer.Option(min=1, max=1000, help="Steps to an image.", show_default=OWN)] = None,
     scale: Annotated[float | None, typer.Option(help="Guidance to prompt or label.", show_default=OWN)] = None,
     label: Annotated[int | None, typer.Option(help="One class for all images.", show_default="each in turn")] = None,
@@ -140,14 +142,12 @@ def sample(
     seed: Annotated[int, typer.Option(callback=seed_of, help="Another seed, other images.")] = 0,
 ) -> None:
     """Draw what a prompt says, or samples of a shipped model, into a PNG, or their way there into a GIF."""
-    from cs348k_diffusion.commands.sample import file_of, is_prompt, model_of, save_samples
+    from cs348k_diffusion.commands.sample import file_of, is_prompt, model_for, save_samples
 
-    prompt = is_prompt(what)
-    out = file_of("picture" if prompt else what, gif, out)
+    prompt, out = is_prompt(what), file_of("picture" if is_prompt(what) else what, gif, out)
     if prompt and label is not None:
         raise ValueError("a prompt says what to draw: leave out --label")
-    n = n or (4 if prompt else 16)
-    model = (model or model_of(size)) if prompt else what
+    n, model = n or (4 if prompt else 16), model_for(what, model, size, cascade)
     done = save_samples(model, what if prompt else label, n, scale, seed, steps, out)
     typer.echo(f"{out}: {n} samples of {what}, {done} steps, seed {seed}")
 
@@ -189,18 +189,17 @@ def train(
 @app.command(rich_help_panel=MAKE)
 def upscale(
     picture: Annotated[Path, typer.Argument(help="A picture of the drawn world: a PNG, JPEG, GIF or WebP.")],
-    times: Annotated[int, typer.Option(help="How many times larger: 4, from 8 to 32 pixels.")] = 4,
+    times: Annotated[int, typer.Option(help="How many times larger: 4 (8 to 32 pixels), 2 (32 to 64) or 8.")] = 4,
     n: Annotated[int, typer.Option("--n", min=1, max=64, help="How many draws by diffusion.")] = 5,
     steps: Annotated[int, typer.Option(min=1, max=1000, help="How many steps to a draw.")] = 10,
     out: Annotated[Path, typer.Option(help="The PNG to write.")] = Path("upscaled.png"),
     seed: Annotated[int, typer.Option(help="Another seed, other draws.")] = 0,
 ) -> None:
-    """Shrink a picture to 8 pixels and enlarge it again: by bicubic, by regression and by diffusion, side by side."""
+    """Shrink a picture and enlarge it again: by bicubic, by regression and by diffusion, side by side."""
     from cs348k_diffusion.commands import sample, upscale
 
     typer.secho(f"Note: {upscale.WARNING}.", fg="yellow", err=True)
-    images = upscale.upscaled(picture, times, n, steps, seed)
-    sample.grid(images, columns=len(images)).save(out)
+    sample.grid(upscale.upscaled(picture, times, n, steps, seed), columns=n + 3).save(out)
     typer.echo(f"{out}: given, bicubic, regression, and {n} draws, {steps} steps, seed {seed}")
 
 
@@ -224,21 +223,13 @@ def fit_tree(
     kind = "silhouette" if silhouette else "region" if region else "image"
     movie = out.with_suffix(".gif") if gif else None
     end = fit_tree.fit_picture(picture, out, movie, kind, start, size, budget, seed)
-    parts = len(end.best.tree.parts)
-    typer.echo(f"{out}: {parts} parts, loss {end.loss:.2e} after {end.cost.units} units, seed {seed}")
-    typer.echo(f"{out.with_suffix('.png')}: the target and the tree")
-    typer.echo(f"{movie}: the fit in motion" if movie else "", nl=bool(movie))
     left = fit_tree.left_over(picture, kind, size, end.best.tree)
-    if left > fit_tree.POOR:
-        advice = "a larger --budget" if kind != "image" else "--silhouette, which ignores colours, or a larger --budget"
-        typer.echo(f"{left:.0%} of a sapling's loss is left: try {advice}")
+    typer.echo("\n".join(fit_tree.told(end, out, movie, left, kind, seed)))
 
 
 @app.command(rich_help_panel=LEARN)
 def claims(
-    ids: Annotated[
-        list[str] | None, typer.Argument(help="Claims such as G1a, or G for all of a letter.", show_default="all")
-    ] = None,
+    ids: Annotated[list[str] | None, typer.Argument(help="Claims: G1a, or G for all its.", show_default="all")] = None,
     full: Annotated[bool, typer.Option("--full", help="Run the studies behind stored results again, too.")] = False,
     replay: Annotated[bool, typer.Option("--replay", help="Run nothing: read what is stored.")] = False,
     out: Annotated[Path | None, typer.Option(help="A folder for a report on each, and for finished runs.")] = None,
@@ -299,13 +290,9 @@ def similar(
     threshold: Annotated[float, typer.Option(min=0, max=1, help="How alike, from 0 to 1.")] = 0.9,
 ) -> None:
     """List answers that are alike after renaming: places to look, never a verdict."""
-    from cs348k_diffusion.grading.submissions import similarity
+    from cs348k_diffusion.commands.marks import print_similar
 
-    pairs = similarity.similar(folder, threshold)
-    similarity.write_pairs(pairs, out)
-    for pair in pairs[:20]:
-        typer.echo(f"  {pair.one}, {pair.other}: " + ", ".join(f"{id} {score:.2f}" for id, score in pair.alike.items()))
-    typer.echo(f"{out}: {len(pairs)} pairs to look at; answers can be alike for good reasons")
+    print_similar(folder, out, threshold)
 
 
 @app.command(rich_help_panel=TEACH)
@@ -328,8 +315,21 @@ def gradescope(
     """Make the zip that Gradescope's autograder wants."""
     from cs348k_diffusion.authoring.autograder import write_autograder
 
-    graded = write_autograder(out, only=only, held_back=held_back, pip_args=shlex.split(pip_args))
-    typer.echo(f"{out}: grades {', '.join(graded)}")
+    graded = ", ".join(write_autograder(out, only=only, held_back=held_back, pip_args=shlex.split(pip_args)))
+    typer.echo(f"{out}: grades {graded}")
+
+
+@app.command(rich_help_panel=TEACH)
+def lecture(
+    out: Annotated[Path | None, typer.Option(help="Write the deck into this HTML file instead; no demos.")] = None,
+    script: Annotated[int | None, typer.Option(help="Print what to say, for 80 or for 10 minutes, instead.")] = None,
+    port: Annotated[int, typer.Option(min=1, max=65535, help="The first port to try.")] = 8348,
+    browser: Annotated[bool, typer.Option(help="Open the browser.")] = True,
+) -> None:
+    """Open the deck of lecture 7: a page a slide, its film first, live on a key."""
+    from cs348k_diffusion.authoring.lecture import give
+
+    give(typer.echo, out, script, port, browser)
 
 
 @app.command(rich_help_panel=TEACH)

@@ -32,6 +32,7 @@ COMMANDS = [
     "similar",
     "release",
     "gradescope",
+    "lecture",
     "site",
 ]
 
@@ -82,6 +83,8 @@ def test_every_command_explains_itself(run, command):
         (["sample", "a red cat by day under the moon"], "no moon in this sky"),
         (["sample", "a red cat", "--label", 3], "leave out --label"),
         (["sample", "a red cat", "--size", 48], "prompts are drawn 32 or 64 pixels wide, not 48"),
+        (["sample", "digits", "--cascade"], "--cascade draws prompts, and 'digits' is the name of a model"),
+        (["sample", "a cat", "--cascade", "--model", "pictures"], "--cascade is a model itself: leave out --model"),
         (["train", "nothing"], "there is no recipe 'nothing'"),
         (["train", "digits", "--device", "cuda", "--steps", 1], "this machine has no cuda device"),
         (["train", "digits", "--device", "tpu", "--steps", 1], "no device 'tpu'; there are: cpu"),
@@ -159,6 +162,19 @@ def test_sample_draws_a_prompt_in_two_sizes(run, tmp_path):
     small, large = (np.asarray(Image.open(tmp_path / f"{size}.png").convert("RGB"))[4:68, 4:68] for size in (32, 64))
     assert (small[::2, ::2] == small[1::2, 1::2]).all()  # 32 pixels, each drawn twice as large
     assert not (large[::2, ::2] == large[1::2, 1::2]).all()
+
+
+def test_sample_draws_a_prompt_by_a_cascade_and_its_film_grows(run, tmp_path):
+    status, out, _ = run("sample", "a red cat", "--n", 1, "--steps", 2, "--cascade", "--gif")
+    assert status == 0
+    assert "13 steps" in out  # 2 at 8 pixels, 10 at 32, 1 at 64
+    with Image.open(tmp_path / "picture.gif") as film:
+        assert film.n_frames == 13
+        first = np.asarray(film.convert("RGB"))[4:68, 4:68]
+        film.seek(12)
+        end = np.asarray(film.convert("RGB"))[4:68, 4:68]
+    assert (first[::8, ::8] == first[7::8, 7::8]).all()  # 8 pixels, each drawn eight times as large
+    assert not (end[::2, ::2] == end[1::2, 1::2]).all()
 
 
 def test_sample_draws_a_prompt(run, tmp_path):

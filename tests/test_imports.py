@@ -55,7 +55,7 @@ ALLOWED = {
     "procedural recipes running sampling schedule training",
     "exercises": "exact guidance procedural sampling schedule",
     "grading": "__version__ exercises",
-    "authoring": "__version__ exercises grading data recipes commands",
+    "authoring": "__version__ exercises grading data lab recipes commands",
     "commands": "cascade checkpoints course data evaluate exercises grading lab procedural recipes running sampling",
     "cli": "__version__ authoring commands course data grading recipes",
 }

@@ -14,6 +14,14 @@ def seed_of(seed: int) -> int:
     return seed
 
 
+def few_at_once(n: int, few: int = 16) -> None:
+    """One thread for a small batch: two gain little there, and lose much where another program wants the processor."""
+    import torch  # the command line answers without it
+
+    if n <= few:
+        torch.set_num_threads(1)
+
+
 def writable(path: Path) -> Path:
     """The path of a file to be written; ValueError, before the work and not after it, where its folder is missing."""
     if path.is_dir():

@@ -17,6 +17,7 @@ from PIL import Image
 from torch import Tensor
 from tqdm import tqdm
 
+from cs348k_diffusion.commands.arguments import few_at_once
 from cs348k_diffusion.data.images import from_bytes, open_picture
 from cs348k_diffusion.lab.frames import Recording, pixels
 from cs348k_diffusion.lab.gif import save_gif
@@ -145,6 +146,7 @@ def fit_picture(
     Raises as `read_picture`, `read_tree` and `target_of` do.
     """
     check_out(out)
+    few_at_once(1)
     seen, first = read_picture(picture, size), read_tree(start) if start else sapling()
     run = fit_tree(target_of(seen, kind), BOTH, first, budget=budget, seed=seed, style=Style(sky=seen.background))
     film = Film(seen, kind)
@@ -178,6 +180,18 @@ def counted(steps: Iterator[FitStep], budget: int) -> Iterator[FitStep]:
             bar.set_postfix_str(f"{len(now.best.tree.parts)} parts, loss {now.loss:.2e}", refresh=False)
             bar.update(min(now.cost.units, budget) - bar.n)
             yield now
+
+
+def told(end: FitStep, out: Path, movie: Path | None, left: float, kind: str, seed: int) -> Iterator[str]:
+    """What to say of a fit: where it is, how good, and what to try where much of a sapling's loss is left."""
+    parts = len(end.best.tree.parts)
+    yield f"{out}: {parts} parts, loss {end.loss:.2e} after {end.cost.units} units, seed {seed}"
+    yield f"{out.with_suffix('.png')}: the target and the tree"
+    if movie:
+        yield f"{movie}: the fit in motion"
+    if left > POOR:
+        advice = "a larger --budget" if kind != "image" else "--silhouette, which ignores colours, or a larger --budget"
+        yield f"{left:.0%} of a sapling's loss is left: try {advice}"
 
 
 # ---- the film --------------------------------------------------------------------------------------------------------

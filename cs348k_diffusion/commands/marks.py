@@ -13,6 +13,7 @@ from cs348k_diffusion.grading.checks.card import property_of, split
 from cs348k_diffusion.grading.gradebook.feedback import group
 from cs348k_diffusion.grading.gradebook.rules import NOT_ON_ROSTER, NOT_SUBMITTED, StudentRow
 from cs348k_diffusion.grading.records import IN_NOTEBOOK, Graded
+from cs348k_diffusion.grading.submissions import similarity
 
 MOST_CHANGES = 20  # that are printed; the file has all
 
@@ -53,3 +54,12 @@ def print_class(rows: Mapping[str, StudentRow], out: Path) -> None:
     if changed:
         typer.echo(f"{len(changed)} marks differ from the grading before: {out / 'changes.csv'}")
     typer.echo(f"{len(rows)} students: {out / 'gradebook.csv'}, and a page each in {out / 'feedback'}")
+
+
+def print_similar(folder: Path, out: Path, threshold: float, most: int = 20) -> None:
+    """The pairs of answers that are alike after renaming, into a table; the first `most` of them printed."""
+    pairs = similarity.similar(folder, threshold)
+    similarity.write_pairs(pairs, out)
+    for pair in pairs[:most]:
+        typer.echo(f"  {pair.one}, {pair.other}: " + ", ".join(f"{id} {score:.2f}" for id, score in pair.alike.items()))
+    typer.echo(f"{out}: {len(pairs)} pairs to look at; answers can be alike for good reasons")

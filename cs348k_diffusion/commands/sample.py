@@ -10,7 +10,7 @@ from PIL import Image
 from torch import Tensor
 
 from cs348k_diffusion import recipes
-from cs348k_diffusion.commands.arguments import writable
+from cs348k_diffusion.commands.arguments import few_at_once, writable
 from cs348k_diffusion.data.pictures.captions import WORDS
 from cs348k_diffusion.lab.frames import pixels, tiled
 from cs348k_diffusion.lab.gif import save_gif
@@ -36,11 +36,20 @@ def is_prompt(what: str) -> bool:
     return " " in what or what.lower() in WORDS
 
 
-def model_of(size: int) -> str:
-    """The name of the model that draws prompts with so many pixels across; raises ValueError for a size without one."""
+def model_for(what: str, model: str | None = None, size: int = 32, cascade: bool = False) -> str:
+    """The name of the model that draws this: a prompt's by its size, or the cascade, unless `model` says which.
+
+    Raises ValueError for a size without a model, and for --cascade where it cannot be.
+    """
+    if not is_prompt(what):
+        if cascade:
+            raise ValueError(f"--cascade draws prompts, and {what!r} is the name of a model")
+        return what
+    if model and cascade:
+        raise ValueError(f"--cascade is a model itself: leave out --model {model}")
     if size not in MODELS:
         raise ValueError(f"prompts are drawn {' or '.join(map(str, MODELS))} pixels wide, not {size}")
-    return MODELS[size]
+    return "pictures_cascade" if cascade else model or MODELS[size]
 
 
 def file_of(name: str, gif: bool, out: Path | None) -> Path:
@@ -56,6 +65,7 @@ def save_samples(
     model: str, request: str | int | None, n: int, scale: float | None, seed: int, steps: int | None, out: Path
 ) -> int:
     """Draw n times what is requested (the model's own default for None) into a PNG or GIF; returns the steps taken."""
+    few_at_once(n)
     draw = recipes.load_pipeline(model)
     requests = draw.condition.default(n) if request is None else [request] * n
     states = list(draw(requests, scale, seed, steps))

@@ -12,10 +12,11 @@ import json
 import os
 import shutil
 import socket
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 from cs348k_diffusion import __version__
 from cs348k_diffusion.course import CourseError
@@ -210,6 +211,16 @@ def check_port(port: int) -> None:
                 f"Port {port} is taken, perhaps by a JupyterLab that still runs: close that one, or choose another "
                 f'port, for example make lab ARGS="--port {port + 1}".'
             ) from None
+
+
+@contextmanager
+def solved() -> Iterator[Workspace]:
+    """The solved notebooks, to be copied into a folder that is removed afterwards; CourseError where there are none."""
+    solutions = Path(__file__).resolve().parents[2] / "solutions"
+    if not any(solutions.glob("[0-9]*.ipynb")):
+        raise CourseError("The solved notebooks are not in this copy of the course: they lie in the instructor's.")
+    with TemporaryDirectory(prefix="cs348k-solutions-") as folder:
+        yield Workspace(solutions, Path(folder))
 
 
 def open_lab(space: Workspace, extra: Sequence[str], say: Callable[[str], None]) -> None:

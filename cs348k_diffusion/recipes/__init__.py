@@ -18,7 +18,7 @@ from cs348k_diffusion.checkpoints import Checkpoints, Standing, interruptible
 from cs348k_diffusion.nets import AttributeReader, Classifier
 from cs348k_diffusion.parallel import share_gradients, team, together
 from cs348k_diffusion.pipeline import Pipeline
-from cs348k_diffusion.recipes import cards, digits, pictures, pictures_64, points
+from cs348k_diffusion.recipes import cards, digits, pictures, pictures_64, pictures_cascade, points
 from cs348k_diffusion.recipes.cards import card
 from cs348k_diffusion.recipes.classifiers import digits_classifier, digits_noisy_classifier, picture_reader
 from cs348k_diffusion.recipes.classifiers.picture_reader import adherence, balanced_accuracy, read_attributes
@@ -56,6 +56,7 @@ _ALL = (
     pictures_fast.RECIPE,
     pictures_codec.RECIPE,
     pictures_64.RECIPE,
+    pictures_cascade.RECIPE,
 )
 RECIPES = {recipe.name: recipe for recipe in _ALL}
 CHECKPOINTS = 100  # of a training, evenly spread

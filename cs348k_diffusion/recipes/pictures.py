@@ -8,7 +8,7 @@ stand what the reader says of true pictures of the same prompts (it errs too), a
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache
+from functools import cache, partial
 from typing import Any
 
 import torch
@@ -19,7 +19,7 @@ from cs348k_diffusion.data import Batches
 from cs348k_diffusion.data.images import from_bytes, to_bytes
 from cs348k_diffusion.data.pictures import LONGEST, WORDS, Pictures, Scene, caption, parse, pictures
 from cs348k_diffusion.denoiser import NetDenoiser
-from cs348k_diffusion.metrics import frechet
+from cs348k_diffusion.metrics import frechet, two_sample_test
 from cs348k_diffusion.metrics.intervals import Interval, newcombe, rounded, wilson
 from cs348k_diffusion.nets import TextUNet, Tokenizer
 from cs348k_diffusion.pipeline import Pipeline, Prompts
@@ -37,6 +37,8 @@ SIZE, CALLS, SCALE = 32, 20, 3.0
 ATTENTION = ("", "all", "all")
 PEAK, EMA = 2e-3, 0.999
 TOKENIZER = Tokenizer(WORDS, LONGEST)
+SHORT = ("a cat", "two cats", "three cats", "a tree", "two trees", "three trees", "a house", "two houses")
+ASKED, TOLD = 32, 4_000  # pictures of each short prompt; of each kind for the two-sample test, half of them unseen
 LOOKED_AT = ("a cat", "two cats", "three trees", "a house", "two orange cats left of a tall red tree at night") * 3
 
 
@@ -140,6 +142,24 @@ def choose_scale(
     return {f"{scale:g}": float(satisfied(prompts, draw(prompts, scale))["all"].mean()) for scale in scales}
 
 
+def short_prompts(
+    draw: Callable[[Sequence[str]], Tensor], satisfied: Callable[[Sequence[str], Tensor], dict[str, Tensor]] = satisfied
+) -> dict[str, Any]:
+    """For each of the shortest prompts the share of its pictures that show what it asks for; draw(prompts): those."""
+    return {text: share(satisfied([text] * ASKED, draw([text] * ASKED))["all"]) for text in SHORT}
+
+
+def told_from_true(true: Float[Tensor, "n 3 h w"], drawn: Float[Tensor, "n 3 h w"]) -> dict[str, Any]:
+    """How often a network trained on half of them tells which of the others are drawn; the prompts are not the same."""
+    with torch.enable_grad():
+        told = two_sample_test(true, drawn.clamp(-1, 1))
+    return {
+        "accuracy": told.accuracy.value,
+        "interval_95": list(told.accuracy.ends),
+        "n": (len(true) + len(drawn)) // 2,
+    }
+
+
 def difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str, Any]:
     """before - after, two shares, with the 95 % interval of their difference (Newcombe)."""
     one, other = (Interval(each["share"], *each["interval_95"]) for each in (before, after))
@@ -148,9 +168,11 @@ def difference(before: Mapping[str, Any], after: Mapping[str, Any]) -> dict[str,
 
 
 def evaluate(model: NetDenoiser) -> dict[str, Any]:
-    """Adherence beside true pictures and chance; the drop on pairs never seen; FD beside its floor. For the card."""
+    """Adherence beside true pictures and chance, on unseen pairs, of short prompts; FD; two-sample. For the card."""
     by_scale = choose_scale(drawing(model).images)
     scale = float(max(by_scale, key=lambda name: by_scale[name]))
+    draw, more = partial(drawing(model).images, scale=scale, seed=1), pictures(TOLD, SIZE, EVALUATION_WORLD)
+    others = pictures(TOLD, SIZE, EVALUATION_WORLD, start=TOLD).images
     true, unseen = pictures(EVALUATED, SIZE, EVALUATION_WORLD), pictures(UNSEEN, SIZE, EVALUATION_WORLD, held_out=True)
     drawn, odd = (drawing(model).images(each.captions, scale) for each in (true, unseen))
     asked = {
@@ -163,7 +185,16 @@ def evaluate(model: NetDenoiser) -> dict[str, Any]:
     shares = {who: {part: share(values) for part, values in parts.items()} for who, parts in asked.items()}
     drops = {part: difference(shares["generated"][part], shares["held_out_pairs"][part]) for part in ("colour", "all")}
     chosen = {"scale": scale, "kept_in_full_by_scale": by_scale}
-    return rounded({**chosen, "adherence": shares, "drop_on_held_out_pairs": drops, "fd": distance(drawn, true)})
+    return rounded(
+        {
+            **chosen,
+            "adherence": shares,
+            "drop_on_held_out_pairs": drops,
+            "short_prompts": short_prompts(draw),
+            "fd": distance(drawn, true),
+            "two_sample": told_from_true(others, draw(more.captions)),
+        }
+    )
 
 
 def distance(drawn: Tensor, true: Pictures, floors: int = 5) -> dict[str, Any]:

@@ -19,16 +19,17 @@ def picture(tmp_path):
     return file
 
 
-def test_all_ways_give_back_what_was_given_when_they_are_shrunk(picture):
-    given, *large = upscaled(picture, 4, draws=2, steps=4, seed=0)
-    low = given[:, ::4, ::4]
-    truth = Image.open(picture).resize((8, 8), Image.Resampling.BICUBIC)
+@pytest.mark.parametrize(("times", "size"), [(4, 8), (2, 32), (8, 8)])
+def test_all_ways_give_back_what_was_given_when_they_are_shrunk(picture, times, size):
+    given, *large = upscaled(picture, times, draws=2, steps=4, seed=0)
+    low = given[:, ::times, ::times]
+    truth = Image.open(picture).resize((size, size), Image.Resampling.BICUBIC)
     wanted = torch.from_numpy(np.array(truth)).permute(2, 0, 1) / 127.5 - 1
     torch.testing.assert_close(low, wanted.float())
     assert len(large) == 4
-    torch.testing.assert_close(large[0], resize(low, 32).clamp(-1, 1))
+    torch.testing.assert_close(large[0], resize(low, times * size).clamp(-1, 1))
     for x in large:
-        assert (resize(x, 8) - low).square().mean().sqrt() < 0.1
+        assert (resize(x, size) - low).square().mean().sqrt() < 0.1
     assert not torch.equal(large[2], large[3])
 
 
@@ -44,5 +45,5 @@ def test_bad_input_is_one_sentence(picture, tmp_path):
     (tmp_path / "text.png").write_text("no picture")
     with pytest.raises(ValueError, match=r"text\.png is not an image that can be read"):
         upscaled(tmp_path / "text.png", 4, 1, 1, 0)
-    with pytest.raises(ValueError, match="there is a model for --times 4, got 3"):
+    with pytest.raises(ValueError, match="there is a model for --times 2, 4, 8; got 3"):
         upscaled(picture, 3, 1, 1, 0)

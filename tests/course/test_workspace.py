@@ -2,6 +2,7 @@
 
 import json
 import socket
+from pathlib import Path
 
 import nbformat
 import pytest
@@ -207,3 +208,25 @@ def test_a_port_that_is_none_is_refused(extra):
 def test_it_opens_the_start_page(space):
     assert f"--LabApp.default_url=/lab/tree/{workspace.START}" in workspace.lab_arguments(space, [])
     assert workspace.lab_arguments(space, ["--no-browser"])[-1] == "--no-browser"
+
+
+def test_the_solved_notebooks_open_from_a_copy_that_is_thrown_away():
+    solutions = Path(workspace.__file__).parents[2] / "solutions"
+    before = {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in solutions.parent.glob("*/*.ipynb")}
+    with workspace.solved() as space:
+        assert space.names() == sorted(path.name for path in solutions.glob("*.ipynb"))
+        workspace.prepare(space)
+        for name in space.names():
+            assert space.mine(name).read_bytes() == (solutions / name).read_bytes()
+            assert workspace.is_signed(space, space.mine(name))
+        assert str(space.work) in workspace.lab_arguments(space, [])[0]
+        assert not space.work.is_relative_to(solutions.parent)
+    assert not space.work.exists()
+    after = {path: (path.stat().st_mtime_ns, path.stat().st_size) for path in solutions.parent.glob("*/*.ipynb")}
+    assert after == before
+
+
+def test_a_students_copy_has_no_solved_notebooks(monkeypatch, tmp_path):
+    monkeypatch.setattr(workspace, "__file__", str(tmp_path / "package" / "course" / "workspace.py"))
+    with pytest.raises(CourseError, match="solved notebooks are not in this copy"), workspace.solved():
+        pass

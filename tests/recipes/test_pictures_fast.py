@@ -7,7 +7,7 @@ from torch.testing import assert_close
 from cs348k_diffusion import recipes
 from cs348k_diffusion.data.pictures import asked, parse, pictures
 from cs348k_diffusion.nets import FastTextUNet, TextUNet
-from cs348k_diffusion.recipes.distilled import pictures_fast
+from cs348k_diffusion.recipes.distilled import fewer_steps, pictures_fast
 from cs348k_diffusion.recipes.pictures import TOKENIZER, satisfied
 from tests.untrained import awake
 
@@ -39,11 +39,11 @@ def test_a_shortened_caption_says_less_and_nothing_else():
 
 
 def test_a_batch_is_shared_among_numbers_of_steps_and_updates_among_stages():
-    for shares in pictures_fast.REHEARSAL.values():
+    for shares in fewer_steps.REHEARSAL.values():
         for batch in (64, 8):
-            rows = pictures_fast._rows(shares, batch)
+            rows = fewer_steps.rows_of(shares, batch)
             assert sum(rows.values()) == batch
-    assert pictures_fast._shared(pictures_fast.RECIPE.steps) == pictures_fast.STAGES
+    assert fewer_steps.shared(pictures_fast.RECIPE.steps, pictures_fast.STAGES) == pictures_fast.STAGES
 
 
 def test_training_goes_through_all_stages_and_counts_on(monkeypatch):
@@ -51,7 +51,7 @@ def test_training_goes_through_all_stages_and_counts_on(monkeypatch):
     model = pictures_fast.denoiser()
     steps = [p.step for p in pictures_fast.training(model, 4, 8, torch.Generator().manual_seed(0))]
     assert steps == list(range(1, len(steps) + 1))
-    assert len(steps) == sum(pictures_fast._shared(4).values())
+    assert len(steps) == sum(fewer_steps.shared(4, pictures_fast.STAGES).values())
 
 
 def test_the_shipped_student_keeps_what_its_card_says():

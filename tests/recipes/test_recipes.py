@@ -99,7 +99,7 @@ def test_a_card_tells_the_whole_story(name):
 def test_everything_that_ships_is_small_and_has_a_card():
     weights = list(cards.WEIGHTS_DIR.glob("*.safetensors"))
     assert sorted(file.stem for file in weights) == sorted(SHIPPED)
-    assert sum(file.stat().st_size for file in weights) < 24e6
+    assert sum(file.stat().st_size for file in weights) < 30e6
 
 
 # --- quality of what ships ------------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from cs348k_diffusion.grading.batch.local import grade_here, graded_locally
 from cs348k_diffusion.grading.batch.plan import Plan, key_of, plan_for
 from cs348k_diffusion.grading.gradebook import free_text
 from cs348k_diffusion.grading.gradebook.changes import write_changes
+from cs348k_diffusion.grading.gradebook.class_page import write_class
 from cs348k_diffusion.grading.gradebook.overrides import read_overrides, template
 from cs348k_diffusion.grading.gradebook.reports import in_order, write_reports
 from cs348k_diffusion.grading.gradebook.rules import Rules, StudentRow, rows
@@ -130,3 +131,4 @@ def _report(shown: dict[str, StudentRow], plan: Plan, out: Path) -> None:
     for each in shown.values():
         each.records = in_order(each.records, known)
     write_reports(shown, known, out)
+    write_class(shown, known, out)

@@ -15,7 +15,7 @@ from xml.etree import ElementTree
 from cs348k_diffusion.exercises.framework.catalogue import Exercise
 from cs348k_diffusion.grading.checks.card import property_of
 from cs348k_diffusion.grading.gradebook.changes import by_exercise
-from cs348k_diffusion.grading.gradebook.feedback import write_feedback
+from cs348k_diffusion.grading.gradebook.feedback import absence, group, reason, write_feedback
 from cs348k_diffusion.grading.gradebook.rules import StudentRow
 from cs348k_diffusion.grading.records import WAITING, Record
 from cs348k_diffusion.grading.tables import cut, plain_text, write_table, write_whole
@@ -71,8 +71,29 @@ def write_gradebook(shown: Mapping[str, StudentRow], exercises: Mapping[str, Exe
     for _, row in sorted(shown.items()):
         who = [row.student, *([row.name] if named else [])]
         extra = [*([_held_back(row)] if hiding else []), *(_late(row) if dated else [])]
-        rows.append([*who, *_points(row, exercises), *extra, " ".join([*row.notes, *row.remarks])])
-    write_table(path, ["student", *(["name"] if named else []), *exercises, "total", "of", *more, "notes"], rows)
+        notes = " ".join([*row.notes, *row.remarks])
+        rows.append([*who, *_points(row, exercises), *extra, reasons(row, exercises), notes])
+    columns = ["student", *(["name"] if named else []), *exercises, "total", "of", *more, "reasons", "notes"]
+    write_table(path, columns, rows)
+
+
+def reasons(row: StudentRow, exercises: Mapping[str, Exercise]) -> str:
+    """Why points are missing, one sentence an exercise: not written, the likely mistake, or what does not hold."""
+    said = []
+    for result in group(row.records, exercises):
+        wrong = [record for record in result.records if record.status not in ("passed", WAITING)]
+        if wrong:
+            said.append(f"{result.exercise.id}: {_why(result.grade, wrong)}")
+    return " ".join(each if each.endswith((".", "!", "?")) else f"{each}." for each in said)
+
+
+def _why(grade: str, wrong: Sequence[Record]) -> str:
+    if grade == "blank":
+        return absence(wrong)
+    if all(record.held_back for record in wrong):
+        return "A held-back check failed"
+    why = reason(next(record for record in wrong if not record.held_back))
+    return why.get("likely") or why.get("not_yet") or why["says"] or "A check failed"
 
 
 def _points(row: StudentRow, exercises: Iterable[str]) -> list[str]:

@@ -191,4 +191,4 @@ def _recipe(size: int, steps: int) -> Recipe:
     )
 
 
-RECIPES = (_recipe(32, 3000),)
+RECIPES = (_recipe(32, 3000), _recipe(64, 3000))

@@ -1,0 +1,138 @@
+"""The deck of lecture 7, live: `cs348k lecture` opens it in the browser, a page a slide, from a folder of its own.
+
+Each page opens on a film or figure that is stored in a solved notebook; a key makes it live, in a kernel of Jupyter
+Server that knows nothing of other pages. Opened as a file, the deck shows everything but what is live.
+"""
+
+from __future__ import annotations
+
+import base64
+import json
+import secrets
+import tempfile
+from collections.abc import Callable
+from functools import cache
+from importlib.resources import files
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from traitlets.config import Config
+
+from cs348k_diffusion.authoring.lecture.demos import DEMOS, source
+from cs348k_diffusion.authoring.lecture.slides import LONG, SHORT, SLIDES
+from cs348k_diffusion.authoring.lecture.slides import script as script_of
+from cs348k_diffusion.authoring.site import EXTRA, font
+from cs348k_diffusion.commands.arguments import writable
+
+SOLUTIONS = Path(__file__).parents[3] / "solutions"
+WARM = "import torch\nimport cs348k_diffusion.authoring.lecture.stage\nfrom cs348k_diffusion import recipes\n"
+HERE, DECK = "cs348k_diffusion.authoring.lecture", "deck.html"
+
+
+def page(token: str | None = None) -> str:
+    """The deck as one HTML page; token: of the Jupyter server that serves it, None for a page without live demos."""
+    from jinja2 import Environment
+
+    if not all(map(find_spec, ("latex2mathml", "ziamath"))):
+        raise RuntimeError(EXTRA.replace("the site", "the deck"))
+    from cs348k_diffusion.authoring.site.extension import mathml
+
+    here = files(HERE)
+    css, js, template = ((here / name).read_text(encoding="utf-8") for name in ("deck.css", "deck.js", "deck.html"))
+    pages = [
+        {
+            "slide": slide,
+            "shown": stored(*slide.shown) if slide.shown else "",
+            "formulas": [mathml(formula, "block") for formula in slide.formulas],
+        }
+        for slide in SLIDES
+    ]
+    # what is inserted raw is our own: stored outputs of the solutions, MathML, and JSON with every < escaped
+    made = Environment(autoescape=True).from_string(template)
+    return made.render(pages=pages, css=css.replace("FONT", _font()), js=js, data=_data(token))
+
+
+def _font() -> str:
+    """The font of formulas, as a data URL."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "math.woff"
+        font.write(path)
+        return "data:font/woff;base64," + base64.b64encode(path.read_bytes()).decode()
+
+
+def _data(token: str | None) -> str:
+    demos = {
+        name: {"control": demo.control._asdict(), "code": source(name), "shown": demo.code.strip()}
+        for name, demo in DEMOS.items()
+    }
+    told = [{"title": slide.title, "notes": slide.notes, "seconds": slide.seconds} for slide in SLIDES]
+    return json.dumps({"token": token, "warm": WARM, "demos": demos, "notes": told}).replace("<", "\\u003c")
+
+
+def stored(notebook: str, cell: str) -> str:
+    """The last HTML output that a cell of a solved notebook has stored. Raises ValueError where there is none."""
+    for one in _cells(notebook):
+        if one["id"] == cell:
+            pages = ["".join(output.get("data", {}).get("text/html", "")) for output in one.get("outputs", ())]
+            if found := [each for each in pages if each]:
+                return found[-1]
+    raise ValueError(f"notebook {notebook} has no cell {cell!r} with a stored film or figure")
+
+
+@cache
+def _cells(notebook: str) -> list[dict[str, Any]]:
+    paths = list(SOLUTIONS.glob(f"{notebook}_*.ipynb"))
+    if not paths:
+        raise ValueError(
+            f"the deck shows films of the solved notebooks, and there is no {SOLUTIONS}/{notebook}_*.ipynb"
+        )
+    return json.loads(paths[0].read_text(encoding="utf-8"))["cells"]
+
+
+def give(say: Callable[[str], object], out: Path | None, script: int | None, port: int, browser: bool) -> None:
+    """What `cs348k lecture` does: print a script, write the deck as a file, or serve it.
+
+    Raises ValueError for a script of other than 80 or 10 minutes, RuntimeError without what the site needs too.
+    """
+    if script is not None:
+        if script not in (LONG, SHORT):
+            raise ValueError(f"there is a script for {LONG} minutes and one for {SHORT}, not for {script}")
+        for line in script_of(short=script == SHORT):
+            say(line)
+    elif out is not None:
+        writable(out).write_text(page(), encoding="utf-8")
+        say(f"{out}: the deck, without its demos; it opens from disk")
+    else:
+        serve(say, port, browser)
+
+
+def serve(say: Callable[[str], object], port: int, browser: bool) -> None:
+    """Serve the deck from a temporary folder, on this machine alone, until the terminal ends it."""
+    from jupyter_server.serverapp import ServerApp
+
+    token = secrets.token_urlsafe(24)
+    with tempfile.TemporaryDirectory(prefix="cs348k-lecture-") as folder:
+        static, work = Path(folder) / "static", Path(folder) / "work"
+        static.mkdir()
+        work.mkdir()
+        (static / DECK).write_text(page(token), encoding="utf-8")
+        settings = {
+            "ServerApp": {
+                "ip": "127.0.0.1",
+                "port": port,
+                "port_retries": 50,
+                "open_browser": browser,
+                "allow_root": True,
+                "root_dir": str(work),
+                "extra_static_paths": [str(static)],
+                "default_url": f"/static/{DECK}",
+                "log_level": "ERROR",
+            },
+            "IdentityProvider": {"token": token},
+        }
+        server = ServerApp.instance(config=Config(settings))
+        server.initialize(argv=[], find_extensions=False)
+        say(f"http://127.0.0.1:{server.port}/static/{DECK}")
+        say("Page Down goes on, ? shows the keys, L makes a page live; Control-C, twice, ends it.")
+        server.start()

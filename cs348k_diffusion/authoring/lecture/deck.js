@@ -1,0 +1,309 @@
+"use strict";
+/* The deck: pages, keys, the speaker's window, and live demos in kernels of a Jupyter server. */
+const pages = [...document.querySelectorAll(".page")];
+const $ = (selector, root = pages[now]) => root.querySelector(selector);
+let now = 0, typedNumber = "", notes = null;
+const began = Date.now();
+
+// ---- pages --------------------------------------------------------------------------------------------------------
+
+function go(to) {
+  to = Math.max(0, Math.min(pages.length - 1, to));
+  if (to !== now) leave();
+  pages.forEach((page, k) => { page.hidden = k !== to; });
+  now = to;
+  try { history.replaceState(null, "", location.pathname + location.search + "#" + (to + 1)); } catch { /* from a file */ }
+  fitAll();
+  tellNotes();
+}
+
+function rem() { return parseFloat(getComputedStyle(document.documentElement).fontSize); }
+
+/* Enlarge what was stored until it fills its box; its own words are set so that they are 1rem on the screen. */
+function enlarge(inner) {
+  const box = inner.parentElement, words = rem();
+  const fits = (zoom) => {
+    inner.style.zoom = zoom;
+    inner.style.setProperty("--words", `${words / zoom}px`);
+    const { width, height } = inner.getBoundingClientRect();
+    return width <= box.clientWidth + 0.5 && height <= box.clientHeight + 0.5;
+  };
+  let low = 0.2, high = 8;
+  for (let k = 0; k < 12; k++) {
+    const zoom = (low + high) / 2;
+    if (fits(zoom)) low = zoom; else high = zoom;
+  }
+  fits(low);
+  return low;
+}
+
+function fitAll() {
+  for (const inner of pages[now].querySelectorAll(".formula .fitted")) fitFormula(inner);
+  const film = pages[now].querySelector(".film:not([hidden]) .fitted"), split = pages[now].querySelector(".split");
+  if (!film) return;
+  const sizes = [false, true].map((stacked) => { split.classList.toggle("stacked", stacked); return enlarge(film); });
+  if (sizes[0] >= sizes[1]) { split.classList.remove("stacked"); enlarge(film); }  // words beside it, or above it
+}
+
+function fitFormula(inner) {
+  inner.style.fontSize = "1.2rem";
+  const room = inner.parentElement.clientWidth;
+  const wide = inner.getBoundingClientRect().width;
+  if (wide > room) inner.style.fontSize = `${Math.max(1, 1.2 * room / wide)}rem`;
+}
+
+function dark() { return document.documentElement.dataset.theme === "dark"; }
+function setTheme(name) { document.documentElement.dataset.theme = name; }
+setTheme(matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
+
+// ---- the stored film ----------------------------------------------------------------------------------------------
+
+function scrub(by) {
+  const slider = $(".film input[type=range]");
+  if (!slider) return;
+  slider.value = Number(slider.value) + by;
+  slider.dispatchEvent(new Event("input", { bubbles: true }));
+}
+
+function playFilm() { const button = $(".film button"); if (button) button.click(); }
+
+// ---- a kernel -----------------------------------------------------------------------------------------------------
+
+const SERVER = LECTURE.token === null ? null : { token: LECTURE.token };
+
+async function api(path, method = "GET", body = undefined) {
+  const headers = { Authorization: `token ${SERVER.token}`, "Content-Type": "application/json" };
+  const reply = await fetch(`/api/${path}`, { method, headers, body: body && JSON.stringify(body) });
+  if (!reply.ok) throw new Error(`${reply.status} from the server`);
+  return reply.status === 204 ? null : reply.json();
+}
+
+class Kernel {
+  constructor(id) {
+    this.id = id; this.session = crypto.randomUUID?.() ?? String(Math.random()); this.waiting = new Map(); this.dead = false;
+    this.seen = () => {}; this.lost = () => {};
+    this.socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/api/kernels/${id}/channels?session_id=${this.session}&token=${SERVER.token}`);
+    this.open = new Promise((done, fail) => { this.socket.onopen = done; this.socket.onerror = () => fail(new Error("no answer")); });
+    this.socket.onclose = () => this.die();
+    this.socket.onmessage = (event) => this.hear(JSON.parse(event.data));
+  }
+  static async start() {
+    const { id } = await api("kernels", "POST", { name: "python3" });
+    const kernel = new Kernel(id);
+    await kernel.open;
+    return kernel;
+  }
+  run(code) {
+    const id = crypto.randomUUID?.() ?? String(Math.random());
+    const header = { msg_id: id, msg_type: "execute_request", username: "", session: this.session, version: "5.3", date: new Date().toISOString() };
+    const content = { code, silent: false, store_history: false, user_expressions: {}, allow_stdin: false, stop_on_error: false };
+    this.socket.send(JSON.stringify({ header, parent_header: {}, metadata: {}, content, channel: "shell", buffers: [] }));
+    return new Promise((done) => this.waiting.set(id, done));
+  }
+  hear(message) {
+    const type = message.header?.msg_type, content = message.content;
+    if (type === "display_data") this.seen(content.data);
+    if (type === "error" && content.ename !== "KeyboardInterrupt") this.seen({ "text/plain": `${content.ename}: ${content.evalue}` });
+    if (type === "status" && ["restarting", "dead"].includes(content.execution_state)) this.die();
+    if (type === "execute_reply") { this.waiting.get(message.parent_header.msg_id)?.(content.status); this.waiting.delete(message.parent_header.msg_id); }
+  }
+  die() {
+    if (this.dead) return;
+    this.dead = true;
+    this.waiting.forEach((done) => done("dead")); this.waiting.clear();
+    this.lost();
+  }
+  interrupt() { return api(`kernels/${this.id}/interrupt`, "POST").catch(() => {}); }
+  async close() { this.lost = () => {}; this.seen = () => {}; this.dead = true; this.socket.close(); await api(`kernels/${this.id}`, "DELETE").catch(() => {}); }
+}
+
+/* One kernel waits with the package imported, so that a page is live at once; the page's own is thrown away after it. */
+let reserve = null;
+function prepare() {
+  if (!SERVER) return null;
+  reserve ??= Kernel.start().then(async (kernel) => { await kernel.run(LECTURE.warm); return kernel; }).catch((error) => { reserve = null; throw error; });
+  return reserve;
+}
+
+// ---- a live page --------------------------------------------------------------------------------------------------
+
+let live = null;
+
+async function goLive() {
+  const place = $(".live");
+  if (!place) return;
+  const state = $(".state");
+  if (!SERVER) { state.textContent = "live only by `cs348k lecture`"; return; }
+  leave();
+  const mine = live = { place, kernel: null, busy: false, next: undefined, seen: false };
+  $(".film").hidden = true; place.hidden = false;
+  state.textContent = "starting";
+  const demo = LECTURE.demos[place.dataset.demo];
+  makeControl(place, demo.control, (value) => ask(mine, value));
+  await connect(mine, demo, true);
+}
+
+/* A kernel for a live page: the one in reserve, or a new one where that turns out to be gone before it showed anything. */
+async function connect(mine, demo, fromReserve) {
+  const state = mine.place.closest(".page").querySelector(".state");
+  const lost = (why) => {
+    if (live !== mine) return;
+    if (fromReserve && !mine.seen) { mine.kernel = null; mine.busy = false; connect(mine, demo, false); return; }
+    state.textContent = `${why}: L begins anew`;
+    backToFilm(mine.place);
+    live = null;
+  };
+  try {
+    let kernel = null;
+    if (fromReserve) { const waiting = prepare(); reserve = null; kernel = await waiting; }
+    if (!kernel || kernel.dead) kernel = await Kernel.start();
+    prepare()?.catch(() => {});
+    if (live !== mine) { kernel.close(); return; }
+    mine.kernel = kernel;
+    kernel.seen = (data) => { if (live === mine) { mine.seen = true; draw(mine.place, data); } };
+    kernel.lost = () => lost("the kernel is gone");
+    if (await kernel.run(demo.code) !== "dead" && live === mine) ask(mine, demo.control.first);
+  } catch (error) {
+    lost(error.message);
+  }
+}
+
+function backToFilm(place) {
+  place.hidden = true;
+  place.parentElement.querySelector(".film").hidden = false;
+  fitAll();
+}
+
+async function ask(mine, value) {
+  mine.next = value;
+  if (mine.busy || !mine.kernel) { if (mine.kernel) mine.kernel.interrupt(); return; }
+  mine.busy = true;
+  const state = mine.place.closest(".page").querySelector(".state");
+  while (mine.next !== undefined && live === mine) {
+    const value = mine.next;
+    mine.next = undefined;
+    state.textContent = "live";
+    const status = await mine.kernel.run(`demo(${JSON.stringify(value)})`);
+    if (live === mine) state.textContent = status === "ok" ? "live" : "stopped";
+  }
+  mine.busy = false;
+}
+
+function stop() { if (live?.kernel) { live.next = undefined; live.kernel.interrupt(); } }
+
+function leave() {
+  if (!live) return;
+  const old = live;
+  live = null;
+  old.place.closest(".page").querySelector(".state").textContent = "";
+  backToFilm(old.place);
+  old.kernel?.close();
+}
+
+function draw(place, data) {
+  const picture = data["image/png"], words = data["text/plain"] ?? "";
+  const image = place.querySelector("img");
+  place.classList.toggle("told", !picture && !image.getAttribute("src"));
+  if (picture) {
+    image.src = `data:image/png;base64,${picture}`;
+    image.classList.add("whole");
+    image.alt = words || "What the demo draws";
+    place.classList.remove("told");
+  }
+  place.querySelector(".words").textContent = words;
+}
+
+function makeControl(place, control, changed) {
+  const root = place.querySelector(".control");
+  root.replaceChildren();
+  place.querySelector("img").removeAttribute("src");
+  place.querySelector(".words").textContent = "";
+  if (control.kind === "buttons") {
+    for (const choice of control.choices) {
+      const button = document.createElement("button");
+      button.textContent = String(choice).replaceAll("_", " ");
+      button.setAttribute("aria-pressed", choice === control.first);
+      button.onclick = () => {
+        root.querySelectorAll("button").forEach((one) => one.setAttribute("aria-pressed", one === button));
+        changed(choice);
+      };
+      root.append(button);
+    }
+    return;
+  }
+  const label = document.createElement("label"), input = document.createElement("input"), shown = document.createElement("output");
+  const name = document.createElement("span");
+  name.textContent = control.name;
+  input.value = control.first;
+  if (control.kind === "slider") {
+    [input.min, input.max, input.step] = control.choices;
+    input.type = "range"; input.value = control.first; shown.textContent = control.first;
+    input.oninput = () => { shown.textContent = input.value; changed(Number(input.value)); };
+    label.append(name, input, shown);
+  } else {
+    input.type = "text"; input.setAttribute("aria-label", control.name);
+    input.oninput = () => changed(input.value);
+    label.append(input);
+  }
+  root.append(label);
+  if (control.kind === "text") input.focus();
+}
+
+// ---- the speaker's window -----------------------------------------------------------------------------------------
+
+function openNotes() {
+  notes = window.open("", "cs348k-notes", "width=900,height=700");
+  if (!notes) { $(".state").textContent = "the browser blocked the notes: allow windows of this page"; return; }
+  notes.document.title = "Notes";
+  notes.document.body.innerHTML = '<main style="font:22px/1.4 system-ui,sans-serif;padding:1em;max-width:40em"><p id="clock" style="font-size:2em;margin:0"></p><h1 id="title"></h1><p id="notes"></p><p>Next: <b id="next"></b></p></main>';
+  tellNotes();
+}
+
+function tellNotes() {
+  if (!notes || notes.closed) return;
+  const put = (id, text) => { const place = notes.document.getElementById(id); if (place) place.textContent = text; };
+  const spent = Math.floor((Date.now() - began) / 1000), two = (n) => String(n).padStart(2, "0");
+  const planned = LECTURE.notes.slice(0, now + 1).reduce((sum, page) => sum + page.seconds, 0);
+  const clock = (s) => `${Math.floor(s / 60)}:${two(s % 60)}`;
+  put("clock", `${new Date().toLocaleTimeString()}   spent ${clock(spent)}, planned to the end of this page ${clock(planned)}`);
+  put("title", `${now + 1}. ${LECTURE.notes[now].title}`);
+  put("notes", LECTURE.notes[now].notes);
+  put("next", now + 1 < pages.length ? LECTURE.notes[now + 1].title : "the end");
+}
+setInterval(tellNotes, 1000);
+
+// ---- keys ---------------------------------------------------------------------------------------------------------
+
+function showCode() {
+  const dialog = document.getElementById("code"), name = pages[now].querySelector(".live")?.dataset.demo;
+  dialog.querySelector("pre").textContent = name ? LECTURE.demos[name].shown : "This page has no code.";
+  dialog.open ? dialog.close() : dialog.showModal();
+}
+
+function showKeys() { const dialog = document.getElementById("keys"); dialog.open ? dialog.close() : dialog.showModal(); }
+
+const KEYS = {
+  PageDown: () => go(now + 1), PageUp: () => go(now - 1), " ": () => go(now + 1), ArrowRight: () => go(now + 1), ArrowLeft: () => go(now - 1),
+  Home: () => go(0), End: () => go(pages.length - 1), l: goLive, s: stop, c: showCode, n: openNotes, "?": showKeys,
+  t: () => setTheme(dark() ? "light" : "dark"), ",": () => scrub(-1), ".": () => scrub(1), p: playFilm,
+};
+
+addEventListener("keydown", (event) => {
+  if (event.ctrlKey || event.metaKey || event.altKey) return;
+  const field = event.target instanceof HTMLInputElement, text = field && event.target.type === "text";
+  if (text && !["PageDown", "PageUp", "Escape"].includes(event.key)) return;
+  if (text && event.key === "Escape") { event.target.blur(); return; }
+  if (field && ["ArrowRight", "ArrowLeft", "Home", "End"].includes(event.key)) return;
+  if (event.target instanceof HTMLButtonElement && event.key === " ") return;
+  if (/^[0-9]$/.test(event.key)) { typedNumber += event.key; return; }
+  if (event.key === "Enter" && typedNumber) { go(Number(typedNumber) - 1); typedNumber = ""; event.preventDefault(); return; }
+  typedNumber = "";
+  const action = KEYS[event.key.length === 1 ? event.key.toLowerCase() : event.key];
+  if (action) { event.preventDefault(); action(); }
+});
+addEventListener("resize", fitAll);
+addEventListener("pagehide", () => { live?.kernel?.close(); });
+const first = Number(location.hash.slice(1)) || 1;
+go(first - 1);
+requestAnimationFrame(fitAll);
+prepare()?.catch(() => { $(".state").textContent = "no kernel could be started"; });

@@ -1,0 +1,333 @@
+"""What is live on the slides: a few lines of Python each, run in a kernel of the page's own, from nothing.
+
+A demo defines `demo(value)`, called with the value of its control: at first, and after every change. What it shows, it
+shows by `stage`. The code is what a key of the deck shows to the audience, so it is written to be read.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+PROMPT = "two orange cats left of a tall red tree at night"
+FIRST = """import torch
+from cs348k_diffusion import recipes
+from cs348k_diffusion.authoring.lecture import stage
+torch.set_num_threads(1)
+"""
+
+
+class Control(NamedTuple):
+    """What the speaker may change: kind "none", "buttons", "slider" or "text"; choices; the first value; its name."""
+
+    kind: str
+    name: str = ""
+    first: float | str = ""
+    choices: tuple[float | str, ...] = ()
+
+
+class Demo(NamedTuple):
+    """A live page: its control and its code."""
+
+    control: Control
+    code: str
+
+
+def slider(name: str, low: float, high: float, step: float, first: float) -> Control:
+    """A slider from low to high."""
+    return Control("slider", name, first, (low, high, step))
+
+
+SEED = slider("seed", 0, 99, 1, 0)
+RULES = ("modify_params", "add_leaf", "remove_leaf", "split_branch", "remove_branch", "add_anywhere", "begin again")
+
+DEMOS = {
+    "fit": Demo(slider("target", 1, 12, 1, 3), """
+from cs348k_diffusion.procedural.fit import fit_tree
+from cs348k_diffusion.procedural.grammar import Grammar
+from cs348k_diffusion.procedural.pack import pack
+from cs348k_diffusion.procedural.policies import BOTH
+from cs348k_diffusion.procedural.render import Style, draw, tree_parts
+from cs348k_diffusion.procedural.targets import fixed_trees, image_target, sapling
+
+grammar, style, trees = Grammar(), Style(), fixed_trees(12)
+
+@torch.no_grad()
+def photo(tree):
+    return draw(tree_parts(pack([tree], grammar), style), 32, None, style.sky).image
+
+def demo(value):
+    goal = photo(trees[int(value) - 1])
+    run = fit_tree(image_target(goal[0]), BOTH, sapling(), budget=2400)
+    for k, now in enumerate(run):
+        if k % 20 == 0:
+            best = now.best.tree
+            stage.show(torch.cat([goal, photo(best)]), f"{len(best.parts)} parts, loss {now.loss:.1e}")
+"""),
+    "rules": Demo(Control("buttons", "rule", "begin again", RULES), """
+import numpy as np
+from cs348k_diffusion.procedural.grammar import Grammar
+from cs348k_diffusion.procedural.moves import propose
+from cs348k_diffusion.procedural.pack import pack
+from cs348k_diffusion.procedural.render import Style, draw, tree_parts
+from cs348k_diffusion.procedural.targets import fixed_trees
+
+grammar, style, rng = Grammar(), Style(), np.random.default_rng(16)
+first = tree = fixed_trees(12)[3]
+
+def demo(rule):
+    global tree
+    if rule == "begin again":
+        tree, words = first, "the tree"
+    else:
+        move = propose(rule, tree, grammar, rng)
+        tree, words = (move.tree, rule) if move else (tree, f"{rule}: no such move here")
+    with torch.no_grad():
+        image = draw(tree_parts(pack([tree], grammar), style), 96, None, style.sky).image
+    stage.show(image, f"{words}; {len(tree.parts)} parts")
+"""),
+    "soft": Demo(slider("softness", 0.01, 1.0, 0.01, 0.3), """
+def demo(softness):
+    x = torch.linspace(-2, 2, 400)
+    target = ((x - 0.2).abs() < 0.3).float()
+
+    def loss(shift):  # a leaf of radius 0.3, moved from its place by `shift`
+        return (torch.sigmoid((0.3 - (x - shift).abs()) / softness) - target).square().mean()
+
+    places = torch.linspace(-1.5, 1.5, 200)
+    losses = torch.stack([loss(place) for place in places])
+    away = torch.tensor(-0.8, requires_grad=True)
+    loss(away).backward()
+    words = f"loss against the leaf's place; slope at -0.8: {away.grad:+.4f}"
+    stage.show_curve(losses, words, 0, float(losses.max()) * 1.05)
+"""),
+    "claim": Demo(Control("buttons", "claim", "G1a", ("M1", "G1a", "A1", "L2", "T1", "T2")), """
+from cs348k_diffusion.evaluate import registry
+
+def demo(id):
+    claim = registry.chosen([id])[0]
+    found = registry.replayed(claim)
+    against = ", ".join(one.against for one in found.verdict.findings)
+    stage.say(
+        f"{claim.id}. {claim.idea}.\\n\\n"
+        f"Good?  {claim.metric}: {claim.better} is better.\\n"
+        f"Responsible?  Same seeds, same cost.\\n"
+        f"Alternatives?  {against}.\\n"
+        f"Limits?  {claim.source}; notebook {claim.notebook}.\\n\\n"
+        f"{found.verdict}"
+    )
+"""),
+    "examples": Demo(SEED, f"""
+draw = recipes.load_pipeline("pictures")
+
+def demo(seed):
+    for state in draw(["{PROMPT}"] * 6, seed=int(seed)):
+        stage.show(state.x, f"{PROMPT}; noise left: t = {{state.t:.2f}}", columns=3)
+"""),
+    "dataset": Demo(SEED, """
+from cs348k_diffusion.data import load_digits
+
+x, y = load_digits("all")
+
+def demo(seed):
+    some = torch.randperm(len(x), generator=torch.Generator().manual_seed(int(seed)))[:30]
+    stage.show(x[some], "30 of 1,797 handwritten digits, 8 x 8 pixels", columns=10)
+"""),
+    "beta": Demo(slider("beta", 0.0, 0.5, 0.01, 0.05), """
+from cs348k_diffusion.data import load_digits
+
+digits = load_digits("all")[0][:8]
+
+def demo(beta):
+    x, left = digits, 1.0
+    for step in range(31):
+        stage.show(x.clamp(-2, 2) / 2, f"step {step}: {left:.0%} of the signal is left, std {x.std():.2f}", columns=8)
+        x = (1 - beta) ** 0.5 * x + beta**0.5 * torch.randn_like(x)
+        left *= (1 - beta) ** 0.5
+"""),
+    "score": Demo(slider("lowest noise level", 0.1, 3.0, 0.1, 0.3), """
+from cs348k_diffusion import Mixture
+
+means, weights = torch.tensor([[-2.0, 0.0], [2.0, 0.0]]), torch.tensor([1.0, 4.0])
+
+def score(x, sigma):  # of two hills, widened by noise of standard deviation sigma
+    wide = Mixture(means, (0.09 + sigma**2) * torch.eye(2).expand(2, 2, 2), weights)
+    x = x.requires_grad_()
+    return torch.autograd.grad(wide.log_prob(x).sum(), x)[0]
+
+def demo(lowest):
+    x = 6 * torch.rand(600, 2) - 3
+    for sigma in torch.logspace(0.5, torch.tensor(lowest).log10(), 40).tolist():
+        eps = 0.05 * (sigma**2 + 0.09)
+        for _ in range(4):
+            x = (x.detach() + eps * score(x.detach().clone(), sigma) + (2 * eps) ** 0.5 * torch.randn_like(x)).detach()
+        share = (x[:, 0] > 0).float().mean()
+        stage.show_points(x, f"noise {sigma:.2f}; on the right hill: {share:.0%}, should be 80%", 3.5)
+"""),
+    "guided": Demo(slider("how far the classes lie apart", 0.5, 3.0, 0.1, 1.2), """
+from cs348k_diffusion import Mixture, cosine, ddim, path
+
+def demo(apart):
+    means = torch.tensor([[-apart, 0.0], [apart, 0.0]])
+    both = Mixture(means, 0.5 * torch.eye(2).expand(2, 2, 2), labels=torch.tensor([0, 1]))
+    denoise = both.denoiser(cosine()).given(1)
+    everyone = both.sample(800, torch.Generator().manual_seed(1))
+    for state in ddim(denoise, torch.randn(800, 2), path(30, start=0.99)):
+        stage.show_points(state.x, f"orange was asked for; grey: all of p(x); t = {state.t:.2f}", 4.0,
+                          torch.ones(800, dtype=torch.long), everyone)
+"""),
+    "scale": Demo(slider("scale", 0.0, 8.0, 0.5, 2.0), """
+from cs348k_diffusion import clip, ddim, path
+from cs348k_diffusion.guidance import guide
+
+model = recipes.load("digits")
+
+def demo(scale):
+    noise = torch.randn(20, 1, 8, 8, generator=torch.Generator().manual_seed(3))
+    asked = model.given(y=torch.arange(10).repeat(2))
+    for state in ddim(clip(guide(asked, model.given(), scale)), noise, path(16)):
+        stage.show(state.x, f"0 to 9 were asked for, twice, at scale {scale:g}; t = {state.t:.2f}", columns=10)
+"""),
+    "prompt": Demo(Control("text", "sentence", PROMPT), """
+draw = recipes.load_pipeline("pictures")
+
+def demo(prompt):
+    for state in draw([prompt] * 4, seed=1):
+        stage.show(state.x0_hat, f"what it guesses at t = {state.t:.2f}", columns=4)
+"""),
+    "listening": Demo(SEED, """
+from cs348k_diffusion.nets import word_maps
+from cs348k_diffusion.recipes.pictures import TOKENIZER
+
+prompt, draw = "two orange cats left of a tall red tree at night", recipes.load_pipeline("pictures")
+tokens, said = TOKENIZER(prompt), ["(start)", *prompt.split()]
+
+def demo(seed):
+    for state in draw([prompt], seed=int(seed)):
+        looks = word_maps(draw.model.net, state.x, torch.tensor([max(state.t, 0.01)]), tokens)[0]
+        maps = [looks[said.index(word)] for word in ("cats", "orange", "tree", "night")]
+        maps = [(2 * one / one.max() - 1).expand(1, 3, 32, 32) for one in maps]
+        stage.show(torch.cat([state.x0_hat, *maps]), "the picture; then where it listens to: cats, orange, tree, night")
+"""),
+    "attention": Demo(slider("N = 2 to the power of", 8, 12, 1, 10), """
+from time import process_time
+from cs348k_diffusion.attention import dense_attention, tiled_attention
+
+def demo(power):
+    n = 2 ** int(power)
+    q, k, v = torch.randn(3, 1, n, 64)
+    words = f"N = {n:,}: S holds {n * n:,} numbers, a tile of 64 keys {n * 64:,}\\n"
+    for name, way in (("dense", dense_attention), ("tiled", tiled_attention)):
+        began = process_time()
+        way(q, k, v)
+        words += f"{name}: {1000 * (process_time() - began):.0f} ms\\n"
+    gap = (dense_attention(q, k, v).out - tiled_attention(q, k, v).out).abs().max()
+    stage.say(words + f"largest difference: {gap:.0e}")
+"""),
+    "steps": Demo(slider("steps", 1, 40, 1, 8), f"""
+from time import process_time
+
+draw = recipes.load_pipeline("pictures")
+
+def demo(steps):
+    began = process_time()
+    images = draw.images(["{PROMPT}"] * 4, seed=3, steps=int(steps))
+    spent = process_time() - began
+    words = f"{{int(steps)}} steps, {{2 * int(steps)}} evaluations, {{spent / 4:.2f}} s a picture"
+    stage.show(images, words, columns=4)
+"""),
+    "enlarge": Demo(slider("picture", 0, 99, 1, 3), """
+import torch.nn.functional as F
+from cs348k_diffusion import last, path
+from cs348k_diffusion.cascade import bicubic, diffusion, regression, resize
+from cs348k_diffusion.data.pictures import pictures
+
+model = recipes.load("upsampler_32")
+
+def demo(number):
+    true = pictures(1, 32, 7, start=int(number)).images
+    low = resize(true, 8)
+    ways = (bicubic(32), regression(model), diffusion(model, path(10), generator=torch.Generator().manual_seed(1)))
+    row = [F.interpolate(low, (32, 32)), *(last(way(low)).x.clamp(-1, 1) for way in ways), true]
+    stage.show(torch.cat(row), "given: 8 x 8; bicubic; the mean; one draw; the truth", columns=5)
+"""),
+    "cascade": Demo(Control("text", "sentence", "a red house by day"), """
+import torch.nn.functional as F
+
+draw = recipes.load_pipeline("pictures_cascade")
+
+def demo(prompt):
+    for state in draw([prompt] * 3, seed=2):
+        size = state.x.shape[-1]
+        stage.show(F.interpolate(state.x, (64, 64)), f"stage {state.stage + 1}: {size} x {size} pixels", columns=3)
+"""),
+    "upsamplings": Demo(slider("draws", 1, 8, 1, 4), """
+from cs348k_diffusion import last, path
+from cs348k_diffusion.cascade import bicubic, diffusion, regression, resize
+from cs348k_diffusion.data.pictures import pictures
+from cs348k_diffusion.metrics import psnr
+
+model, true = recipes.load("upsampler_32"), pictures(1, 32, 7, start=11).images
+low = resize(true, 8)
+
+def demo(draws):
+    drawing = diffusion(model, path(10), generator=torch.Generator().manual_seed(5))
+    drawn = last(drawing(low.expand(int(draws), -1, -1, -1))).x.clamp(-1, 1)
+    ways = [last(way(low)).x.clamp(-1, 1) for way in (bicubic(32), regression(model))]
+    db = [float(psnr(x, true)) for x in (*ways, drawn[:1], drawn.mean(0, keepdim=True))]
+    words = "PSNR: bicubic {:.1f}, mean {:.1f}, a draw {:.1f}, mean of the draws {:.1f} dB".format(*db)
+    stage.show(torch.cat([true, *ways, drawn]), words, columns=6)
+"""),
+    "latent": Demo(slider("picture", 0, 99, 1, 3), """
+from cs348k_diffusion.data.pictures import pictures
+from cs348k_diffusion.metrics import psnr
+from cs348k_diffusion.recipes.stages import pictures_codec
+
+codec = pictures_codec.frozen()
+
+def demo(number):
+    x = pictures(1, 64, 5, start=int(number)).images
+    z = codec.encode(x)
+    made = codec.decode(z).clamp(-1, 1)
+    code = (z[:, :3] / 3).clamp(-1, 1).repeat_interleave(4, -1).repeat_interleave(4, -2)
+    words = f"{x.numel():,} numbers; its code: {z.numel():,}; decoded: {float(psnr(made, x)):.1f} dB"
+    stage.show(torch.cat([x, code, made]), words, columns=3)
+"""),
+    "factor": Demo(slider("numbers a piece of 8 x 8 pixels", 1, 96, 1, 12), """
+from cs348k_diffusion.data.pictures import pictures
+from cs348k_diffusion.latent import PCACodec
+from cs348k_diffusion.metrics import psnr
+
+made_from, x = pictures(300, 32, 62).images, pictures(6, 32, 63).images
+
+def demo(d):
+    codec = PCACodec.of(made_from, 8, int(d))
+    back = codec.decode(codec.encode(x)).clamp(-1, 1)
+    words = f"{192 / d:.0f} times fewer numbers: {float(psnr(back, x).mean()):.1f} dB"
+    stage.show(torch.cat([x, back]), words, columns=6)
+"""),
+    "student": Demo(SEED, f"""
+teacher, student = recipes.load_pipeline("pictures"), recipes.load_pipeline("pictures_fast")
+WAYS = {{"student 2": (student, 2), "student 4": (student, 4), "DDIM 2x2": (teacher, 2), "DDIM 4x2": (teacher, 4)}}
+
+def demo(seed):
+    rows = [way.images(["{PROMPT}"] * 4, 3.0, int(seed), steps) for way, steps in WAYS.values()]
+    stage.show(torch.cat(rows), "rows: " + ", ".join(WAYS) + "; same noise", columns=4)
+"""),
+    "typed": Demo(Control("text", "sentence", "a red tree left of two purple houses"), """
+from cs348k_diffusion import last
+
+draw = recipes.load_pipeline("pictures_fast")
+
+def demo(prompt):
+    try:
+        images = draw.images([prompt] * 6, seed=3, steps=2)
+    except ValueError as error:
+        return stage.say(str(error))  # an unfinished word: the last picture stays
+    stage.show(images, f"{prompt}: 2 evaluations a picture", columns=6)
+"""),
+}  # fmt: skip
+
+
+def source(name: str) -> str:
+    """The whole code of a demo, as its kernel runs it."""
+    return FIRST + DEMOS[name].code

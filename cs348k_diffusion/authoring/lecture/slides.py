@@ -1,0 +1,237 @@
+"""The slides of lecture 7, in its order: title, formula, what is stored to look at, what is live, and what to say.
+
+`shown` names a notebook and a cell whose stored output is the slide's film or figure; `demo` a demo of demos.py.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+
+class Slide(NamedTuple):
+    """One page of the deck.
+
+    lines: what the audience reads; formulas: LaTeX; shown: (notebook, cell id) or None; notes: for the speaker;
+    seconds: of an eighty-minute lecture; short: of a ten-minute one, 0 where it leaves the page out.
+    """
+
+    title: str
+    lines: tuple[str, ...] = ()
+    formulas: tuple[str, ...] = ()
+    shown: tuple[str, str] | None = None
+    demo: str = ""
+    notes: str = ""
+    seconds: int = 120
+    short: int = 0
+
+
+LONG, SHORT = 80, 10  # minutes of the two scripts
+SLIDES = (
+    Slide(
+        "Discussion of Designing for AutoDiff + Intro to Generative AI",
+        ("Visual Computing Systems, Stanford CS348K", "Lecture 7"),
+        notes="Keys: Page Down goes on, L makes a page live, S stops it, ? lists the rest. Notebooks 00 to 11 "
+        "hold all of it.",
+        seconds=50, short=15,
+    ),
+    Slide(
+        "Discussion of Design for AutoDiff",
+        ("A procedure draws a tree.", "Which tree looks like this picture?", "Moves, gradients, or both?"),
+        shown=("01", "mine-live"), demo="fit",
+        notes="Notebook 01. Let the fit run to the end: moves change the number of parts, gradients the "
+        "numbers in them.",
+        seconds=130, short=30,
+    ),
+    Slide(
+        "Procedural modeling as a sequence of moves",
+        ("Objects: branch(length, angle), leaf(radius)",
+         "Rules: modify, add leaf, remove leaf, split branch, remove branch, add anywhere",
+         "Constraints: angles, radii"),
+        shown=("01", "moves-figure"), demo="rules",
+        notes="Live: press a rule and see the tree change. A move that breaks a constraint is not proposed.",
+        seconds=210, short=45,
+    ),
+    Slide(
+        "Optimization to fit a target",
+        ("Find the moves, and their numbers, that come nearest to the goal.",
+         "An edge needs some softness: else no pixel pulls."),
+        (r"\mathrm{loss}(\theta) = \| \mathrm{draw}(\theta) - \mathrm{target} \|^2",),
+        shown=("01", "descent"), demo="soft",
+        notes="The slider is the softness of an edge: at 0.01 the gradient is nothing, near 0.3 it is largest.",
+        seconds=210, short=30,
+    ),
+    Slide(
+        "Evaluating a technical idea",
+        ("What is the claimed idea?", "What is the proposed solution?", "What are the best known alternatives?",
+         "Which questions would a reasonable person ask?", "Which experiments answer them?"),
+        shown=("01", "contest-figure"),
+        notes="The contest of notebook 01: four policies, twelve targets, equal units. Ask for bets before you go on.",
+        seconds=160,
+    ),
+    Slide(
+        "Evaluating a technical idea: possible questions",
+        ("Are the results good?", "Is the idea responsible for them?", "Could a known alternative do as well?",
+         "What are the limits?"),
+        shown=("11", "drag"), demo="claim",
+        notes="Live: a claim of the course, read from its stored runs, with verdict and interval. Notebook 11.",
+        seconds=210, short=30,
+    ),
+    Slide(
+        "A significant fraction of your project grade",
+        ("How thoughtfully did you define your problem?", "How thoughtfully did you evaluate your idea?"),
+        shown=("11", "forks"),
+        notes="24 ways to cut one noisy experiment: one of them always looks good. Grades go to the design, "
+        "not the star.",
+        seconds=100,
+    ),
+    Slide(
+        "Micro-intro to diffusion-based generation",
+        ("Let's look at some examples...",),
+        shown=("00", "prompt"), demo="examples",
+        notes="Notebook 00. Six patches of noise, one sentence. Live: other seeds.",
+        seconds=100, short=30,
+    ),
+    Slide(
+        "Suppose you are given a dataset of images",
+        ("Draw a sample from the distribution that they came from.",),
+        (r"x \sim p(x)",),
+        shown=("02", "digits"), demo="dataset",
+        notes="1,797 digits of 8 by 8 pixels. Live: another thirty. No two are the same; p is what they share.",
+        seconds=130, short=15,
+    ),
+    Slide(
+        "Diffusion-based image synthesis: forward",
+        ("Iteratively add noise.",),
+        (r"q(x_t \mid x_{t-1}) = \mathcal{N}\left(x_t; \sqrt{1 - \beta_t}\, x_{t-1}, \beta_t I\right)",),
+        shown=("02", "compare-schedules"), demo="beta",
+        notes="The slider is beta. Small: many steps to noise. Large: one step and all is lost. The spread "
+        "stays 1: that is the root.",
+        seconds=260, short=45,
+    ),
+    Slide(
+        "Diffusion-based image synthesis: reverse",
+        ("Iteratively remove noise: follow the score, and jitter.",),
+        (r"x_{i+1} \leftarrow x_i + \epsilon \nabla_x \log p(x) + \sqrt{2 \epsilon}\, z_i, \quad i = 0, 1, \dots, T",),
+        shown=("03", "naive-against-annealed"), demo="score",
+        notes="Notebook 03: at one noise level a point finds only the nearer hill. Annealed, it can cross.",
+        seconds=260, short=45,
+    ),
+    Slide(
+        "Guided diffusion",
+        ("Given p(y | x), a classifier: which x has this y?",),
+        (r"p(x \mid y) = p(x)\, p(y \mid x) \Big/ \int p(x)\, p(y \mid x)\, dx",),
+        shown=("05", "steered-run"), demo="guided",
+        notes="Notebook 05: exact densities, so that we can check. The clean classifier throws points away, and why.",
+        seconds=230, short=25,
+    ),
+    Slide(
+        "Bayes for score function",
+        ("Modify x so that the image is more likely, and so that the prompt describes it better.",),
+        (r"\nabla_x \log p(x \mid y) = \nabla_x \log p(x) + \nabla_x \log p(y \mid x)",),
+        shown=("05", "three-ways"), demo="scale",
+        notes="The integral is gone: it does not depend on x. Live: the scale in front of the second term, 0 to 8.",
+        seconds=230, short=30,
+    ),
+    Slide(
+        "Conditioned generation",
+        ("The model hears the condition at every step.",),
+        (r"x_t, \text{condition} \to \text{model} \to x_{t+1}",),
+        shown=("07", "live"), demo="prompt",
+        notes="Take a sentence from the audience: colours, sizes, trees, cats, houses, left of, above, by "
+        "day, at night.",
+        seconds=260, short=45,
+    ),
+    Slide(
+        "Performance/efficiency optimizations",
+        ("Where does the time go?", "The network, its attention, and the number of steps."),
+        notes="Half of the lecture is left. Each of the next slides takes one factor out.",
+        seconds=50,
+    ),
+    Slide(
+        "A basic U-Net architecture",
+        ("Classic: convolutions.", "Modern: transformer modules with cross-attention."),
+        shown=("07", "unet-figure"), demo="listening",
+        notes="Notebook 04 builds the classic one, 07 the modern one. Live: where each word is listened to.",
+        seconds=260, short=25,
+    ),
+    Slide(
+        "Attention module",
+        ("Softmax over the rows of S, never holding S.",),
+        (r"S = Q K^T, \quad P = \mathrm{softmax}(S), \quad O = P V",
+         r"\mathrm{softmax}(x) = \frac{f(x)}{l(x)}, \quad f(x)_i = e^{x_i - m(x)}",
+         r"m(x) = \max_i x_i, \quad l(x) = \sum_i f(x)_i"),
+        shown=("06", "race-player"), demo="attention",
+        notes="Notebook 06 derives the tiled form. Live: N doubles; the memory of the dense one grows with its square.",
+        seconds=310, short=30,
+    ),
+    Slide(
+        "Performance challenges of inference",
+        ("Diffusion is iterative: many evaluations.", "Low-dimensional space. Superresolution. Bigger steps."),
+        shown=("10", "knee-look"), demo="steps",
+        notes="The slider is the number of steps; seconds and evaluations stand below. Where do they look right?",
+        seconds=210, short=30,
+    ),
+    Slide(
+        "Superresolution",
+        ("Diffusion draws a low-resolution image.", "Subsequent models enlarge it."),
+        shown=("09", "s044"), demo="enlarge",
+        notes="Choose a picture by its number: bicubic, the mean of what is possible, one draw of it.",
+        seconds=210, short=15,
+    ),
+    Slide(
+        "Cascade of diffusion models",
+        ("8 pixels, then 32, then 64.",),
+        (r"p(x_{8})\, p(x_{32} \mid x_{8})\, p(x_{64} \mid x_{32})",),
+        shown=("09", "s049"), demo="cascade",
+        notes="Each stage is drawn given the one before. A little noise between stages forgives the flaws of "
+        "the first.",
+        seconds=160,
+    ),
+    Slide(
+        "Bicubic upsampling vs. two forms of learned upsampling",
+        ("Bicubic: no knowledge.", "Regression: the mean, smooth.", "Diffusion: one of the possible, sharp."),
+        shown=("09", "s006"), demo="upsamplings",
+        notes="Regression wins PSNR by 3 dB where all is Gaussian; diffusion wins the distances. Notebook 09.",
+        seconds=210,
+    ),
+    Slide(
+        "Perform diffusion in lower-dimensional latent space",
+        ("Diffuse a small code, then decode it.", "A compact code is a compressed image."),
+        shown=("08", "film"), demo="latent",
+        notes="64 x 64 x 3 numbers become 16 x 16 x 4. Live: a picture, its code, and what comes back.",
+        seconds=210, short=25,
+    ),
+    Slide(
+        "Perform diffusion in latent space",
+        ("Pixels: represent all, train long.", "Sweet spot: a good model, trained quickly.",
+         "Too compressed: cannot represent the data."),
+        shown=("08", "study-plot"), demo="factor",
+        notes="The U of the slide, at four budgets. Live: how many numbers a piece of a picture needs.",
+        seconds=210, short=15,
+    ),
+    Slide(
+        "Learn to take larger steps",
+        ("A student reproduces several steps of its teacher.", "Ours 2 and 4 steps; DDIM 2x2 and 4x2."),
+        shown=("10", "panel"), demo="student",
+        notes="Progressive distillation, guidance included. One evaluation a step instead of two.",
+        seconds=210, short=30,
+    ),
+    Slide(
+        "Learn to take larger steps: drawn while it is typed",
+        ("Distilled: 4 steps. Native: 4 and 8 steps.", "A sentence from you:"),
+        shown=("10", "typed"), demo="typed",
+        notes="Type what the audience says. Every key draws; an unfinished word keeps the last complete sentence.",
+        seconds=210, short=45,
+    ),
+)  # fmt: skip
+
+
+def script(short: bool = False) -> list[str]:
+    """One line a page of the lecture: when it begins, how long it takes, and what to say."""
+    lines, at = [], 0
+    for number, slide in enumerate(SLIDES, start=1):
+        seconds = slide.short if short else slide.seconds
+        if seconds:
+            lines.append(f"{at // 60:2}:{at % 60:02}  {seconds:3} s  page {number:2}  {slide.title}. {slide.notes}")
+        at += seconds
+    return [*lines, f"{at // 60:2}:{at % 60:02}  the end"]

@@ -1,0 +1,110 @@
+"""The class at a glance: for each exercise who has it right, wrong or blank, and the named mistakes with who made them.
+
+Two pages: `class.html` for the instructor, `class_to_project.html` without a name on it. Difficulty is the mean share
+of the points, discrimination the correlation of an exercise's points with those of all others, over who handed in.
+"""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+from jinja2 import Environment, FileSystemLoader
+from markupsafe import Markup
+
+from cs348k_diffusion.exercises.framework.catalogue import Exercise
+from cs348k_diffusion.grading.gradebook.feedback import MISTAKE, POLICY, STYLE, Result, group, readable_text
+from cs348k_diffusion.grading.gradebook.rules import StudentRow
+from cs348k_diffusion.grading.tables import write_whole
+
+FEWEST = 5  # students that a correlation is computed of
+PAGES = {"class.html": True, "class_to_project.html": False}  # with names or without
+
+
+class Line(NamedTuple):
+    """One exercise: how many have it full, in part, wrong, blank or waiting, and what went wrong, commonest first.
+
+    difficulty: the mean share of its points; discrimination: None for few students or where all have the same; of: who
+    handed in; mistakes: (name, students).
+    """
+
+    exercise: Exercise
+    counts: Counter[str]
+    of: int
+    difficulty: float
+    discrimination: float | None
+    mistakes: list[tuple[str, list[str]]]
+
+
+def write_class(shown: Mapping[str, StudentRow], exercises: Mapping[str, Exercise], out: Path) -> None:
+    """Write both pages into the folder `out`."""
+    for name, named in PAGES.items():
+        write_whole(out / name, render(shown, exercises, named))
+
+
+def render(shown: Mapping[str, StudentRow], exercises: Mapping[str, Exercise], named: bool) -> str:
+    """One page; whatever a student wrote is escaped by the template."""
+    templates = Environment(
+        loader=FileSystemLoader(STYLE.parent), autoescape=True, finalize=readable_text, trim_blocks=True
+    )
+    handed_in = [row for row in shown.values() if row.records and any(r.status != "not yet" for r in row.records)]
+    facts: dict[str, Any] = {
+        "policy": POLICY,
+        "style": Markup(STYLE.read_text(encoding="utf-8")),
+        "named": named,
+        "lines": lines(handed_in, exercises),
+        "absent": [_called(row) for row in shown.values() if row not in handed_in],
+        "count": len(handed_in),
+    }
+    return templates.get_template("class.html").render(facts)
+
+
+def lines(rows: Sequence[StudentRow], exercises: Mapping[str, Exercise]) -> list[Line]:
+    """One line an exercise, in the order of the course."""
+    results = {_called(row): {result.exercise.id: result for result in group(row.records, exercises)} for row in rows}
+    ids = [id for id in exercises if any(id in mine for mine in results.values())]
+    shares = np.array([[_share(mine.get(id)) for id in ids] for mine in results.values()]).reshape(len(rows), len(ids))
+    found = []
+    for column, id in enumerate(ids):
+        counts = Counter(mine[id].grade if id in mine else "blank" for mine in results.values())
+        rest = np.delete(shares, column, axis=1)
+        found.append(
+            Line(
+                exercises[id], counts, len(rows), float(shares[:, column].mean()),
+                _correlation(shares[:, column], rest), _mistakes(results, id),
+            )
+        )  # fmt: skip
+    return found
+
+
+def _called(row: StudentRow) -> str:
+    return f"{row.name} ({row.student})" if row.name else row.student
+
+
+def _share(result: Result | None) -> float:
+    return result.earned / result.points if result and result.points else 0.0
+
+
+def _correlation(one: np.ndarray, others: np.ndarray) -> float | None:
+    """Pearson's, of one exercise's points with the sum of all others; None where there is nothing to correlate."""
+    rest = others.sum(axis=1)
+    if len(one) < FEWEST or np.ptp(one) == 0 or np.ptp(rest) == 0:
+        return None
+    return float(np.corrcoef(one, rest)[0, 1])
+
+
+def _mistakes(results: Mapping[str, Mapping[str, Result]], id: str) -> list[tuple[str, list[str]]]:
+    """Each named mistake and who made it, commonest first; one whose answer is wrong without a name counts so."""
+    found: dict[str, list[str]] = {}
+    for student, mine in results.items():
+        wrong = [r for r in mine[id].records if r.status not in ("passed", "not yet", "waiting")] if id in mine else []
+        shown = [record for record in wrong if not record.held_back]
+        names = {match[1] for record in shown for match in [MISTAKE.search(record.message)] if match}
+        if wrong and not names:
+            names = {"out of time" if any(record.status == "timeout" for record in wrong) else "wrong, without a name"}
+        for name in names:
+            found.setdefault(name, []).append(student)
+    return sorted(found.items(), key=lambda item: (-len(item[1]), item[0]))

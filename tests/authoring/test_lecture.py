@@ -1,0 +1,132 @@
+"""The deck of lecture 7: its pages are the lecture's, its films are stored, its demos run from nothing."""
+
+import contextlib
+import json
+import re
+
+import pytest
+
+from cs348k_diffusion.authoring import lecture
+from cs348k_diffusion.authoring.lecture import demos, stage
+from cs348k_diffusion.authoring.lecture.slides import LONG, SHORT, SLIDES, script
+from cs348k_diffusion.authoring.site.extension import mathml
+
+TITLES = (  # of the slides of lecture 7, Spring 2026, in their order; a title that stands twice has two pages
+    "Discussion of Designing for AutoDiff + Intro to Generative AI",
+    "Discussion of Design for AutoDiff",
+    "Procedural modeling as a sequence of moves",
+    "Optimization to fit a target",
+    "Evaluating a technical idea",
+    "Evaluating a technical idea",
+    "A significant fraction of your project grade",
+    "Micro-intro to diffusion-based generation",
+    "Suppose you are given a dataset of images",
+    "Diffusion-based image synthesis",
+    "Diffusion-based image synthesis",
+    "Guided diffusion",
+    "Bayes for score function",
+    "Conditioned generation",
+    "Performance/efficiency optimizations",
+    "A basic U-Net architecture",
+    "Attention module",
+    "Performance challenges of inference",
+    "Superresolution",
+    "Cascade of diffusion models",
+    "Bicubic upsampling vs. two forms of learned upsampling",
+    "Perform diffusion in lower-dimensional latent space",
+    "Perform diffusion in latent space",
+    "Learn to take larger steps",
+    "Learn to take larger steps",
+)
+
+
+def test_every_slide_of_the_lecture_has_its_page_in_order():
+    assert len(SLIDES) == len(TITLES)
+    for slide, title in zip(SLIDES, TITLES, strict=True):
+        assert slide.title.partition(":")[0] == title.partition(":")[0]
+        assert slide.notes
+
+
+def test_formulas_are_drawn_without_a_script():
+    formulas = [formula for slide in SLIDES for formula in slide.formulas]
+    assert len(formulas) >= 10
+    assert all(mathml(formula, "block").startswith("<math") for formula in formulas)
+
+
+@pytest.mark.parametrize("slide", [slide for slide in SLIDES if slide.shown], ids=lambda slide: slide.title)
+def test_what_a_page_opens_on_is_stored_and_described(slide):
+    assert re.search(r'alt="[^"]{10,}"', lecture.stored(*slide.shown))
+
+
+def test_a_cell_without_a_film_is_named():
+    with pytest.raises(ValueError, match="notebook 02 has no cell 'nowhere'"):
+        lecture.stored("02", "nowhere")
+
+
+def test_the_page_has_everything_and_asks_for_nothing():
+    page = lecture.page()
+    assert page.count('<section class="page"') == len(SLIDES)
+    asked = re.findall(r'(?:src|href)="(?!data:)([^"]*)"', page)
+    assert asked == []
+    told = json.loads(re.search(r"const LECTURE = (.*);</script>", page)[1])
+    assert told["token"] is None
+    assert set(told["demos"]) == {slide.demo for slide in SLIDES if slide.demo}
+    assert json.loads(re.search(r"const LECTURE = (.*);</script>", lecture.page("secret"))[1])["token"] == "secret"
+
+
+def test_the_scripts_take_the_minutes_that_they_promise():
+    assert abs(sum(slide.seconds for slide in SLIDES) - 60 * LONG) <= 60
+    assert abs(sum(slide.short for slide in SLIDES) - 60 * SHORT) <= 20
+    assert len(script()) == len(SLIDES) + 1
+    assert script(short=True)[-1].split()[0] == f"{sum(slide.short for slide in SLIDES) // 60}:00"
+
+
+def test_the_command_writes_a_file_or_a_script_and_refuses_another_length(tmp_path):
+    said = []
+    lecture.give(said.append, tmp_path / "deck.html", None, 8348, False)
+    assert (tmp_path / "deck.html").read_text(encoding="utf-8") == lecture.page()
+    lecture.give(said.append, None, SHORT, 8348, False)
+    assert said[1:] == script(short=True)
+    with pytest.raises(ValueError, match="for 80 minutes and one for 10, not for 30"):
+        lecture.give(said.append, None, 30, 8348, False)
+
+
+class Enough(Exception):
+    """The demo has shown something."""
+
+
+@pytest.mark.parametrize("name", demos.DEMOS)
+def test_a_demo_shows_something_from_nothing(name, monkeypatch):
+    """Its code runs in an empty namespace, as it does in a fresh kernel; it is stopped at its second picture."""
+    sent = []
+
+    def send(picture, words):
+        sent.append((picture, words))
+        if len(sent) == 2:
+            raise Enough
+
+    monkeypatch.setattr(stage, "_send", send)
+    place = {}
+    exec(compile(demos.source(name), name, "exec"), place)
+    with contextlib.suppress(Enough):
+        place["demo"](demos.DEMOS[name].control.first)
+    picture, words = sent[0]
+    assert words
+    assert picture is None or len(picture.convert("L").getcolors(maxcolors=picture.width * picture.height) or ()) > 1
+
+
+def test_a_rule_changes_the_tree_and_an_unfinished_word_keeps_the_picture(monkeypatch):
+    sent = []
+    monkeypatch.setattr(stage, "_send", lambda picture, words: sent.append((picture, words)))
+    place = {}
+    exec(demos.source("rules"), place)
+    place["demo"]("begin again")
+    before = len(place["tree"].parts)
+    place["demo"]("add_anywhere")
+    assert len(place["tree"].parts) > before
+    place = {}
+    exec(demos.source("typed"), place)
+    place["demo"]("a red tre")
+    picture, words = sent[-1]
+    assert picture is None  # the deck leaves the last one where it is
+    assert '"tre" is not known here' in words

@@ -1,0 +1,138 @@
+"""The deck in a browser: walked by Page Down in both sizes and themes, live on a key, and alive again after a kill."""
+
+import os
+import re
+import signal
+import subprocess
+import sys
+
+import psutil
+import pytest
+
+from cs348k_diffusion.authoring import lecture
+from cs348k_diffusion.authoring.lecture.slides import SLIDES
+
+pytestmark = pytest.mark.browser
+SMALLEST = {1920: 44, 1024: 32}  # pixels of a letter's height, by the width of the window
+# what the audience sees of the page that is open: words that are too small, and what reaches out of the window
+AMISS = """least => {
+  const page = document.querySelector(".page:not([hidden])"), found = [];
+  const out = box => box.right > innerWidth + 1 || box.bottom > innerHeight + 1 || box.left < -1 || box.top < -1;
+  const words = document.createTreeWalker(page, NodeFilter.SHOW_TEXT);
+  while (words.nextNode()) {
+    const text = words.currentNode, node = text.parentElement, range = document.createRange();
+    range.selectNodeContents(text);
+    const box = range.getBoundingClientRect();
+    if (!text.textContent.trim() || ["STYLE", "SCRIPT"].includes(node.tagName) || box.width < 2) continue;
+    let zoom = 1;
+    for (let each = node; each; each = each.parentElement) zoom *= parseFloat(getComputedStyle(each).zoom) || 1;
+    const size = parseFloat(getComputedStyle(node).fontSize) * zoom;
+    if (size < least - 0.5 && !node.closest("math")) found.push(`small, ${size}: ${text.textContent}`);
+    if (out(box)) found.push(`outside: ${text.textContent}`);
+  }
+  for (const node of page.querySelectorAll("img, canvas, input, button"))
+    if (node.getClientRects().length && out(node.getBoundingClientRect())) found.push(`outside: ${node.outerHTML}`);
+  return found;
+}"""
+SHOWN = "() => document.querySelector('.page:not([hidden]) .picture img').getAttribute('src')"
+WORDS = "text => document.querySelector('.page:not([hidden]) .words').textContent.includes(text)"
+STATE = "() => document.querySelector('.page:not([hidden]) .state').textContent"
+
+
+@pytest.fixture(scope="module")
+def deck(tmp_path_factory):
+    path = tmp_path_factory.mktemp("lecture") / "deck.html"
+    path.write_text(lecture.page(), encoding="utf-8")
+    return path
+
+
+@pytest.mark.parametrize(("width", "height", "theme"), [(1920, 1080, "light"), (1024, 768, "dark")])
+def test_page_down_walks_every_page_and_all_is_large_enough(browser, deck, width, height, theme):
+    place = browser.new_context(viewport={"width": width, "height": height}, offline=True, color_scheme=theme)
+    page, errors = place.new_page(), []
+    page.on("pageerror", lambda error: errors.append(str(error)))
+    page.goto(deck.as_uri())
+    for number, slide in enumerate(SLIDES, start=1):
+        page.wait_for_function("n => document.querySelector('.page:not([hidden])').id === `page-${n}`", arg=number)
+        assert page.inner_text(".page:not([hidden]) h1") == slide.title
+        assert page.evaluate(AMISS, SMALLEST[width]) == [], slide.title
+        page.keyboard.press("PageDown")
+    page.keyboard.press("1")
+    page.keyboard.press("0")
+    page.keyboard.press("Enter")
+    assert page.inner_text(".page:not([hidden]) h1") == SLIDES[9].title
+    before = page.evaluate("document.querySelector('.page:not([hidden]) .film input').value")
+    page.keyboard.press(".")
+    assert page.evaluate("document.querySelector('.page:not([hidden]) .film input').value") != before
+    page.keyboard.press("c")
+    assert "def demo(beta)" in page.inner_text("#code pre")
+    page.keyboard.press("Escape")
+    page.keyboard.press("l")
+    assert "cs348k lecture" in page.evaluate(STATE)
+    assert errors == []
+    place.close()
+
+
+@pytest.fixture(scope="module")
+def served(tmp_path_factory):
+    home = tmp_path_factory.mktemp("served")
+    env = {**os.environ, "JUPYTER_RUNTIME_DIR": str(home / "runtime"), "JUPYTER_CONFIG_DIR": str(home / "config")}
+    command = [sys.executable, "-m", "cs348k_diffusion.cli", "lecture", "--no-browser"]
+    process = subprocess.Popen(
+        command, cwd=home, env=env, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    )
+    try:
+        line = process.stdout.readline()
+        while not (found := re.match(r"http://127\.0\.0\.1:\d+/\S+", line)):
+            assert process.poll() is None, line
+            line = process.stdout.readline()
+        yield found[0], process.pid
+        assert {path.name for path in home.iterdir()} <= {"runtime", "config"}  # nothing is written where it was begun
+    finally:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+
+
+def test_a_page_is_live_on_a_key_stops_and_lives_again_after_its_kernel_is_killed(browser, served):
+    url, server = served
+    page = browser.new_page(viewport={"width": 1920, "height": 1080})
+    page.set_default_timeout(120_000)
+    page.goto(f"{url}#10")
+    page.keyboard.press("l")
+    page.wait_for_function(SHOWN)
+    page.wait_for_function(WORDS, arg="step 30")
+    page.fill(".page:not([hidden]) .live input[type=range]", "0.5")
+    page.wait_for_function(WORDS, arg=" 0% of")
+    for kernel in psutil.Process(server).children(recursive=True):
+        kernel.kill()
+    page.wait_for_function("() => document.querySelector('.page:not([hidden]) .state').textContent.includes('gone')")
+    assert page.is_visible(".page:not([hidden]) .film")
+    page.keyboard.press("l")
+    page.wait_for_function(SHOWN)
+    page.keyboard.press("2")  # another page knows nothing of this one, and is a film again
+    page.keyboard.press("Enter")
+    assert page.is_visible(".page:not([hidden]) .film")
+    page.keyboard.press("l")
+    page.wait_for_function(SHOWN)
+    page.keyboard.press("s")
+    page.wait_for_function("() => document.querySelector('.page:not([hidden]) .state').textContent === 'stopped'")
+    page.close()
+
+
+def test_a_sentence_is_drawn_as_it_is_typed(browser, served):
+    page = browser.new_page(viewport={"width": 1024, "height": 768})
+    page.set_default_timeout(120_000)
+    page.goto(f"{served[0]}#{len(SLIDES)}")
+    page.keyboard.press("l")
+    page.wait_for_function(SHOWN)
+    first = page.evaluate(SHOWN)
+    page.fill(".page:not([hidden]) .live input[type=text]", "two red cats by day")
+    page.wait_for_function(
+        "() => document.querySelector('.page:not([hidden]) .words').textContent.startsWith('two red')"
+    )
+    second = page.evaluate(SHOWN)
+    assert second != first
+    page.fill(".page:not([hidden]) .live input[type=text]", "two red cats by da")
+    page.wait_for_function(WORDS, arg="is not known")
+    assert page.evaluate(SHOWN) == second
+    page.close()

@@ -1,0 +1,91 @@
+"""The class at a glance: counts, mistakes with who made them, difficulty and discrimination, and no name to project."""
+
+import csv
+import re
+
+import numpy as np
+import pytest
+
+from cs348k_diffusion.exercises.framework.catalogue import Exercise
+from cs348k_diffusion.grading.gradebook.class_page import lines, render, write_class
+from cs348k_diffusion.grading.gradebook.reports import reasons, write_gradebook
+from cs348k_diffusion.grading.gradebook.rules import StudentRow
+from cs348k_diffusion.grading.records import Record
+
+EXERCISES = {id: Exercise(id, f"f{id[1:].replace('.', '_')}", f"Task {id}") for id in ("E1.1", "E1.2", "E1.3")}
+OFF = "The values differ.\nThis is what you get when the mistake is: off by one"
+
+
+def row(student, *outcomes, name=""):
+    """A student whose exercises came out so: a number of points of 2, or "blank"."""
+    records = []
+    for id, outcome in zip(EXERCISES, outcomes, strict=True):
+        if outcome == "blank":
+            records.append(Record(student, id, "test_a", 2, 0, "not yet", f"{id}: not yet"))
+        elif outcome == 2:
+            records.append(Record(student, id, "test_a", 2, 2, "passed"))
+        else:
+            records.append(Record(student, id, "test_a", 2, outcome, "failed", OFF))
+    return StudentRow(student, records, [], name)
+
+
+@pytest.fixture
+def class_of_30():
+    """Ada <b>0</b> ... : the first is right in all, six are off by one in E1.1, one handed in nothing."""
+    rows = [row(f"s{k:02}", 2, 2 if k % 2 else 0, "blank" if k % 3 else 2, name=f"Ada <b>{k}</b>") for k in range(23)]
+    rows += [row(f"t{k}", 0, 0, "blank") for k in range(6)]
+    return {each.student: each for each in [*rows, row("gone", "blank", "blank", "blank")]}
+
+
+def test_it_reads_off_by_one_six_of_29(class_of_30):
+    page = render(class_of_30, EXERCISES, named=True)
+    text = re.sub(r"<[^>]+>|\s+", " ", page)
+    assert re.search(r"off by one: +6 of 29 +t0, t1, t2, t3, t4, t5", text)
+    assert "Nothing to grade from 1: gone" in text
+    assert "Ada &lt;b&gt;" in page
+    assert "<script" not in page
+
+
+def test_the_page_to_project_names_nobody(class_of_30, tmp_path):
+    write_class(class_of_30, EXERCISES, tmp_path)
+    page = (tmp_path / "class_to_project.html").read_text(encoding="utf-8")
+    for student in class_of_30.values():
+        assert student.student not in re.sub(r"<style>.*?</style>", "", page, flags=re.DOTALL)
+        assert not student.name or student.name.replace("<", "&lt;").replace(">", "&gt;") not in page
+    assert "6 of 29" in page
+    assert "Ada" in (tmp_path / "class.html").read_text(encoding="utf-8")
+
+
+def test_counts_difficulty_and_discrimination_are_what_numpy_says():
+    rows = [row("a", 2, 2, 2), row("b", 2, 2, 1), row("c", 2, 0, "blank"), row("d", 0, 2, 0), row("e", 0, 0, 0)]
+    one, two, three = lines(rows, EXERCISES)
+    assert dict(one.counts) == {"full": 3, "none": 2}
+    assert dict(three.counts) == {"full": 1, "part": 1, "blank": 1, "none": 2}
+    assert (one.difficulty, two.difficulty, three.difficulty) == pytest.approx((0.6, 0.6, 0.3))
+    shares = np.array([[1, 1, 1], [1, 1, 0.5], [1, 0, 0], [0, 1, 0], [0, 0, 0]])
+    for column, line in enumerate((one, two, three)):
+        others = np.delete(shares, column, 1).sum(1)
+        assert line.discrimination == pytest.approx(np.corrcoef(shares[:, column], others)[0, 1])
+    assert [line.discrimination for line in lines(rows[:4], EXERCISES)] == [None, None, None]
+
+
+def test_a_class_that_handed_in_nothing_has_a_page_too(tmp_path):
+    for shown in ({}, {"a": row("a", "blank", "blank", "blank")}):
+        write_class(shown, EXERCISES, tmp_path)
+        assert "0 handed in" in (tmp_path / "class.html").read_text(encoding="utf-8")
+
+
+def test_a_held_back_check_does_not_tell_its_mistake():
+    student = row("a", 2, 0, 2)
+    student.records[1].held_back = True
+    page = render({"a": student}, EXERCISES, named=True)
+    assert "off by one" not in page
+    assert "wrong, without a name" in page
+
+
+def test_the_gradebook_says_why_points_are_missing(tmp_path):
+    student = row("a", 0, "blank", 2)
+    assert reasons(student, EXERCISES) == "E1.1: off by one. E1.2: Not written yet."
+    write_gradebook({"a": student}, EXERCISES, tmp_path / "gradebook.csv")
+    (line,) = csv.DictReader((tmp_path / "gradebook.csv").open(encoding="utf-8-sig"))
+    assert line["reasons"] == "E1.1: off by one. E1.2: Not written yet."
