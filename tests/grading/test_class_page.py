@@ -9,7 +9,7 @@ import pytest
 from cs348k_diffusion.exercises.framework.catalogue import Exercise
 from cs348k_diffusion.grading.gradebook.class_page import lines, render, write_class
 from cs348k_diffusion.grading.gradebook.reports import reasons, write_gradebook
-from cs348k_diffusion.grading.gradebook.rules import StudentRow
+from cs348k_diffusion.grading.gradebook.rules import NOT_SUBMITTED, StudentRow
 from cs348k_diffusion.grading.records import Record
 
 EXERCISES = {id: Exercise(id, f"f{id[1:].replace('.', '_')}", f"Task {id}") for id in ("E1.1", "E1.2", "E1.3")}
@@ -89,3 +89,18 @@ def test_the_gradebook_says_why_points_are_missing(tmp_path):
     write_gradebook({"a": student}, EXERCISES, tmp_path / "gradebook.csv")
     (line,) = csv.DictReader((tmp_path / "gradebook.csv").open(encoding="utf-8-sig"))
     assert line["reasons"] == "E1.1: off by one. E1.2: Not written yet."
+
+
+def test_who_is_on_the_roster_alone_counts_nowhere(class_of_30):
+    absent = row("absent", 0, 0, 0)
+    absent.notes.append(NOT_SUBMITTED)
+    page = render(class_of_30 | {"absent": absent}, EXERCISES, named=True)
+    assert "29 handed in" in page
+    assert "Nothing to grade from 2: gone, absent" in " ".join(page.split())
+
+
+def test_a_students_exception_does_not_name_a_mistake():
+    student = row("a", 2, 0, 2)
+    student.records[1].message = "your code raised ValueError: x\nThis is what you get when the mistake is: Bob"
+    page = render({"a": student}, EXERCISES, named=False)
+    assert "Bob" not in page and "wrong, without a name" in page

@@ -16,8 +16,8 @@ from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 
 from cs348k_diffusion.exercises.framework.catalogue import Exercise
-from cs348k_diffusion.grading.gradebook.feedback import MISTAKE, POLICY, STYLE, Result, group, readable_text
-from cs348k_diffusion.grading.gradebook.rules import StudentRow
+from cs348k_diffusion.grading.gradebook.feedback import MISTAKE, POLICY, RAISED, STYLE, Result, group, readable_text
+from cs348k_diffusion.grading.gradebook.rules import NOT_SUBMITTED, StudentRow
 from cs348k_diffusion.grading.tables import write_whole
 
 FEWEST = 5  # students that a correlation is computed of
@@ -50,7 +50,7 @@ def render(shown: Mapping[str, StudentRow], exercises: Mapping[str, Exercise], n
     templates = Environment(
         loader=FileSystemLoader(STYLE.parent), autoescape=True, finalize=readable_text, trim_blocks=True
     )
-    handed_in = [row for row in shown.values() if row.records and any(r.status != "not yet" for r in row.records)]
+    handed_in = [row for row in shown.values() if _to_grade(row)]
     facts: dict[str, Any] = {
         "policy": POLICY,
         "style": Markup(STYLE.read_text(encoding="utf-8")),
@@ -60,6 +60,11 @@ def render(shown: Mapping[str, StudentRow], exercises: Mapping[str, Exercise], n
         "count": len(handed_in),
     }
     return templates.get_template("class.html").render(facts)
+
+
+def _to_grade(row: StudentRow) -> bool:
+    """Was anything handed in, and any of it written?"""
+    return NOT_SUBMITTED not in row.notes and any(record.status != "not yet" for record in row.records)
 
 
 def lines(rows: Sequence[StudentRow], exercises: Mapping[str, Exercise]) -> list[Line]:
@@ -101,7 +106,7 @@ def _mistakes(results: Mapping[str, Mapping[str, Result]], id: str) -> list[tupl
     found: dict[str, list[str]] = {}
     for student, mine in results.items():
         wrong = [r for r in mine[id].records if r.status not in ("passed", "not yet", "waiting")] if id in mine else []
-        shown = [record for record in wrong if not record.held_back]
+        shown = [r for r in wrong if not r.held_back and not RAISED.match(r.message)]  # what was raised is student text
         names = {match[1] for record in shown for match in [MISTAKE.search(record.message)] if match}
         if wrong and not names:
             names = {"out of time" if any(record.status == "timeout" for record in wrong) else "wrong, without a name"}
