@@ -104,3 +104,8 @@ def test_a_students_exception_does_not_name_a_mistake():
     student.records[1].message = "your code raised ValueError: x\nThis is what you get when the mistake is: Bob"
     page = render({"a": student}, EXERCISES, named=False)
     assert "Bob" not in page and "wrong, without a name" in page
+
+
+def test_who_handed_in_nothing_has_one_reason():
+    records = [Record("a", id, "test_a", 2, 0, "failed", NOT_SUBMITTED) for id in EXERCISES]
+    assert reasons(StudentRow("a", records, []), EXERCISES) == NOT_SUBMITTED

@@ -20,9 +20,10 @@ from cs348k_diffusion.grading.gradebook import free_text
 from cs348k_diffusion.grading.gradebook.changes import write_changes
 from cs348k_diffusion.grading.gradebook.class_page import write_class
 from cs348k_diffusion.grading.gradebook.overrides import read_overrides, template
-from cs348k_diffusion.grading.gradebook.reports import in_order, write_reports
+from cs348k_diffusion.grading.gradebook.reports import in_order, reasons, write_reports
 from cs348k_diffusion.grading.gradebook.rules import Rules, StudentRow, rows
 from cs348k_diffusion.grading.records import Graded
+from cs348k_diffusion.grading.submissions.lms_grades import Mark, numbers, write_grades
 from cs348k_diffusion.grading.submissions.source import handed_in
 
 NO_RULES = Rules()  # no roster, nothing late
@@ -58,6 +59,7 @@ def grade(
     if not folder.is_dir():
         raise NotADirectoryError(f"{folder} is not a folder; grade wants a folder of notebooks named by student")
     folder, held_back = folder.absolute(), held_back and held_back.absolute()  # other processes run elsewhere
+    known = numbers(folder)
     students = handed_in(folder, {exercise.word for exercise in registry(checks).values()}, out)
     unseen = tuple(str(path.resolve()) for path in (folder, out, *hidden))
     plan = plan_for(students, only, checks, held_back, unseen)
@@ -76,6 +78,7 @@ def grade(
     if plan.texts:
         _hand_out_texts(shown, {student: each.texts for student, each in fresh.items()}, plan, marks, out)
     _report(shown, plan, out)
+    write_grades(known, {student: _mark(row, plan) for student, row in shown.items()}, out)
     write_changes(changes(journal), out / "changes.csv")
     return shown
 
@@ -121,6 +124,11 @@ def _hand_out_texts(
     for student, row in shown.items():
         row.remarks += free_text.remarks(student, given.get(student, {}), marks)
         row.comments = free_text.comments(student, plan.texts, marks) | row.comments
+
+
+def _mark(row: StudentRow, plan: Plan) -> Mark:
+    of = sum(record.points for record in row.records)
+    return Mark(row.name, row.earned - row.lost, of, reasons(row, plan.exercises))
 
 
 def _report(shown: dict[str, StudentRow], plan: Plan, out: Path) -> None:

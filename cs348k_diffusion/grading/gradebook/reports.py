@@ -16,7 +16,7 @@ from cs348k_diffusion.exercises.framework.catalogue import Exercise
 from cs348k_diffusion.grading.checks.card import property_of
 from cs348k_diffusion.grading.gradebook.changes import by_exercise
 from cs348k_diffusion.grading.gradebook.feedback import absence, group, reason, write_feedback
-from cs348k_diffusion.grading.gradebook.rules import StudentRow
+from cs348k_diffusion.grading.gradebook.rules import NOT_SUBMITTED, StudentRow
 from cs348k_diffusion.grading.records import WAITING, Record
 from cs348k_diffusion.grading.tables import cut, plain_text, write_table, write_whole
 
@@ -79,12 +79,15 @@ def write_gradebook(shown: Mapping[str, StudentRow], exercises: Mapping[str, Exe
 
 def reasons(row: StudentRow, exercises: Mapping[str, Exercise]) -> str:
     """Why points are missing, one sentence an exercise: not written, the likely mistake, or what does not hold."""
-    said = []
+    said = {}
     for result in group(row.records, exercises):
         wrong = [record for record in result.records if record.status not in ("passed", WAITING)]
         if wrong:
-            said.append(f"{result.exercise.id}: {_why(result.grade, wrong)}")
-    return " ".join(each if each.endswith((".", "!", "?")) else f"{each}." for each in said)
+            why = _why(result.grade, wrong)
+            said[result.exercise.id] = why if why.endswith((".", "!", "?")) else f"{why}."
+    if len(said) > 1 and set(said.values()) == {NOT_SUBMITTED}:
+        return NOT_SUBMITTED
+    return " ".join(f"{id}: {why}" for id, why in said.items())
 
 
 def _why(grade: str, wrong: Sequence[Record]) -> str:

@@ -19,6 +19,7 @@ from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from cs348k_diffusion.grading.submissions.files import MAX_FILE
+from cs348k_diffusion.grading.submissions.lms_grades import Number, keep
 from cs348k_diffusion.grading.submissions.source import IGNORED
 from cs348k_diffusion.grading.tables import cut, readable
 
@@ -35,6 +36,7 @@ class Found(NamedTuple):
     """A student's notebook in the download; rank: the greatest is the newest."""
 
     name: str
+    system: str  # "canvas" or "moodle"
     id: str
     file: str  # without what counts copies
     full: str  # with it, and with the folders between the file and the student's
@@ -187,7 +189,10 @@ def _found(entry: Entry, match: re.Match[str]) -> Found:
     copy = COPY.search(stem)
     rank = int(parts.get("submission") or 0), int((copy[1] or copy[2])[-9:]) if copy else 0, entry.time
     file, full = f"{safe_name(COPY.sub('', stem))}.ipynb", f"{safe_name(below + stem)}.ipynb"
-    return Found(safe_name(parts["name"]), parts["id"], file, full, below, rank, readable(str(entry.path)), entry.bytes)
+    system = "canvas" if "submission" in parts else "moodle"
+    return Found(
+        safe_name(parts["name"]), system, parts["id"], file, full, below, rank, readable(str(entry.path)), entry.bytes
+    )
 
 
 def _below(path: PurePosixPath, folder: str) -> str:
@@ -208,6 +213,7 @@ def _copied(found: list[Found], out: Path, said: list[str]) -> dict[str, list[st
     for each in found:
         ids.setdefault(each.name.casefold(), set()).add(each.id)
     done: dict[str, list[str]] = {}
+    known: dict[str, Number] = {}
     for each in found:
         shared = len(ids[each.name.casefold()]) > 1
         student = f"{each.name}_{each.id}" if shared else each.name
@@ -219,6 +225,8 @@ def _copied(found: list[Found], out: Path, said: list[str]) -> dict[str, list[st
             note = f"{each.place} was not copied: {error}."
         said += [note] if note else []
         done.setdefault(student, []).append(each.file)
+        known[student] = Number(each.system, each.id, each.name)
+    keep(out, known)
     return done
 
 

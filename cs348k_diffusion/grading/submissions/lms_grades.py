@@ -1,0 +1,72 @@
+"""Files that Canvas and Moodle take back: marks under the numbers that the names in their downloads carried.
+
+`collect` keeps the numbers in lms.csv beside the students' folders; `grade` then writes canvas.csv or moodle.csv beside
+the gradebook. Canvas knows a student by ID, Moodle's grading worksheet by its Identifier; other columns they fill.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import NamedTuple
+
+from cs348k_diffusion.grading.tables import key, read_table, write_table
+
+IDS = "lms.csv"
+TITLE = "CS348K"  # of the column of marks in Canvas; an assignment of that name, or a new one
+CANVAS = ("Student", "ID", "SIS User ID", "SIS Login ID", "Section", TITLE)
+MOODLE = ("Identifier", "Full name", "Email address", "Grade", "Maximum grade", "Feedback comments")
+
+
+class Number(NamedTuple):
+    """How a learning management system knows a student: "canvas" or "moodle", its number, the name it used."""
+
+    system: str
+    id: str
+    name: str
+
+
+class Mark(NamedTuple):
+    """What a system is told of a student: the roster's name or "", points, how many there were, and why not all."""
+
+    name: str
+    points: float
+    of: float
+    why: str
+
+
+def keep(folder: Path, found: Mapping[str, Number]) -> None:
+    """Write the numbers of students into `folder`; those of an earlier download stay."""
+    known = numbers(folder) | {key(student): (student, number) for student, number in found.items()}
+    rows = [[student, *number] for student, number in known.values()]
+    write_table(folder / IDS, ["student", *Number._fields], rows)
+
+
+def numbers(folder: Path) -> dict[str, tuple[str, Number]]:
+    """Students with their numbers, by `key`; {} where none were kept. ValueError for a file that is not the table."""
+    path = folder / IDS
+    if not path.is_file():
+        return {}
+    rows = [row for _, row in read_table(path, ["student", *Number._fields])]
+    return {key(row["student"]): (row["student"], Number(row["system"], row["id"], row["name"])) for row in rows}
+
+
+def write_grades(known: Mapping[str, tuple[str, Number]], marks: Mapping[str, Mark], out: Path) -> None:
+    """Write canvas.csv and moodle.csv into `out`, each where students have numbers of that system.
+
+    known: as `numbers` reads them; marks: by student. A student without a number is left out: neither system would know
+    whom it means.
+    """
+    marked = [(mark, known[key(student)][1]) for student, mark in marks.items() if key(student) in known]
+    canvas = [(mark, number) for mark, number in marked if number.system == "canvas"]
+    moodle = [(mark, number) for mark, number in marked if number.system == "moodle"]
+    if canvas:
+        possible = ["    Points Possible", "", "", "", "", f"{max(mark.of for mark, _ in canvas):g}"]
+        rows = [[mark.name or number.name, number.id, "", "", "", f"{mark.points:g}"] for mark, number in canvas]
+        write_table(out / "canvas.csv", CANVAS, [possible, *rows])
+    if moodle:
+        rows = [
+            [f"Participant {number.id}", mark.name or number.name, "", f"{mark.points:g}", f"{mark.of:g}", mark.why]
+            for mark, number in moodle
+        ]
+        write_table(out / "moodle.csv", MOODLE, rows)
