@@ -102,7 +102,8 @@ SLIDES = (
     Slide(
         "Diffusion-based image synthesis: forward",
         ("Iteratively add noise.",),
-        (r"q(x_t \mid x_{t-1}) = \mathcal{N}\left(x_t; \sqrt{1 - \beta_t}\, x_{t-1}, \beta_t I\right)",),
+        (r"q(\mathbf{x}_t \mid \mathbf{x}_{t-1}) = "
+         r"\mathcal{N}\left(\mathbf{x}_t; \sqrt{1 - \beta_t}\, \mathbf{x}_{t-1}, \beta_t \mathbf{I}\right)",),
         shown=("02", "compare-schedules"), demo="beta",
         notes="The slider is beta. Small: many steps to noise. Large: one step and all is lost. The spread "
         "stays 1: that is the root.",
@@ -111,7 +112,8 @@ SLIDES = (
     Slide(
         "Diffusion-based image synthesis: reverse",
         ("Iteratively remove noise: follow the score, and jitter.",),
-        (r"x_{i+1} \leftarrow x_i + \epsilon \nabla_x \log p(x) + \sqrt{2 \epsilon}\, z_i, \quad i = 0, 1, \dots, T",),
+        (r"\mathbf{x}_{i+1} \leftarrow \mathbf{x}_i + \epsilon \nabla_{\mathbf{x}} \log p(\mathbf{x}) "
+         r"+ \sqrt{2 \epsilon}\, \mathbf{z}_i, \quad i = 0, 1, \dots, T",),
         shown=("03", "naive-against-annealed"), demo="score",
         notes="Notebook 03: at one noise level a point finds only the nearer hill. Annealed, it can cross.",
         seconds=260, short=45,
@@ -119,7 +121,8 @@ SLIDES = (
     Slide(
         "Guided diffusion",
         ("Given p(y | x), a classifier: which x has this y?",),
-        (r"p(x \mid y) = p(x)\, p(y \mid x) \Big/ \int p(x)\, p(y \mid x)\, dx",),
+        (r"p(\mathbf{x} \mid \mathbf{y}) = p(\mathbf{x})\, p(\mathbf{y} \mid \mathbf{x}) \Big/ "
+         r"\int p(\mathbf{x})\, p(\mathbf{y} \mid \mathbf{x})\, d\mathbf{x}",),
         shown=("05", "steered-run"), demo="guided",
         notes="Notebook 05: exact densities, so that we can check. The clean classifier throws points away, and why.",
         seconds=230, short=25,
@@ -127,7 +130,8 @@ SLIDES = (
     Slide(
         "Bayes for score function",
         ("Modify x so that the image is more likely, and so that the prompt describes it better.",),
-        (r"\nabla_x \log p(x \mid y) = \nabla_x \log p(x) + \nabla_x \log p(y \mid x)",),
+        (r"\nabla_{\mathbf{x}} \log p(\mathbf{x} \mid \mathbf{y}) = \nabla_{\mathbf{x}} \log p(\mathbf{x}) "
+         r"+ \nabla_{\mathbf{x}} \log p(\mathbf{y} \mid \mathbf{x})",),
         shown=("05", "three-ways"), demo="scale",
         notes="The integral is gone: it does not depend on x. Live: the scale in front of the second term, 0 to 8.",
         seconds=230, short=30,
@@ -157,9 +161,12 @@ SLIDES = (
     Slide(
         "Attention module",
         ("Softmax over the rows of S, never holding S.",),
-        (r"S = Q K^T, \quad P = \mathrm{softmax}(S), \quad O = P V",
-         r"\mathrm{softmax}(x) = \frac{f(x)}{l(x)}, \quad f(x)_i = e^{x_i - m(x)}",
-         r"m(x) = \max_i x_i, \quad l(x) = \sum_i f(x)_i"),
+        (r"S = Q K^T \in \mathbb{R}^{N \times N}, \quad P = \mathrm{softmax}(S) \in \mathbb{R}^{N \times N}, "
+         r"\quad O = P V \in \mathbb{R}^{N \times d}",
+         r"\mathrm{softmax}(\mathbf{x}) = \frac{f(\mathbf{x})}{l(\mathbf{x})}, "
+         r"\quad m(\mathbf{x}) = \max_i \mathbf{x}_i, "
+         r"\quad f(\mathbf{x}) = [e^{\mathbf{x}_1 - m(\mathbf{x})} \; \dots \; e^{\mathbf{x}_B - m(\mathbf{x})}]",
+         r"l(\mathbf{x}) = \sum_i f(\mathbf{x})_i = \sum_i e^{\mathbf{x}_i - m(\mathbf{x})}"),
         shown=("06", "race-player"), demo="attention",
         notes="Notebook 06 derives the tiled form. Live: N doubles; the memory of the dense one grows with its square.",
         seconds=310, short=30,
