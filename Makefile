@@ -94,5 +94,7 @@ notebooks: $(DEV) ## make the student notebooks from solutions/
 outputs: $(DEV) ## run the solutions and store what they show
 	@OMP_NUM_THREADS=1 $(BIN)/python -m cs348k_diffusion.authoring.outputs $(ARGS)
 
-bench: $(DEV) ## what is timed: import, checks, grading (on a quiet machine)
+bench: $(DEV) ## what is timed, and the course beside other libraries: two hours (QUICK=1: ten minutes)
+	@OMP_NUM_THREADS=1 $(BIN)/python tests/benchmarks/timing/limits.py
+	@OMP_NUM_THREADS=1 $(BIN)/python tests/benchmarks/peers/run.py $(if $(QUICK),--quick)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/benchmarks -s $(ARGS)

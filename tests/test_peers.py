@@ -1,0 +1,87 @@
+"""The benchmark beside other libraries: what its page says of known numbers, and what its clock counts."""
+
+import importlib
+import json
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+FOLDER = Path(__file__).parent / "benchmarks" / "peers"
+
+
+@pytest.fixture
+def peers(monkeypatch):
+    """The modules of the benchmark by name, imported as its scripts do."""
+    monkeypatch.syspath_prepend(str(FOLDER))
+    names = ("contestants", "contest", "environments", "page")
+    yield {name: importlib.import_module(name) for name in names}
+    for name in names:
+        del sys.modules[name]
+
+
+def row(contestant, seed, fd, updates=100):
+    counted = {"updates": updates, "batch": 10, "trained": 100.0, "drew": 2.0, "drawings": 1000, "parameters": 2e6}
+    return {"contestant": contestant, "seed": seed, "seconds": 60, "fd": fd, "texture": 2 * fd, **counted}
+
+
+def result(*rows):
+    seeds = len({row["seed"] for row in rows})
+    return {
+        "machine": {"processor": "abacus", "cores": 2, "python": "3.11", "torch": "2"},
+        "settings": {"seconds": [60], "seeds": seeds, "n": 8, "evaluations": 2},
+        "rows": [*rows],
+        "floors": [{"fd": 0.5, "texture": 1.0}, {"fd": 1.5, "texture": 3.0}],
+    }
+
+
+def test_a_ratio_is_to_the_best_of_the_others_seed_by_seed(peers):
+    page = peers["page"]
+    rows = [row(page.OURS, seed, fd) for seed, fd in enumerate([1.0, 2.0, 4.0])]
+    rows += [row("good", seed, fd) for seed, fd in enumerate([8.0, 16.0, 32.0])]
+    rows += [row("bad", seed, 90.0, updates=25) for seed in range(3)]
+    told = dict(line.split(": ", 1) for line in page.ratios(result(*rows), 60))
+    assert told["FD"] == "8.0 times better than good's [8.0, 8.0], 3 seeds"  # the same in each seed: no spread
+    assert told["examples a second"].startswith("1.0 times better than good's")
+
+
+def test_one_seed_has_no_interval(peers):
+    page = peers["page"]
+    found = result(row(page.OURS, 0, 1.0, updates=400), row("other", 0, 3.0))
+    assert "FD: 3.0 times better than other's, one seed: no interval" in page.ratios(found, 60)
+    assert "examples a second: 4.0 times better than other's, one seed: no interval" in page.ratios(found, 60)
+
+
+def test_the_page_has_the_floor_and_marks_what_changed(peers, tmp_path):
+    page = peers["page"]
+    before, now = (result(row(page.OURS, 0, fd), row("other", 0, 3.0)) for fd in (1.5, 1.25))
+    (tmp_path / "peers_quick.json").write_text(json.dumps(now))
+    text = page.write_page(tmp_path, {"peers_quick": before}).read_text()
+    assert "| cs348k_diffusion | 2.0 | 10.0 | 2.0 | 1.25 (was 1.50) | 2.5 (was 3.0) |" in text
+    assert "| other | 2.0 | 10.0 | 2.0 | 3.00 | 6.0 |" in text
+    assert "| true pictures (floor) | | | | 1.00 | 2.0 |" in text
+    assert "abacus, 2 cores" in text
+
+
+def test_the_clock_runs_between_batches_only(peers, monkeypatch):
+    contest, clock, asked = peers["contest"], [0.0], []
+    monkeypatch.setattr(contest.time, "process_time", lambda: clock[0])
+
+    def update(images, fraction):
+        asked.append((len(images), fraction))
+        clock[0] += 2.0
+
+    contestant = peers["contestants"].Contestant(torch.nn.Identity(), 3, update, lambda n, evaluations: None)
+    assert contest.trained(contestant, torch.zeros(9, 1), 7.0, 1.0, 10.0) == (3, 7.0)  # from second 1 to second 7
+    assert asked == [(3, pytest.approx(0.1)), (3, pytest.approx(0.3)), (3, pytest.approx(0.5))]
+
+
+def test_ours_is_the_shipped_recipe_without_captions(peers):
+    contestant = peers["contestants"].CONTESTANTS["cs348k_diffusion"].build(0)
+    before = [parameter.clone() for parameter in contestant.network.parameters()]
+    contestant.update(torch.zeros(2, 3, 32, 32), 0.0)
+    assert any((a != b).any() for a, b in zip(before, contestant.network.parameters(), strict=True))
+    drawn, _ = peers["contest"].drawn(contestant, 3, 2, at_once=2)
+    assert drawn.shape == (3, 3, 32, 32) and abs(drawn).max() <= 1
+    assert peers["environments"].python("cs348k_diffusion") == Path(sys.executable)
