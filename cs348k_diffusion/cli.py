@@ -147,7 +147,7 @@ def sample(
     prompt, out = is_prompt(what), file_of("picture" if is_prompt(what) else what, gif, out)
     if prompt and label is not None:
         raise ValueError("a prompt says what to draw: leave out --label")
-    n, model = n or (4 if prompt else 16), model_for(what, model, size, cascade)
+    n, model = n or (4 if prompt else 16), model_for(what, model, size, cascade, steps, scale, gif)
     done = save_samples(model, what if prompt else label, n, scale, seed, steps, out)
     typer.echo(f"{out}: {n} samples of {what}, {done} steps, seed {seed}")
 

@@ -3,6 +3,7 @@
 import hashlib
 import io
 import json
+import math
 import re
 import sys
 
@@ -153,6 +154,25 @@ def test_a_gif_shows_every_step_and_rests_at_the_end(run, untrained, tmp_path):
         assert picture.n_frames == 5
         picture.seek(4)
         assert picture.info["duration"] == 1500
+
+
+@pytest.mark.parametrize(
+    ("asked", "drawn_by"),
+    [
+        ({}, "pictures_fast"),
+        ({"steps": 4, "scale": 6.0}, "pictures_fast"),
+        ({"steps": 3}, "pictures"),
+        ({"scale": 0.0}, "pictures"),
+        ({"scale": math.nan}, "pictures"),  # which then says what a scale is
+        ({"walk": True}, "pictures"),
+        ({"model": "pictures"}, "pictures"),
+        ({"size": 64}, "pictures_64"),
+        ({"cascade": True}, "pictures_cascade"),
+    ],
+)
+def test_a_student_draws_where_it_can(asked, drawn_by):
+    assert sample.model_for("a red cat", **asked) == drawn_by
+    assert sample.model_for("digits", steps=asked.get("steps")) == "digits"
 
 
 def test_sample_draws_a_prompt_in_two_sizes(run, tmp_path):

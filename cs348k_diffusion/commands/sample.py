@@ -14,10 +14,11 @@ from cs348k_diffusion.commands.arguments import few_at_once, writable
 from cs348k_diffusion.data.pictures.captions import WORDS
 from cs348k_diffusion.lab.frames import pixels, tiled
 from cs348k_diffusion.lab.gif import save_gif
+from cs348k_diffusion.recipes.distilled.fewer_steps import HIGHEST, LOWEST, STEPS
 from cs348k_diffusion.sampling import State
 
 SIDE, EDGE = 64, 4  # pixels: an image is drawn at least this large; white around each
-MODELS = {32: "pictures", 64: "pictures_64"}
+MODELS, STUDENTS = {32: "pictures", 64: "pictures_64"}, {32: "pictures_fast"}
 HOLD, FRAME = 1500, 80  # milliseconds a GIF rests on its last frame, and on each of the others
 
 
@@ -36,10 +37,20 @@ def is_prompt(what: str) -> bool:
     return " " in what or what.lower() in WORDS
 
 
-def model_for(what: str, model: str | None = None, size: int = 32, cascade: bool = False) -> str:
+def model_for(
+    what: str,
+    model: str | None = None,
+    size: int = 32,
+    cascade: bool = False,
+    steps: int | None = None,
+    scale: float | None = None,
+    walk: bool = False,
+) -> str:
     """The name of the model that draws this: a prompt's by its size, or the cascade, unless `model` says which.
 
-    Raises ValueError for a size without a model, and for --cascade where it cannot be.
+    Where a student draws pictures of that size in so few steps, at such a scale, it does, unless the walk is asked for,
+    which is of as many steps as its teacher takes. Raises ValueError for a size without a model, and for --cascade
+    where it cannot be.
     """
     if not is_prompt(what):
         if cascade:
@@ -49,7 +60,13 @@ def model_for(what: str, model: str | None = None, size: int = 32, cascade: bool
         raise ValueError(f"--cascade is a model itself: leave out --model {model}")
     if size not in MODELS:
         raise ValueError(f"prompts are drawn {' or '.join(map(str, MODELS))} pixels wide, not {size}")
-    return "pictures_cascade" if cascade else model or MODELS[size]
+    student = STUDENTS.get(size) if knows(steps, scale) and not walk else None
+    return "pictures_cascade" if cascade else model or student or MODELS[size]
+
+
+def knows(steps: int | None, scale: float | None) -> bool:
+    """Whether a student draws in so many steps at that scale; None is its own."""
+    return steps in (None, *STEPS) and (scale is None or LOWEST <= scale <= HIGHEST)
 
 
 def file_of(name: str, gif: bool, out: Path | None) -> Path:

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import torch
 
-from cs348k_diffusion.exercises import Counted, Exercise, agree, expect, generator, picture, run_against, varied
+from cs348k_diffusion.exercises import Counted, Exercise, agree, expect, generator, must, picture, run_against, varied
 from cs348k_diffusion.procedural import moves
 from cs348k_diffusion.procedural.chain import Chain, Cost, FitStep
 from cs348k_diffusion.procedural.grammar import Grammar
@@ -150,12 +150,6 @@ EXERCISES = (
         withheld=("langevin.metropolis_langevin_step", "langevin._log_move"),
     ),
 )
-
-
-def must(holds, says):
-    """Fail with this message alone; pytest would add how it computed the condition, which tells a student nothing."""
-    if not holds:
-        raise AssertionError(says)
 
 
 def uniforms(*shape, seed=0, low=0.0, high=1.0):
@@ -805,12 +799,6 @@ def halfway(before, after):
         i: (part[0], *((x + y) / 2 for x, y in zip(part[1:], after[i][1:]))) if i in after else part
         for i, part in before.items()
     }
-
-
-def left_hanging(before, after):
-    """What a split or merge handed on stays where it was put."""
-    keep = {i: part[0] for i, part in after.items() if i in before and part[0] in before}
-    return {i: (keep.get(i, part[0]), *part[1:]) for i, part in before.items()}
 
 
 def swapped_numbers(before, after):

@@ -14,6 +14,7 @@ from cs348k_diffusion.exercises import (
     agree,
     expect,
     generator,
+    must,
     picture,
     run_against,
     same_form,
@@ -122,12 +123,6 @@ EXERCISES = (
 )
 
 SCHEDULES = (cosine(), linear_beta(100), straight())
-
-
-def must(holds, says):
-    """Fail with this message alone."""
-    if not holds:
-        raise AssertionError(says)
 
 
 # E4.1

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from cs348k_diffusion.exact import Mixture
-from cs348k_diffusion.exercises import Counted, Exercise, Wrong, agree, expect, picture, run_against, varied
+from cs348k_diffusion.exercises import Counted, Exercise, Wrong, agree, expect, must, picture, run_against, varied
 from cs348k_diffusion.exercises.framework.expecting import Evidence, explaining
 from cs348k_diffusion.exercises.framework.forms import kind_of
 from cs348k_diffusion.schedule import cosine, exploding, straight
@@ -374,12 +374,6 @@ def test_teaches_the_network(score_matching_loss):
             rtol=1e-4,
             atol=1e-5,
         )
-
-
-def must(holds, says):
-    """Fail with this message alone."""
-    if not holds:
-        raise AssertionError(says)
 
 
 LADDERS = (([4.0, 2.0, 0.5], 0.02, 3), ([1.5], 0.1, 4), ([3.0, 0.3], 0.001, 1), ([2.0, 1.0, 0.7, 0.2], 0.01, 2))

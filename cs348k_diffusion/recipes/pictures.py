@@ -8,7 +8,7 @@ stand what the reader says of true pictures of the same prompts (it errs too), a
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from functools import cache, partial
+from functools import lru_cache, partial
 from typing import Any
 
 import torch
@@ -19,7 +19,7 @@ from cs348k_diffusion.data import Batches
 from cs348k_diffusion.data.images import from_bytes, to_bytes
 from cs348k_diffusion.data.pictures import LONGEST, WORDS, Pictures, Scene, caption, parse, pictures
 from cs348k_diffusion.denoiser import NetDenoiser
-from cs348k_diffusion.metrics import frechet, two_sample_test
+from cs348k_diffusion.metrics import frechet, texture_distance, two_sample_test
 from cs348k_diffusion.metrics.intervals import Interval, newcombe, rounded, wilson
 from cs348k_diffusion.nets import TextUNet, Tokenizer
 from cs348k_diffusion.pipeline import Pipeline, Prompts
@@ -27,7 +27,16 @@ from cs348k_diffusion.recipes.classifiers.picture_reader import adherence, froze
 from cs348k_diffusion.recipes.recipe import Recipe
 from cs348k_diffusion.running import Run
 from cs348k_diffusion.schedule import cosine
-from cs348k_diffusion.training import Batch, Progress, denoising, fit, uniform_times, warm_cosine
+from cs348k_diffusion.training import (
+    Batch,
+    Fitting,
+    Phases,
+    Progress,
+    denoising,
+    fit,
+    uniform_times,
+    warm_cosine,
+)
 
 TRAINING_WORLD, CHOOSING_WORLD, EVALUATION_WORLD = 0, 4, 5  # seeds of worlds that share no picture
 TRAIN_SIZE, CHOOSING, EVALUATED, UNSEEN = 60_000, 200, 500, 300  # pictures drawn for training; prompts for each purpose
@@ -36,6 +45,8 @@ SIZE, CALLS, SCALE = 32, 20, 3.0
 # from the largest size to the smallest; self-attention counts and places things, the caption says which
 ATTENTION = ("", "all", "all")
 PEAK, EMA = 2e-3, 0.999
+WORDINGS = (0, 1, 2)  # of each training caption, in the second phase; in the first its own, which names all colours
+FIRST, SECOND, LATER_PEAK = 24_000, 3_000, 1e-3  # updates of the two phases, and the second one's learning rate
 TOKENIZER = Tokenizer(WORDS, LONGEST)
 SHORT = ("a cat", "two cats", "three cats", "a tree", "two trees", "three trees", "a house", "two houses")
 ASKED, TOLD = 32, 4_000  # pictures of each short prompt; of each kind for the two-sample test, half of them unseen
@@ -47,22 +58,24 @@ def denoiser() -> NetDenoiser:
     return NetDenoiser(TextUNet(len(WORDS), attention=ATTENTION, length=TOKENIZER.length), cosine(), predict="v")
 
 
-def batches(
-    n: int, batch: int, generator: torch.Generator, device: torch.device, wordings: Sequence[int] = (0,)
-) -> Batches:
-    """Batches of (pictures, {"caption": tokens}) for ever, from n pictures drawn once and kept as bytes.
+@lru_cache(1)
+def training_pictures(n: int) -> tuple[Tensor, Tensor]:
+    """The training world's first n pictures, as bytes, and the tokens of their captions in every wording."""
+    made = pictures(n, SIZE, TRAINING_WORLD)
+    return to_bytes(made.images), worded(made.scenes, WORDINGS)
 
-    wordings: of each picture's captions; which of them a batch gets is drawn each time.
+
+def batches(
+    n: int, batch: int, generator: torch.Generator, device: torch.device, wordings: int = len(WORDINGS)
+) -> Batches:
+    """Batches of (pictures, {"caption": tokens}) for ever, from n pictures drawn once, not before the first batch.
+
+    wordings: of each picture's captions, its own first; which of them a batch gets is drawn each time.
     """
 
-    @cache  # not before the first batch
-    def drawn() -> tuple[Tensor, Tensor]:
-        made = pictures(n, SIZE, TRAINING_WORLD)
-        return to_bytes(made.images), worded(made.scenes, wordings)
-
     def look_up(rows: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        images, tokens = drawn()
-        which = choose_wordings(len(rows), len(wordings), generator)
+        images, tokens = training_pictures(n)
+        which = choose_wordings(len(rows), wordings, generator)
         return from_bytes(images[rows].to(device)), {"caption": tokens[which, rows].to(device)}
 
     return Batches(n, batch, look_up, generator)
@@ -80,11 +93,21 @@ def choose_wordings(n: int, wordings: int, generator: torch.Generator) -> Int[Te
 
 
 def training(model: NetDenoiser, steps: int, batch: int, generator: torch.Generator) -> Run[Progress]:
-    """Train on captioned pictures, 10 % of them without their caption."""
+    """Train on captioned pictures, 10 % of them without their caption; then on captions as people write them too."""
     device = next(model.parameters()).device
-    stock = batches(min(TRAIN_SIZE, steps * batch), batch, generator, device)
+    n = min(TRAIN_SIZE, steps * batch)
     loss = autocast_bf16(denoising(dropout=0.1, times=noisy_times), device)
-    return fit(model, stock, steps, loss, lr=warm_cosine(PEAK), ema=EMA, generator=generator)
+
+    def phase(updates: int, wordings: int, peak: float) -> tuple[int, Callable[[NetDenoiser], Fitting]]:
+        def begin(model: NetDenoiser) -> Fitting:
+            stock = batches(n, batch, generator, device, wordings)
+            return fit(model, stock, updates, loss, lr=warm_cosine(peak), ema=EMA, generator=generator)
+
+        return updates, begin
+
+    first = -(-steps * FIRST // (FIRST + SECOND))
+    phases = [phase(first, 1, PEAK)]
+    return Phases(model, [*phases, phase(steps - first, len(WORDINGS), LATER_PEAK)] if steps > first else phases)
 
 
 def noisy_times(n: int, generator: torch.Generator | None = None) -> Float[Tensor, " n"]:
@@ -192,9 +215,20 @@ def evaluate(model: NetDenoiser) -> dict[str, Any]:
             "drop_on_held_out_pairs": drops,
             "short_prompts": short_prompts(draw),
             "fd": distance(drawn, true),
+            "texture": textures(drawn, true.images, others),
             "two_sample": told_from_true(others, draw(more.captions)),
         }
     )
+
+
+def textures(drawn: Tensor, true: Tensor, others: Tensor) -> dict[str, Any]:
+    """How far the textures of drawn pictures are from true ones, beside as many true pictures of other prompts."""
+    n = len(drawn)
+    return {
+        "distance": texture_distance(drawn.clamp(-1, 1), true),
+        "floor": texture_distance(others[:n], true),
+        "n": n,
+    }
 
 
 def distance(drawn: Tensor, true: Pictures, floors: int = 5) -> dict[str, Any]:
@@ -210,9 +244,10 @@ def distance(drawn: Tensor, true: Pictures, floors: int = 5) -> dict[str, Any]:
 RECIPE = Recipe(
     name="pictures",
     about="pictures of trees, cats and houses from a prompt, 32 x 32",
-    data=f"{TRAIN_SIZE:,} pictures of data.pictures with captions, world {TRAINING_WORLD}; scale chosen in world "
-    f"{CHOOSING_WORLD}, evaluated in world {EVALUATION_WORLD}; pairs in HELD_OUT never trained",
-    steps=24000,
+    data=f"{TRAIN_SIZE:,} pictures of data.pictures with captions, world {TRAINING_WORLD}, in the second phase in "
+    f"{len(WORDINGS)} wordings; scale chosen in world {CHOOSING_WORLD}, evaluated in world {EVALUATION_WORLD}; "
+    "pairs in HELD_OUT never trained",
+    steps=FIRST + SECOND,
     batch=64,
     build=denoiser,
     training=training,
@@ -223,7 +258,8 @@ RECIPE = Recipe(
         "predict": "v",
         "dropout": 0.1,
         "times": "uniform ** (2 / 3)",
-        "lr": f"warm_cosine({PEAK:g})",
+        "captions": f"{FIRST:,} updates with the pictures' own, then {SECOND:,} with {len(WORDINGS)} wordings of them",
+        "lr": f"warm_cosine({PEAK:g}), then warm_cosine({LATER_PEAK:g})",
         "products": "bfloat16 where the processor has it",
         "ema": EMA,
         "samples": f"DDIM, {CALLS} steps, guidance, x0_hat clipped to [-1, 1]",

@@ -21,7 +21,6 @@ from cs348k_diffusion.cascade import Stage, Upsampler, diffusion, regression, re
 from cs348k_diffusion.data import Batches
 from cs348k_diffusion.data.pictures import WORDS, parse, pictures
 from cs348k_diffusion.denoiser import NetDenoiser
-from cs348k_diffusion.metrics import texture_distance
 from cs348k_diffusion.metrics.intervals import rounded
 from cs348k_diffusion.nets import TextUNet
 from cs348k_diffusion.pipeline import Pipeline, Prompts
@@ -39,6 +38,7 @@ from cs348k_diffusion.recipes.pictures import (
     noisy_times,
     share,
     short_prompts,
+    textures,
     told_from_true,
     worded,
 )
@@ -143,11 +143,7 @@ def evaluate(model: NetDenoiser) -> dict[str, Any]:
             "adherence": {who: {part: share(each) for part, each in rows.items()} for who, rows in asked.items()},
             "short_prompts": short_prompts(partial(draw, scale=scale), satisfied),
             "two_sample": told_from_true(others, drawn),
-            "texture": {
-                "distance": texture_distance(drawn, true.images),
-                "floor": texture_distance(others, true.images),
-                "n": TOLD,
-            },
+            "texture": textures(drawn, true.images, others),
         }
     )
 

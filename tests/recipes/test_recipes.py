@@ -20,6 +20,7 @@ from cs348k_diffusion.evaluate import result
 from cs348k_diffusion.metrics import sliced_wasserstein
 from cs348k_diffusion.nets import TextUNet
 from cs348k_diffusion.recipes import cards
+from cs348k_diffusion.recipes import pictures as painting
 from cs348k_diffusion.recipes.classifiers.digits_classifier import random_shift
 from cs348k_diffusion.recipes.pictures import TOKENIZER, autocast_bf16, batches, noisy_times, satisfied, share
 from cs348k_diffusion.schedule import cosine
@@ -311,6 +312,23 @@ def test_times_of_training_lean_to_noise():
     assert scipy.stats.kstest(times.numpy(), lambda t: t**1.5).statistic < 2e-3
 
 
+def test_the_pictures_hear_their_own_captions_first_and_every_wording_at_the_end(monkeypatch):
+    heard = []
+
+    def batches_of(n, batch, generator, device, wordings):
+        heard.append((n, wordings))
+        return batches(n, batch, generator, device, wordings)
+
+    monkeypatch.setattr(painting, "batches", batches_of)
+    run = painting.training(painting.denoiser(), 9, 1, torch.Generator().manual_seed(0))
+    assert [progress.step for progress in run] == [*range(1, 10)]
+    assert heard == [(9, 1), (9, 3)]
+    for wordings in (1, 3):
+        stock = batches(6, 6, torch.Generator().manual_seed(0), torch.device("cpu"), wordings)
+        tokens = torch.cat([next(stock)[1]["caption"] for _ in range(20)])
+        assert 6 * wordings - 3 < len(tokens.unique(dim=0)) <= 6 * wordings  # two wordings may be the same words
+
+
 @pytest.mark.parametrize("has", [True, False])
 def test_products_in_bfloat16_change_the_loss_little_and_the_weights_type_not_at_all(monkeypatch, has):
     monkeypatch.setattr(torch.cpu, "get_capabilities", lambda: {"avx512_bf16": has}, raising=False)
@@ -335,6 +353,13 @@ def test_the_shipped_pictures_do_what_they_are_asked():
     assert {part: kept_by[part]["interval_95"][0] >= least for part, least in promised.items()} == dict.fromkeys(
         promised, True
     )
+
+
+def test_the_shipped_pictures_hear_prompts_of_two_words():
+    """Short prompts, each drawn 32 times: the whole caption's colours are in none of them."""
+    for name in ("pictures", "pictures_64"):
+        for prompt, said in recipes.card(name)["metrics"]["short_prompts"].items():
+            assert said["share"] > 0.8, (name, prompt)
 
 
 def test_the_stored_ways_of_hearing_say_what_the_notebook_says():

@@ -33,6 +33,7 @@ from cs348k_diffusion.distill import (
     progressive_target,
     truncated_snr,
 )
+from cs348k_diffusion.evaluate import RESULTS
 from cs348k_diffusion.exact import Mixture
 from cs348k_diffusion.metrics import sliced_wasserstein
 from cs348k_diffusion.metrics.intervals import rounded
@@ -236,4 +237,4 @@ def main(folder: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1] if len(sys.argv) > 1 else "trained")
+    main(sys.argv[1] if len(sys.argv) > 1 else str(RESULTS))

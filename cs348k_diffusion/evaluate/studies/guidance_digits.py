@@ -17,6 +17,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from cs348k_diffusion import clip, ddim, keyed_generator, last, path, recipes
+from cs348k_diffusion.evaluate import RESULTS
 from cs348k_diffusion.guidance import classifier_log_prob, guide, in_interval, steer
 from cs348k_diffusion.metrics.intervals import rounded
 from cs348k_diffusion.recipes import cards
@@ -116,4 +117,4 @@ def main(folder: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1] if len(sys.argv) > 1 else "trained")
+    main(sys.argv[1] if len(sys.argv) > 1 else str(RESULTS))

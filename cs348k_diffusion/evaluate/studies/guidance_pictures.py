@@ -15,6 +15,7 @@ from torch import Tensor
 
 from cs348k_diffusion import clip, ddim, keyed_generator, last, path, recipes
 from cs348k_diffusion.data.pictures import complete, draw_scenes, parse, pictures
+from cs348k_diffusion.evaluate import RESULTS
 from cs348k_diffusion.guidance import guide
 from cs348k_diffusion.metrics import frechet
 from cs348k_diffusion.metrics.intervals import Interval, jackknife, rounded, student_t
@@ -89,4 +90,4 @@ def main(folder: str) -> None:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    main(sys.argv[1] if len(sys.argv) > 1 else "trained")
+    main(sys.argv[1] if len(sys.argv) > 1 else str(RESULTS))

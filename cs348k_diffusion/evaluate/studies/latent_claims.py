@@ -29,7 +29,7 @@ from cs348k_diffusion.data import batches
 from cs348k_diffusion.data.images import from_bytes, to_bytes
 from cs348k_diffusion.data.pictures import pictures
 from cs348k_diffusion.denoiser import NetDenoiser
-from cs348k_diffusion.evaluate import result
+from cs348k_diffusion.evaluate import RESULTS, result
 from cs348k_diffusion.latent import PCACodec
 from cs348k_diffusion.metrics import frechet, psnr, texture_distance
 from cs348k_diffusion.metrics.intervals import rounded
@@ -189,4 +189,4 @@ def main(folder: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1] if len(sys.argv) > 1 else "trained")
+    main(sys.argv[1] if len(sys.argv) > 1 else str(RESULTS))

@@ -20,7 +20,7 @@ from torch.utils.flop_counter import FlopCounterMode
 from cs348k_diffusion import recipes
 from cs348k_diffusion.cascade import Stage, Upsampler, bicubic, diffusion, regression, resize
 from cs348k_diffusion.data.pictures import Pictures, pictures
-from cs348k_diffusion.evaluate import result
+from cs348k_diffusion.evaluate import RESULTS, result
 from cs348k_diffusion.evaluate.claim import word_of
 from cs348k_diffusion.metrics import frechet, psnr, ssim
 from cs348k_diffusion.metrics.intervals import Interval, jackknife, of_mean, rounded
@@ -178,4 +178,4 @@ def main(folder: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1] if len(sys.argv) > 1 else "trained")
+    main(sys.argv[1] if len(sys.argv) > 1 else str(RESULTS))

@@ -22,7 +22,7 @@ from cs348k_diffusion.data import batches
 from cs348k_diffusion.data.pictures import WORDS, Group, Scene, caption, scene
 from cs348k_diffusion.data.pictures.paint import THINGS
 from cs348k_diffusion.denoiser import NetDenoiser, clip
-from cs348k_diffusion.evaluate import result
+from cs348k_diffusion.evaluate import RESULTS, result
 from cs348k_diffusion.guidance import guide
 from cs348k_diffusion.metrics.intervals import rounded, student_t
 from cs348k_diffusion.nets import TextUNet, Tokenizer
@@ -226,4 +226,4 @@ def write(runs: dict[str, Arms], prompts: list[Scene], folder: str) -> None:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    main(sys.argv[1] if len(sys.argv) > 1 else "trained")
+    main(sys.argv[1] if len(sys.argv) > 1 else str(RESULTS))

@@ -7,6 +7,7 @@ it hears short prompts too.
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import partial
 from typing import Any
 
 import torch
@@ -83,20 +84,29 @@ def training(model: NetDenoiser, steps: int, batch: int, generator: torch.Genera
 def drawing(model: NetDenoiser) -> Pipeline:
     """How the student draws: one evaluation a step, in 1, 2 or 4 steps, at scales from 1 to 6."""
     bind = with_inputs(*STEPS, low=LOWEST, high=HIGHEST)
-    return Pipeline(model, (3, SIZE, SIZE), Prompts(TOKENIZER, parse), SCALE, 2, bind=bind)
+    return Pipeline(model, (3, SIZE, SIZE), Prompts(TOKENIZER, parse), SCALE, max(STEPS), bind=bind)
 
 
 @torch.no_grad()
 def evaluate(model: NetDenoiser) -> dict[str, Any]:
-    """Prompts kept, and FD, in 1, 2 and 4 evaluations at the usual scale; their floors stand on the teacher's card."""
-    true, look = pictures(teaching.EVALUATED, SIZE, teaching.EVALUATION_WORLD), frozen()
-    drawn = {f"evaluations_{n}": drawing(model).images(true.captions, steps=n) for n in STEPS}
-    satisfied = {
-        name: teaching.share(teaching.satisfied(true.captions, images)["all"]) for name, images in drawn.items()
-    }
-    there = look.features(true.images)
-    fd = {name: frechet(look.features(images), there) for name, images in drawn.items()}
-    return rounded({"scale": SCALE, "kept": satisfied, "fd": fd, "n": teaching.EVALUATED})
+    """As the teacher's card, in 1, 2 and 4 evaluations at the usual scale; the floor of FD stands there."""
+    n, world, look = teaching.EVALUATED, teaching.EVALUATION_WORLD, frozen()
+    more = pictures(teaching.TOLD, SIZE, world)
+    others = pictures(teaching.TOLD, SIZE, world, start=teaching.TOLD).images
+    prompts, true = more.captions[:n], more.images[:n]
+    there, found = look.features(true), {}
+    for steps in STEPS:
+        draw = partial(drawing(model).images, steps=steps, seed=1)
+        first = draw(prompts, seed=0)  # the noise of the teacher's card
+        found[f"evaluations_{steps}"] = {
+            "kept": teaching.share(teaching.satisfied(prompts, first)["all"]),
+            "fd": frechet(look.features(first), there),
+            "texture": teaching.textures(first, true, others),
+            "two_sample": teaching.told_from_true(others, draw(more.captions)),
+            "short_prompts": teaching.short_prompts(draw),
+        }
+    parts = {part: {name: said[part] for name, said in found.items()} for part in next(iter(found.values()))}
+    return rounded({"scale": SCALE, **parts, "n": n})
 
 
 RECIPE = Recipe(

@@ -19,12 +19,12 @@ from cs348k_diffusion.data import Batches
 from cs348k_diffusion.data.images import from_bytes, to_bytes
 from cs348k_diffusion.data.pictures import pictures
 from cs348k_diffusion.latent import NetCodec, kl_to_normal, picture_loss, sampled_code, worst_error
-from cs348k_diffusion.metrics import psnr, texture_distance, two_sample_test
+from cs348k_diffusion.metrics import psnr, two_sample_test
 from cs348k_diffusion.metrics.intervals import rounded
 from cs348k_diffusion.nets import Decoder, Encoder
 from cs348k_diffusion.noise import noise_like
 from cs348k_diffusion.recipes import cards
-from cs348k_diffusion.recipes.pictures import EVALUATION_WORLD, TRAINING_WORLD, autocast_bf16
+from cs348k_diffusion.recipes.pictures import EVALUATION_WORLD, TRAINING_WORLD, autocast_bf16, textures
 from cs348k_diffusion.recipes.recipe import Recipe
 from cs348k_diffusion.running import Run
 from cs348k_diffusion.training import Fitting, Phases, Progress, fit, warm_cosine
@@ -111,7 +111,7 @@ def evaluate(model: NetCodec) -> dict[str, Any]:
                 "n": EVALUATED,
             },
             "two_sample": {"accuracy": test.accuracy.value, "interval_95": list(test.accuracy.ends), "n": 2 * COMPARED},
-            "texture": {"distance": texture_distance(made, x), "floor": texture_distance(others, x), "n": COMPARED},
+            "texture": textures(made, x, others),
             "codes": {"mean": z.mean((0, 2, 3)).tolist(), "std": z.std((0, 2, 3)).tolist()},
         }
     )

@@ -18,6 +18,7 @@ import torch
 import torch.nn.functional as F
 
 from cs348k_diffusion.attention import TILE, naive_softmax, stable_softmax, tiled_attention
+from cs348k_diffusion.evaluate import RESULTS
 from cs348k_diffusion.recipes import cards
 
 D, ROUNDS = 64, 1
@@ -114,4 +115,4 @@ def main(folder: str) -> None:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    main(sys.argv[1] if len(sys.argv) > 1 else "trained")
+    main(sys.argv[1] if len(sys.argv) > 1 else str(RESULTS))

@@ -12,6 +12,7 @@ import torch
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.functional import scaled_dot_product_attention
 
+from cs348k_diffusion.evaluate import RESULTS
 from cs348k_diffusion.recipes import cards
 
 SIZES, SHAPE, WIDTH, TILES = (1024, 2048, 4096, 8192), (4, 16), 64, (32, 64, 128)
@@ -65,4 +66,4 @@ def main(folder: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1] if len(sys.argv) > 1 else "trained")
+    main(sys.argv[1] if len(sys.argv) > 1 else str(RESULTS))
