@@ -2,6 +2,7 @@
 
 import gzip
 import os
+import unicodedata
 from collections import Counter
 from itertools import islice
 from pathlib import Path
@@ -358,6 +359,69 @@ def test_captions_that_do_not_fit(tmp_path, lines, says):
         picture(tmp_path / name, 0)
     (tmp_path / "captions.csv").write_text(lines)
     with pytest.raises(ValueError, match=says):
+        load_folder(tmp_path, size=8)
+
+
+SPREADSHEETS = {
+    "comma": b'a.png,a dog\nb.png,"a cat, asleep"\n',
+    "byte-order mark, CRLF": b'\xef\xbb\xbffile,caption\r\na.png,a dog\r\nb.png,"a cat, asleep"\r\n',
+    "semicolons": b"File;Caption\r\na.png;a dog\r\nb.png;a cat, asleep\r\n",
+    "sep=": b'sep=;\r\na.png;a dog\r\nb.png;"a cat, asleep"\r\n;\r\n',
+    "tabs": b"a.png\ta dog\nb.png\ta cat, asleep",
+    "UTF-16": "a.png\ta dog\nb.png\ta cat, asleep\n".encode("utf-16"),
+    "old Mac": b'a.png,a dog\rb.png,"a cat, asleep"\r',
+    "padded": b'a.png,a dog,,\nb.png,"a cat, asleep",,\n,,,\n',
+    "more columns": b'by,caption,file\nme,a dog,a.png\nme,"a cat, asleep",b.png\n',
+    "capitals, spaces": b'A.PNG , a dog\n b.png, "a cat, asleep"\n',
+    "a line break": b'a.png,a dog\nb.png,"a cat,\r\nasleep"\n',
+}
+
+
+@pytest.mark.parametrize("kind", SPREADSHEETS)
+def test_captions_from_any_spreadsheet_are_read(tmp_path, kind):
+    for name in ("a.png", "b.png"):
+        picture(tmp_path / name, 0)
+    (tmp_path / "captions.csv").write_bytes(SPREADSHEETS[kind])
+    assert load_folder(tmp_path, size=8)[1] == ["a dog", "a cat, asleep"]
+
+
+def test_letters_of_captions_survive(tmp_path):
+    picture(tmp_path / unicodedata.normalize("NFD", "zoë.png"), 0)  # as macOS stores a name
+    for written in ("zoë.png,un café".encode("cp1252"), "zoë.png;un café".encode()):
+        (tmp_path / "captions.csv").write_bytes(written)
+        assert load_folder(tmp_path, size=8)[1] == ["un café"]
+    (tmp_path / "captions.csv").unlink()
+    (tmp_path / "captions.jsonl").write_bytes('\n{"file": "zoë.png", "caption": "a\u2028cat"}\r\n\n'.encode())
+    assert load_folder(tmp_path, size=8)[1] == ["a cat"]
+
+
+@pytest.mark.parametrize(
+    ("name", "data", "says"),
+    [
+        ("captions.csv", b"PK\x03\x04\0\0", "save it from the spreadsheet as 'CSV UTF-8'"),
+        ("captions.csv", b"a.png,\x81\n", "is not text in UTF-8"),  # no letter in cp1252 either
+        ("captions.csv", b'a.png,"a cat\n', "line 1 is not CSV"),
+        ("captions.csv", b"a.png;a cat; asleep\n", "line 1: expected .* found 3 fields"),
+        ("captions.csv", b"a.png\n", "line 1: expected .* found 1 fields"),
+        ("captions.csv", b"by,file,caption\nme,a.png\n", "line 2: expected  3 fields"),
+        ("captions.csv", b"a.png,one\na.png,two\n", "line 2: 'a.png' has another caption above"),
+        ("captions.xlsx", b"PK", "captions.xlsx is not read"),
+        ("captions.jsonl", b'{"file": "a.png", "caption": null}', "line 1: expected"),
+        ("captions.jsonl", b'{"file": "a.png", "caption": "\xe9"}', "is not text in UTF-8"),
+    ],
+)
+def test_captions_that_cannot_be_read_for_certain_are_refused(tmp_path, name, data, says):
+    picture(tmp_path / "a.png", 0)
+    (tmp_path / name).write_bytes(data)
+    with pytest.raises(ValueError, match=says):
+        load_folder(tmp_path, size=8)
+
+
+def test_two_tables_of_captions_are_not_settled_in_silence(tmp_path):
+    picture(tmp_path / "a.png", 0)
+    for name in ("captions.tsv", "Captions.csv"):
+        (tmp_path / name).write_text("a.png,one")
+    with pytest.raises(ValueError, match=r"Captions\.csv, captions\.tsv: take away all but one"):
         load_folder(tmp_path, size=8)
 
 
