@@ -8,6 +8,8 @@ import zipfile
 import pytest
 
 from cs348k_diffusion.grading.gradebook.roster import read_roster
+from cs348k_diffusion.grading.submissions import notebook as submission
+from cs348k_diffusion.grading.submissions.files import Unreadable
 from cs348k_diffusion.grading.submissions.lms import collect, safe_name
 from cs348k_diffusion.grading.submissions.source import handed_in
 from cs348k_diffusion.grading.tables import read_table, write_table
@@ -126,3 +128,50 @@ def test_a_table_that_was_written_is_read_and_holds_no_formula(tmp_path):
     rows = [row for _, row in read_table(path, ["student"])]
     assert rows[0] == {"student": "'=1+1", "x": "a b"}
     assert not os.path.exists(f"{path}.part")
+
+
+WRONG_FILES = {
+    "ada.zip": (b"PK\x03\x04", "is a zip archive; hand in the .ipynb file inside it"),
+    "ada_02_toys.tar.gz": (b"\x1f\x8b", "is an archive; hand in the .ipynb file inside it"),
+    "ada.pdf": (b"%PDF-1.7", "is a PDF"),
+    "ada_02_toys.PY": (b"def double(x):\n    return 2 * x\n", "is a Python file; hand in the .ipynb file itself"),
+    "ada.docx": (b"PK\x03\x04", "is a document"),
+    "ada.html": (b"<!DOCTYPE html>", "is a web page"),
+    "ada.jpeg": (b"\xff\xd8\xff", "is a picture"),
+    "ada.ipynb.zip": (b"PK\x03\x04", "is a zip archive"),
+}
+
+
+@pytest.mark.parametrize("name", WRONG_FILES)
+@pytest.mark.parametrize("form", ["grade", "folder", "canvas", "moodle"])
+def test_what_is_handed_in_in_a_notebooks_place_is_told_to_student_and_instructor(tmp_path, name, form):
+    data, words = WRONG_FILES[name]
+    said, inbox = [words], tmp_path / "in"
+    (inbox / "ada").mkdir(parents=True)
+    if form in ("canvas", "moodle"):
+        place = {"canvas": f"ada_1_2_{name}", "moodle": f"ada_1_assignsubmission_file/{name}"}[form]
+        _, said = collect(zipped(tmp_path / "d.zip", {place: data}), inbox)
+    else:
+        (inbox / ("ada" if form == "folder" else "") / name).write_bytes(data)
+    ((student, paths),) = handed_in(inbox, ["toys"]).items()
+    assert student == "ada"
+    assert ".ipynb." in name or words in " ".join(said)
+    with pytest.raises(Unreadable, match=words):
+        submission.read(paths)
+
+
+def test_an_archive_beside_a_notebook_is_noted_and_other_files_are_not(tmp_path):
+    (tmp_path / "ada").mkdir()
+    for name in ("02.ipynb", "helper.py", "figure.png", "03.zip"):
+        (tmp_path / "ada" / name).write_text(notebook("def f(): pass"))
+    (paths,) = handed_in(tmp_path, ["toys"]).values()
+    assert [path.name for path in paths] == ["02.ipynb", "03.zip"]
+    (tmp_path / "ada" / "03.zip").write_bytes(b"PK\x03\x04")
+    assert submission.read(paths).notes == ["The file 03.zip is a zip archive; hand in the .ipynb file inside it."]
+    assert handed_in(tmp_path / "ada", ["toys"]).keys() >= {"02", "03"}
+
+
+def test_tables_and_notes_of_the_instructor_are_not_students(tmp_path):
+    for name in ("roster.csv", "README.md", "notes.txt", "class.xlsx"):
+        (tmp_path / name).write_text("x")
+    assert handed_in(tmp_path, ["toys"]) == {}

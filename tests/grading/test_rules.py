@@ -273,12 +273,13 @@ def test_a_canvas_download_becomes_folders_of_students(tmp_path, kind):
         "lovelaceada/02_forward_noising.ipynb": "new",
         "lovelaceada/04_denoising_diffusion.ipynb": "four",
         "smithbob_102/02_forward_noising.ipynb": "bob",
+        "smithbob_102/report.pdf": "pdf",
         "smithbob_103/02_forward_noising.ipynb": "other bob",
     }
     assert set(students) == set(handed_in(tmp_path / "out")) == {"lovelaceada", "smithbob_102", "smithbob_103"}
     told = "\n".join(said)
     assert "notes.ipynb is not named as Canvas or Moodle" in told
-    assert "report.pdf is not a notebook" in told
+    assert "report.pdf is a PDF" in told
     assert "9001_02_forward_noising.ipynb is older than lovelaceada_LATE" in told
     assert "Two students are called smithbob" in told
     assert "mac" not in told.lower()

@@ -45,7 +45,7 @@ def test_nothing_is_imported_from_the_hand_ins_or_the_environment(tmp_path):
     done = subprocess.run(command(tmp_path / "out", TOYS), cwd=inbox, env=env, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr[-2000:]
     assert [path.name for path in canary.iterdir()] == []
-    assert set(read_journal(tmp_path / "out" / "results.jsonl")) == {"ada", "bob", "cy"}
+    assert set(read_journal(tmp_path / "out" / "results.jsonl")) >= {"ada", "bob", "cy"}
 
 
 def test_the_command_line_drops_the_current_folder(tmp_path):

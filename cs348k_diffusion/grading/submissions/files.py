@@ -15,10 +15,24 @@ MAX_FILE, MAX_CELL, MAX_CELLS = 100 << 20, 200_000, 20_000
 HINT = re.compile(r"^(E\d{1,3}\.\d{1,3}), hint (\d{1,2}) of ", re.MULTILINE)  # what `hint` prints
 KINDS = {  # what else is uploaded in a notebook's place, by its first bytes
     b"PK\x03\x04": "is a zip archive; hand in the .ipynb file inside it",
+    b"Rar!": "is an archive; hand in the .ipynb file inside it",
+    b"7z\xbc\xaf": "is an archive; hand in the .ipynb file inside it",
+    b"\x1f\x8b": "is an archive; hand in the .ipynb file inside it",
+    b"\xff\xd8\xff": "is a picture; hand in the .ipynb file itself",
     b"%PDF": "is a PDF; hand in the .ipynb file itself",
     b"\x89PNG": "is a picture; hand in the .ipynb file itself",
     b"<!DOCTYPE": "is a web page, saved from a browser; hand in the .ipynb file itself",
     b"<html": "is a web page, saved from a browser; hand in the .ipynb file itself",
+}
+ARCHIVES = (".zip", ".rar", ".7z", ".gz", ".tgz", ".tar", ".bz2", ".xz")
+ENDINGS = {  # and by the ending of its name
+    **dict.fromkeys(ARCHIVES, "is an archive; hand in the .ipynb file inside it"),
+    ".zip": KINDS[b"PK\x03\x04"],
+    ".py": "is a Python file; hand in the .ipynb file itself",
+    ".pdf": KINDS[b"%PDF"],
+    **dict.fromkeys((".html", ".htm", ".mhtml"), KINDS[b"<html"]),
+    **dict.fromkeys((".docx", ".doc", ".odt", ".rtf"), "is a document; hand in the .ipynb file itself"),
+    **dict.fromkeys((".png", ".jpg", ".jpeg", ".heic"), "is a picture; hand in the .ipynb file itself"),
 }
 
 
@@ -41,7 +55,16 @@ def plain_bytes(path: Path) -> bytes:
 
 def notebook_of(path: Path) -> dict:
     """The notebook in a file. Raises Unreadable with the rest of a sentence that begins with the file's name."""
-    text = _text(plain_bytes(path))
+    data = plain_bytes(path)
+    try:
+        return _notebook(data)
+    except Unreadable as error:
+        why = ENDINGS.get(path.suffix.lower()) if data.strip() else None
+        raise Unreadable(why or str(error)) from error
+
+
+def _notebook(data: bytes) -> dict:
+    text = _text(data)
     try:
         notebook = json.loads(text)
     except (ValueError, RecursionError) as error:

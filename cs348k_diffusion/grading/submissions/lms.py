@@ -2,7 +2,7 @@
 
 Canvas names files `name_LATE_123456_7891011_02_forward_noising-1.ipynb` (-1 is the first re-submission), Moodle makes
 folders `Full Name_12345_assignsubmission_file`. Nothing is unpacked by the names inside: they are only read, and what
-is no notebook of a student is reported.
+is no notebook of a student is reported; a zip or a PDF in a notebook's place comes along, so that `grade` can say so.
 """
 
 from __future__ import annotations
@@ -18,16 +18,16 @@ from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
-from cs348k_diffusion.grading.submissions.files import MAX_FILE
+from cs348k_diffusion.grading.submissions.files import ENDINGS, MAX_FILE
 from cs348k_diffusion.grading.submissions.lms_grades import Number, keep
-from cs348k_diffusion.grading.submissions.source import IGNORED
+from cs348k_diffusion.grading.submissions.source import IGNORED, is_notebook, is_upload, stem_of
 from cs348k_diffusion.grading.tables import cut, readable
 
 MAX_SUM = 10 << 30  # bytes of notebooks in one download
 MAX_RATIO, SMALL = 100, 4 << 20  # how many times its compressed size a file may have, beyond a small one
-CANVAS = re.compile(r"(?P<name>[^_]+)_(?:LATE_)?(?P<id>\d+)_(?P<submission>\d+)_(?P<file>.+)\.ipynb", re.IGNORECASE)
+CANVAS = re.compile(r"(?P<name>[^_]+)_(?:LATE_)?(?P<id>\d+)_(?P<submission>\d+)_(?P<file>.+)", re.IGNORECASE)
 MOODLE = re.compile(r"(?P<name>.+)_(?P<id>\d+)_assignsubmission_file_?")
-MOODLE_FLAT = re.compile(r"(?P<name>.+)_(?P<id>\d+)_assignsubmission_file_(?P<file>.+)\.ipynb", re.IGNORECASE)
+MOODLE_FLAT = re.compile(r"(?P<name>.+)_(?P<id>\d+)_assignsubmission_file_(?P<file>.+)", re.IGNORECASE)
 NAMES = re.compile(rb"(?:def|class) (\w+)")
 COPY = re.compile(r"(?:-(\d+)| ?\((\d+)\))$")  # Canvas counts re-submissions, browsers count downloads
 
@@ -174,21 +174,25 @@ def _understood(listed: Iterator[Entry]) -> tuple[list[Found], list[str]]:
     for entry in listed:
         match = next(filter(None, map(MOODLE.fullmatch, entry.path.parts[:-1])), None)
         match = match or MOODLE_FLAT.fullmatch(entry.path.name) or CANVAS.fullmatch(entry.path.name)
-        fault = entry.fault or ("" if entry.path.suffix.lower() == ".ipynb" else "is not a notebook")
+        fault = entry.fault or ("" if is_notebook(entry.path) or is_upload(entry.path) else "is not a notebook")
         fault = fault or ("" if match else "is not named as Canvas or Moodle name hand-ins")
         if fault or match is None:
             said.append(f"{readable(str(entry.path))} {fault}.")
             continue
+        if is_upload(entry.path):
+            said.append(f"{readable(str(entry.path))} {ENDINGS[entry.path.suffix.lower()]}.")
         found.append(_found(entry, match))
     return found, said
 
 
 def _found(entry: Entry, match: re.Match[str]) -> Found:
     parts = match.groupdict()
-    stem, below = parts.get("file") or entry.path.stem, _below(entry.path, match[0])
+    file, below = parts.get("file") or entry.path.name, _below(entry.path, match[0])
+    stem = stem_of(PurePosixPath(file))
     copy = COPY.search(stem)
     rank = int(parts.get("submission") or 0), int((copy[1] or copy[2])[-9:]) if copy else 0, entry.time
-    file, full = f"{safe_name(COPY.sub('', stem))}.ipynb", f"{safe_name(below + stem)}.ipynb"
+    ending = file[len(stem) :].lower()
+    file, full = (f"{safe_name(each)}{ending}" for each in (COPY.sub("", stem), below + stem))
     system = "canvas" if "submission" in parts else "moodle"
     return Found(
         safe_name(parts["name"]), system, parts["id"], file, full, below, rank, readable(str(entry.path)), entry.bytes

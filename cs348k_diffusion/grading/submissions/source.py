@@ -6,12 +6,13 @@ import functools
 import os
 import re
 from collections.abc import Iterable, Sequence
-from pathlib import Path
+from pathlib import Path, PurePath
 
 from cs348k_diffusion.exercises.framework.catalogue import Exercise, registry
 from cs348k_diffusion.exercises.framework.errors import NotYet, unwritten
 from cs348k_diffusion.grading.subject.subject import Subject
 from cs348k_diffusion.grading.subject.watch import rules_of
+from cs348k_diffusion.grading.submissions.files import ARCHIVES, ENDINGS
 from cs348k_diffusion.grading.submissions.notebook import Submission
 from cs348k_diffusion.grading.tables import key, readable
 from cs348k_diffusion.grading.workers import withheld
@@ -95,7 +96,8 @@ def handed_in(folder: Path, words: Iterable[str] = (), out: Path | None = None) 
     """Students and their notebooks: `alice.ipynb`, `alice_02_forward_noising.ipynb`, or a folder `alice/` of notebooks.
 
     words: the notebooks' names without number, which a file's name may end with; out: the folder of marks, which is not
-    a student. A student whose folder holds none is listed with none. Spellings that differ by capitals, or by how
+    a student. A student whose folder holds none is listed with none, and one who handed in something else, such as
+    `alice.zip`, with that: reading it says why it does not count. Spellings that differ by capitals, or by how
     accents are stored, are one student, and so is a copy (`alice-Copy1.ipynb`) beside its original.
     """
     words = tuple(words) or tuple({exercise.word for exercise in registry().values()})
@@ -108,8 +110,8 @@ def handed_in(folder: Path, words: Iterable[str] = (), out: Path | None = None) 
             or (out and os.path.realpath(entry) == os.path.realpath(out))
         ):
             continue
-        if is_notebook(entry):
-            student, files = student_of(_stem(entry), words), [entry]
+        if is_notebook(entry) or (is_upload(entry) and not entry.is_dir()):
+            student, files = student_of(stem_of(entry), words), [entry]
         elif (entry.is_dir() or entry.is_symlink()) and not (entry / "results.jsonl").exists():
             student, files = readable(entry.name), [] if entry.is_symlink() else notebooks_in(entry)
         else:
@@ -129,19 +131,28 @@ def _with_copies(found: dict[str, list[Path]]) -> dict[str, list[Path]]:
 
 
 def notebooks_in(folder: Path) -> list[Path]:
-    """The notebooks of one student, in this folder or below it."""
-    inside = (path for path in folder.rglob("*") if is_notebook(path) and not _ignored(path.relative_to(folder)))
-    return sorted(inside)[:50]
+    """The notebooks of one student, in this folder or below it; and what may hold more of them, or stands for them."""
+    inside = sorted(path for path in folder.rglob("*") if not _ignored(path.relative_to(folder)))
+    notebooks = [path for path in inside if is_notebook(path)]
+    others = [path for path in inside if is_upload(path) and (not notebooks or path.suffix.lower() in ARCHIVES)]
+    return [*notebooks[:50], *others[:5]]
 
 
-def is_notebook(path: Path) -> bool:
+def is_notebook(path: PurePath) -> bool:
     """Whether a file is named as a notebook, or as what is handed in by mistake in a notebook's place."""
     name = path.name.lower()
     return name.endswith((".ipynb", ".ipynb.txt", ".ipynb.json", ".ipynb.zip", ".ipynb.html"))
 
 
-def _stem(path: Path) -> str:
-    return path.name[: path.name.lower().rindex(".ipynb")]
+def is_upload(path: PurePath) -> bool:
+    """Whether a file is something else that is handed in in a notebook's place: an archive, a PDF, a Python file."""
+    return path.suffix.lower() in ENDINGS and not is_notebook(path)
+
+
+def stem_of(path: PurePath) -> str:
+    """A file's name without what says of which kind it is."""
+    name = path.name
+    return name[: name.lower().rindex(".ipynb")] if is_notebook(path) else path.stem.removesuffix(".tar")
 
 
 def _ignored(path: Path) -> bool:
