@@ -40,7 +40,6 @@ def main(control_fd: int, listener_fd: int, hidden: list[str], folder: str) -> N
         ready, _, _ = select.select([control, listener], [], [])
         if listener in ready:
             clone, _ = listener.accept()
-            layers.before_clone()
             if os.fork() == 0:
                 control.close()
                 listener.close()
@@ -96,16 +95,13 @@ def _of_the_clone() -> list[str]:
 def _start(
     layers: sandbox.Sandbox, control: socket.socket, fd: int, folder: str, seconds: int, memory: int, package: str
 ) -> dict:
-    layers.before_fork()
-    pid = os.fork()
+    pid = layers.fork()
     if pid:
         os.close(fd)
         return {"pid": pid}
     try:
         os.setsid()
         control.close()
-        if layers.own_pids >= 0:
-            os.close(layers.own_pids)
         home = layers.move_in(folder, package)
         if "another user" in layers.held:
             sandbox.become_nobody(".")

@@ -10,6 +10,7 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import errno
 import os
 import struct
 import sys
@@ -21,7 +22,7 @@ from cs348k_diffusion.grading.workers import syscalls
 NEWNS, NEWIPC, NEWUSER, NEWPID, NEWNET = 0x00020000, 0x08000000, 0x10000000, 0x20000000, 0x40000000
 RDONLY, NOSUID, NODEV, BIND, REC, PRIVATE = 1, 2, 4, 4096, 16384, 1 << 18
 DETACH, RECURSIVE = 2, 0x8000
-PR_SET_PDEATHSIG, PR_SET_NO_NEW_PRIVS = 1, 38
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 1, 36, 38
 MB = 1 << 20
 NOBODY = 65534  # the user and the group that own nothing
 OWN_ROOT = "own root"  # the layer that leaves no other file in sight
@@ -56,14 +57,14 @@ class Sandbox:
 
     def __init__(self, hidden: Iterable[str | Path], folder: str):
         self.held: list[str] = []
-        self.own_pids, self.folder = -1, folder
+        self.folder = folder
         self.copies = os.path.join(folder, COPIES)
         uid, gid = os.getuid(), os.getgid()
         flags = NEWNS | NEWIPC | NEWNET
         unshared = self._try("namespaces", lambda: self._unshare(flags, uid, gid))
         if unshared:
             self._try("private mounts", lambda: _mount("none", "/", None, REC | PRIVATE))
-            self._try("process namespace", self._remember_pids)
+            self._try("process namespace", _try_own_pids)
             self._close_disk([Path(path) for path in hidden])
         self._try("another user", _try_to_be_nobody)
 
@@ -94,21 +95,9 @@ class Sandbox:
             Path("/proc/self/uid_map").write_text(f"{uid} {uid} 1")
             Path("/proc/self/gid_map").write_text(f"{gid} {gid} 1")
 
-    def _remember_pids(self) -> None:
-        own = os.open("/proc/self/ns/pid", os.O_RDONLY)
-        _call("unshare", NEWPID)  # tried once here, so that a worker can rely on it
-        self.own_pids = own
-
-    def before_clone(self) -> None:
-        """Let the next child live in the same process namespace as this one."""
-        if self.own_pids >= 0:
-            _call("setns", self.own_pids, NEWPID)
-
-    def before_fork(self) -> None:
-        """Let the next child be process 1 of a new namespace: all its descendants die with it."""
-        if self.own_pids >= 0:
-            _call("setns", self.own_pids, NEWPID)
-            _call("unshare", NEWPID)
+    def fork(self) -> int:
+        """As `os.fork`; the child is process 1 of a new namespace where there are such: what it starts dies with it."""
+        return _fork_with_own_pids() if "process namespace" in self.held else os.fork()
 
     def move_in(self, folder: str, package: str) -> str:
         """In a worker: its own small disk, and `package`, the copy made for it, in the package's place.
@@ -124,6 +113,43 @@ class Sandbox:
             _own_processes()
         os.chdir(home)
         return home
+
+
+def _try_own_pids() -> None:
+    """Raises OSError where a process namespace is refused."""
+    child = _fork_with_own_pids()
+    if child == 0:
+        os._exit(0)
+    os.waitpid(child, 0)
+
+
+def _fork_with_own_pids() -> int:
+    """Fork by way of a process between, the only one whose children are in the new namespace: to come back out of it,
+    a process needs rights over the namespace that it began in, and a user who is not root has none.
+    """
+    _call("prctl", PR_SET_CHILD_SUBREAPER, 1, 0, 0, 0)  # when the one between has ended, its child is ours
+    (told, tell), (ended, alive) = os.pipe(), os.pipe()
+    between = os.fork()
+    if between == 0:
+        try:
+            _call("unshare", NEWPID)
+            child = os.fork()
+        except OSError:
+            os._exit(1)
+        if child:
+            os.write(tell, str(child).encode())
+            os._exit(0)
+        os.close(alive)
+        os.read(ended, 1)  # waits: its end would be a parent's, with which a worker dies
+    else:
+        os.waitpid(between, 0)
+        os.close(tell)
+        child = int(os.read(told, 20) or -1)
+    for end in (told, ended, tell if between == 0 else alive):
+        os.close(end)
+    if child < 0:
+        raise OSError(errno.EPERM, "no process namespace")
+    return child
 
 
 def _own_processes() -> None:
