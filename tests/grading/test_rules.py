@@ -293,7 +293,9 @@ def test_a_moodle_download_becomes_folders_of_students(tmp_path, kind):
         "Ada Lovelace/02_forward_noising.ipynb": "ada",
         "Zoë da_Silva/02_forward_noising.ipynb": "zoe",
     }
-    assert said == ["Bob_12347_assignsubmission_onlinetext/onlinetext.html is not a notebook."]
+    assert said == [
+        "Bob_12347_assignsubmission_onlinetext/onlinetext.html is not named as Canvas or Moodle name hand-ins."
+    ]
 
 
 def test_a_second_download_replaces_what_is_older_and_keeps_what_is_newer(tmp_path):

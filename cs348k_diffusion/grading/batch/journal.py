@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Generator, Iterator
+from contextlib import closing
 from dataclasses import asdict, replace
 from pathlib import Path
 
@@ -53,7 +54,11 @@ def from_line(line: str) -> Graded:
 
 
 def up_to_date(
-    students: Students, plan: Plan, journal: Path, again: bool, grading: Callable[[Students], Iterator[Graded]]
+    students: Students,
+    plan: Plan,
+    journal: Path,
+    again: bool,
+    grading: Callable[[Students], Generator[Graded, None, None]],
 ) -> dict[str, Graded]:
     """The students' marks: earlier ones where nothing changed since, or else graded now and added to the journal."""
     earlier = read_journal(journal)
@@ -64,11 +69,13 @@ def up_to_date(
         file.write("\n" if file.tell() else "")  # an interruption may have left half a line
         for student in todo.keys() & earlier.keys() if again else ():  # an interrupted run grades them, too
             file.write(to_line(replace(earlier[student], digest="")))
-        for each in grading(todo):
-            each.digest = digests[each.student]
-            fresh[each.student] = _with_others(each, earlier.get(each.student, Graded(each.student)), plan)
-            file.write(to_line(each))
-            file.flush()
+        file.flush()
+        with closing(grading(todo)) as results:
+            for each in results:
+                each.digest = digests[each.student]
+                fresh[each.student] = _with_others(each, earlier.get(each.student, Graded(each.student)), plan)
+                file.write(to_line(each))
+                file.flush()
         os.fsync(file.fileno())
     return fresh
 

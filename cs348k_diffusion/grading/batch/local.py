@@ -6,7 +6,6 @@ what to do in lines of JSON, takes nothing from the environment or the current f
 
 from __future__ import annotations
 
-import atexit
 import functools
 import json
 import os
@@ -89,9 +88,7 @@ def _source(student: str, paths: list[Path], plan: Plan, result: Graded, workers
 @functools.lru_cache(maxsize=1)
 def _workers(hidden: tuple[str, ...], address: str = "") -> ForkServer | Spawned:
     """One fork server, or one clone of the main process's, for each process that grades, for as long as it lives."""
-    workers = workers_for(hidden, address)
-    atexit.register(workers.close)
-    return workers
+    return workers_for(hidden, address)
 
 
 def ungraded(student: str, plan: Plan, why: str) -> Graded:

@@ -13,6 +13,7 @@ from typing import Any
 
 from cs348k_diffusion.exercises.framework.catalogue import FOLDER, Exercise, FreeText, checks_in, free_texts, registry
 from cs348k_diffusion.grading.submissions.files import Unreadable, plain_bytes
+from cs348k_diffusion.grading.tables import write_whole
 
 Todo = list[tuple[str, list[Path]]]  # students and their notebooks
 
@@ -108,7 +109,7 @@ def key_of(out: Path) -> str:
     """The key of a folder of marks, made when it is first graded: the same key gives the same marks."""
     file = out / ".key"
     if not file.exists():
-        file.write_text(secrets.token_hex(16), encoding="utf-8")
+        write_whole(file, secrets.token_hex(16))
     return file.read_text(encoding="utf-8").strip()
 
 

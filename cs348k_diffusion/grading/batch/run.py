@@ -7,7 +7,7 @@ and rules, overrides and what was read by a person turn records into the gradebo
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Generator, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,6 +25,7 @@ from cs348k_diffusion.grading.gradebook.rules import Rules, StudentRow, rows
 from cs348k_diffusion.grading.records import Graded
 from cs348k_diffusion.grading.submissions.lms_grades import Mark, numbers, write_grades
 from cs348k_diffusion.grading.submissions.source import handed_in
+from cs348k_diffusion.grading.workers.scratch import ending_tidily, remove_abandoned
 
 NO_RULES = Rules()  # no roster, nothing late
 ELSEWHERE = (
@@ -34,6 +35,7 @@ ELSEWHERE = (
 )
 
 
+@ending_tidily()
 def grade(
     folder: Path,
     out: Path,
@@ -59,6 +61,7 @@ def grade(
     if not folder.is_dir():
         raise NotADirectoryError(f"{folder} is not a folder; grade wants a folder of notebooks named by student")
     folder, held_back = folder.absolute(), held_back and held_back.absolute()  # other processes run elsewhere
+    remove_abandoned()
     known = numbers(folder)
     students = handed_in(folder, {exercise.word for exercise in registry(checks).values()}, out)
     unseen = tuple(str(path.resolve()) for path in (folder, out, *hidden))
@@ -83,7 +86,7 @@ def grade(
     return shown
 
 
-def graded(students: dict[str, list[Path]], plan: Plan, jobs: int, dask: str = "") -> Iterator[Graded]:
+def graded(students: dict[str, list[Path]], plan: Plan, jobs: int, dask: str = "") -> Generator[Graded, None, None]:
     """Grade students as they come, under a progress bar: on this machine, or on a Dask cluster."""
     todo = list(students.items())
     if dask and todo:
@@ -93,7 +96,7 @@ def graded(students: dict[str, list[Path]], plan: Plan, jobs: int, dask: str = "
     return progress(graded_locally(todo, plan, jobs), len(todo))
 
 
-def progress(items: Iterable[Graded], total: int) -> Iterator[Graded]:
+def progress(items: Iterable[Graded], total: int) -> Generator[Graded, None, None]:
     """The same items under a progress bar with rate and time left."""
     from tqdm import tqdm
 
@@ -101,6 +104,7 @@ def progress(items: Iterable[Graded], total: int) -> Iterator[Graded]:
     yield from bar
 
 
+@ending_tidily()
 def check_notebook(path: Path, *, only: Sequence[str] = (), checks: Path = FOLDER) -> Graded:
     """One notebook as the batch would grade it; on any platform (outside Linux with a time limit alone)."""
     plan = plan_for({"you": [path]}, only, checks, None, ())

@@ -169,7 +169,7 @@ def write_junit(shown: Mapping[str, StudentRow], path: Path) -> None:
             elif record.status != "passed":
                 failure = ElementTree.SubElement(case, "failure", message=record.status)
                 failure.text = _xml(record.message)
-    ElementTree.ElementTree(root).write(path, encoding="utf-8", xml_declaration=True)
+    write_whole(path, ElementTree.tostring(root, encoding="utf-8", xml_declaration=True))
 
 
 def _xml(text: str) -> str:

@@ -5,6 +5,7 @@ A worker that takes the fork server down with it costs a retry: a new one is sta
 
 from __future__ import annotations
 
+import atexit
 import json
 import os
 import secrets
@@ -22,6 +23,7 @@ from cs348k_diffusion.grading.records import WorkersGone
 from cs348k_diffusion.grading.safe_path import safe_path
 from cs348k_diffusion.grading.workers.copies import copy_for
 from cs348k_diffusion.grading.workers.sandbox import COPIES
+from cs348k_diffusion.grading.workers.scratch import ScratchFolder
 
 MEMORY = 4 << 30  # address space of a worker: importing torch takes 0.7 GB of it
 KEPT = ("SYSTEMROOT", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "LC_CTYPE", "TMPDIR")  # of our environment
@@ -71,6 +73,7 @@ class ForkServer:
     def __init__(self, hidden: Iterable[str | Path] = (), address: str = ""):
         self.hidden, self.address = [str(path) for path in hidden], address
         self.process: subprocess.Popen | None = None
+        self.scratch: ScratchFolder | None = None
         self.control: socket.socket | None = None
         self.held: Sequence[str] = ()
 
@@ -96,7 +99,9 @@ class ForkServer:
     def _start_server(self) -> None:
         self.control, theirs = socket.socketpair(*SEQPACKET)
         self.control.settimeout(120)
-        self.folder = tempfile.mkdtemp(prefix="cs348k-server-")
+        self.scratch = ScratchFolder()
+        atexit.register(self.close)
+        self.folder = self.scratch.path
         os.chmod(self.folder, 0o711)  # another user reads the package's copies
         os.mkdir(os.path.join(self.folder, COPIES))
         with socket.socket(*SEQPACKET) as listener, theirs:
@@ -119,9 +124,10 @@ class ForkServer:
 
     def start(self, seconds: int, exercise: str = "", closed: Units = ()) -> Worker:
         ours, theirs = socket.socketpair()
-        folder = tempfile.mkdtemp(prefix="cs348k-")
+        folder = ""
         try:
             control = self._ready()
+            folder = tempfile.mkdtemp(prefix="worker-", dir=self.folder)
             package = str(copy_for(closed, exercise, Path(self.folder, COPIES)))
             order = {"folder": folder, "seconds": seconds, "memory": MEMORY, "package": package}
             socket.send_fds(control, [json.dumps({"start": order}).encode()], [theirs.fileno()])
@@ -162,8 +168,10 @@ class ForkServer:
         if self.process is not None:
             self.process.kill()
             self.process.wait()
-            shutil.rmtree(self.folder, ignore_errors=True)
-        self.control, self.process, self.held = None, None, ()
+        if self.scratch is not None:
+            self.scratch.remove()
+            atexit.unregister(self.close)
+        self.control, self.process, self.scratch, self.held = None, None, None, ()
 
 
 class Spawned:
