@@ -120,7 +120,9 @@ def look_at_room() -> Iterator[Finding]:
 def look_at_weights() -> Iterator[Finding]:
     """Every shipped weight file is the one its card describes."""
     folder = PACKAGE / "recipes" / "weights"
-    said = {card.stem: json.loads(card.read_text()).get("sha256") for card in sorted(folder.glob("*.json"))}
+    said = {
+        card.stem: json.loads(card.read_text(encoding="utf-8")).get("sha256") for card in sorted(folder.glob("*.json"))
+    }
     shipped = {name: digest for name, digest in said.items() if digest}
     wrong = [name for name, digest in shipped.items() if _sha256(folder / f"{name}.safetensors") != digest]
     seen = f"damaged: {', '.join(wrong)}" if wrong else f"{len(shipped)} files, each as its card says"

@@ -159,7 +159,7 @@ def configure(space: Workspace) -> None:
     """Write the defaults of JupyterLab in this workspace: no news, no look for updates."""
     place = space.work / ".jupyter" / "config" / "labconfig" / "default_setting_overrides.json"
     place.parent.mkdir(parents=True, exist_ok=True)
-    place.write_text(json.dumps(LAB_SETTINGS, indent=2) + "\n")
+    place.write_text(json.dumps(LAB_SETTINGS, indent=2) + "\n", encoding="utf-8")
 
 
 def environment(space: Workspace) -> dict[str, str]:

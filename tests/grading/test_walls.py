@@ -29,15 +29,9 @@ def table():
 
 
 def run(how, *arguments):
-    done = subprocess.run(
-        [sys.executable, "-m", "tests.grading.walls", *HOW[how], *map(str, arguments)],
-        cwd=ROOT,
-        capture_output=True,
-        text=True,
-    )
-    if (
-        "PermissionError" in done.stderr and "open_the_way" in done.stderr
-    ) or "OSError: [Errno 1] unshare" in done.stderr:
+    command = [sys.executable, "-m", "tests.grading.walls", *HOW[how], *map(str, arguments)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    if "open_the_way" in done.stderr:
         pytest.skip("this machine forbids namespaces to root, too")
     assert done.returncode == 0, done.stderr[-2000:]
     return json.loads(done.stdout)

@@ -110,7 +110,7 @@ def growth(name: str) -> dict:
 def sizes(folder: str) -> dict:
     """`growth` of moves only and of both, taken from the card in the folder where that is still true."""
     path = Path(folder) / "tree_policies.json"
-    old = json.loads(path.read_text()).get("sizes", {}) if path.is_file() else {}
+    old = json.loads(path.read_text(encoding="utf-8")).get("sizes", {}) if path.is_file() else {}
     found = {name: old.get(name, {}) for name in ("moves only", "both")}
     for name, row in found.items():
         if row.get("settings") != settings(POLICIES[name])["digest"]:
