@@ -171,6 +171,11 @@ def guess_alone(schedule, x_t, new, old, r, t, s):
     return new + share * (new - old)
 
 
+def stepped_from(start, schedule, x_t, guess, s):
+    (alpha_t, sigma_t), (alpha_s, sigma_s) = numbers(schedule, start, s)
+    return alpha_s * guess + sigma_s * (x_t - alpha_t * guess) / sigma_t
+
+
 def unswapped_times(schedule, x_t, new, old, r, t, s):
     return by_integral(schedule, x_t, new, old, t, r, s)
 
@@ -181,6 +186,12 @@ TWO_M_SLIPS = {
     "the line is read off backwards: new and old are swapped": leaning(lambda lam, times: -along(lam)),
     "times are not lambdas: steps are measured in log(alpha / sigma)": leaning(
         lambda lam, times: (times[2] - times[1]) / (2 * (times[1] - times[0]))
+    ),
+    "alpha / sigma itself: steps are measured in its logarithm": leaning(
+        lambda lam, times: along([math.exp(each) for each in lam])
+    ),
+    "the step starts at r, where x_t is not": lambda schedule, x_t, new, old, r, t, s: stepped_from(
+        r, schedule, x_t, guess_alone(schedule, x_t, new, old, r, t, s), s
     ),
     "the two steps are taken for equally long": leaning(lambda lam, times: 0.5),
     "the ratio of the steps is upside down": leaning(lambda lam, times: (lam[1] - lam[0]) / (2 * (lam[2] - lam[1]))),
@@ -241,9 +252,10 @@ def implied(schedule, x_t, x_s, t, s):
     return (x_s * sigma_t - x_t * sigma_s) / (alpha_s * sigma_t - alpha_t * sigma_s)
 
 
-def walked(teacher, schedule, x_t, t, s, moves=True, ticks=True):
+def walked(teacher, schedule, x_t, t, s, moves=True, ticks=True, shared=False):
     """Where two steps of the teacher lead; moves, ticks: whether it is asked anew at the middle's x, at its time."""
     middle, first = (t + s) / 2, teacher(x_t, t)
+    middle = middle.mean().expand(len(t)) if shared else middle
     halfway = lands(schedule, x_t, first, t, middle)
     second = teacher(halfway if moves else x_t, middle if ticks else t)
     return halfway, first, second, lands(schedule, halfway, second, middle, s)
@@ -278,6 +290,12 @@ TARGET_SLIPS = {
     "x_s / alpha_s: the noise that is left at s is taken for signal": lambda teacher, schedule, x_t, t, s: (
         walked(teacher, schedule, x_t, t, s)[3] / at(schedule, s, x_t)[0]
     ),
+    "what the step keeps of x_t is not taken away": lambda teacher, schedule, x_t, t, s: kept_in(
+        schedule, walked(teacher, schedule, x_t, t, s)[3], x_t, t, s
+    ),
+    "one middle for the whole batch: each example has its own": lambda teacher, schedule, x_t, t, s: implied(
+        schedule, x_t, walked(teacher, schedule, x_t, t, s, shared=True)[3], t, s
+    ),
     "t and s are swapped when x0_hat is solved for": lambda teacher, schedule, x_t, t, s: implied(
         schedule, walked(teacher, schedule, x_t, t, s)[3], x_t, t, s
     ),
@@ -285,6 +303,11 @@ TARGET_SLIPS = {
         schedule, x_t, walked(teacher, schedule, x_t, t, s)[3], t, s
     ),
 }
+
+
+def kept_in(schedule, x_s, x_t, t, s):
+    (alpha_t, sigma_t), (alpha_s, sigma_s) = at(schedule, t, x_t), at(schedule, s, x_t)
+    return x_s / (alpha_s - alpha_t * sigma_s / sigma_t)
 
 
 def upside_down(schedule, x_t, x_s, t, s):
@@ -452,6 +475,10 @@ LESSON_SLIPS = {
     "the guess without a label is left out": lesson(lambda c, n, w: w * c),
     "the scale starts at 0, not at low": lesson(usual, lambda u, low, high: high * u),
     "the scale may pass high: the span is high - low": lesson(usual, lambda u, low, high: low + high * u),
+    "label 0 means something: without a label is `null`": lambda model, x_t, t, y, null, *rest: lesson(usual)(
+        model, x_t, t, y, torch.zeros_like(null), *rest
+    ),
+    "the scale grows by a factor; it grows along a line": lesson(usual, lambda u, low, high: low * (high / low) ** u),
     "u is told, not the scale": lambda *args: (lesson(usual)(*args)[0], args[5]),
     "low and high are swapped": lesson(usual, lambda u, low, high: high + (low - high) * u),
     "the two results are in the wrong order: the target comes first": swapped,
@@ -544,6 +571,19 @@ def right_out(alpha, sigma, spread, r):
     return sigma * spread / r
 
 
+def at_r(schedule, x, t, spread):
+    """1 / r."""
+    alpha, sigma = at(schedule, t, x)
+    return (alpha**2 * spread**2 + sigma**2) ** -0.5
+
+
+def forgetful(net, schedule, x, t, spread):
+    """r^2 = spread^2 + sigma^2."""
+    alpha, sigma = at(schedule, t, x)
+    r = (spread**2 + sigma**2).sqrt()
+    return alpha * spread**2 / r**2 * x + sigma * spread / r * net(x / r, t)
+
+
 CONSISTENCY_SLIPS = {
     "the network's answer is added whole: at t = 0 it must count for nothing": preconditioned(
         right_skip, lambda a, s, d, r: torch.ones_like(a)
@@ -559,6 +599,13 @@ CONSISTENCY_SLIPS = {
     "the network is not shown x / r": preconditioned(right_skip, right_out, lambda a, s, d, r: torch.ones_like(a)),
     "the network is shown x / r^2": preconditioned(right_skip, right_out, lambda a, s, d, r: 1 / r**2),
     "the network's answer is subtracted": preconditioned(right_skip, lambda a, s, d, r: -s * d / r),
+    "alpha is forgotten in r": forgetful,
+    "x and the network's answer are mixed by t, not by variances": lambda net, schedule, x, t, spread: (
+        (1 - wide(t, x)) * x + wide(t, x) * net(x * at_r(schedule, x, t, spread), t)
+    ),
+    "the network is asked at time 0, not at t": lambda net, schedule, x, t, spread: preconditioned(
+        right_skip, right_out
+    )(lambda x, _: net(x, torch.zeros_like(t)), schedule, x, t, spread),
     "spread is taken for a variance": preconditioned(
         lambda a, s, d, r: a * d / (a**2 * d + s**2),
         lambda a, s, d, r: s * (d / (a**2 * d + s**2)) ** 0.5,
@@ -644,6 +691,7 @@ MOVE_SLIPS = {
     "the samples' own score is left out: all would end on a peak": moving(
         lambda real, fake, x, x_t, t, a, s: a * real(x_t, t)
     ),
+    "alpha twice": moving(lambda real, fake, x, x_t, t, a, s: a**2 * (real(x_t, t) - fake(x_t, t))),
     "divided by alpha": moving(lambda real, fake, x, x_t, t, a, s: (real(x_t, t) - fake(x_t, t)) / a),
     "sigma where alpha belongs": moving(lambda real, fake, x, x_t, t, a, s: s * (real(x_t, t) - fake(x_t, t))),
     "one score at x_t, the other at x": moving(lambda real, fake, x, x_t, t, a, s: a * (real(x_t, t) - fake(x, t))),

@@ -113,6 +113,11 @@ def quantiles(values, low=0.025, high=0.975):
     return tuple(float(value) for value in values.quantile(torch.tensor([low, high], dtype=values.dtype)))
 
 
+def unpaired_ends(a, b):
+    (low, high), (other_low, other_high) = quantiles(a), quantiles(b)
+    return low - other_high, high - other_low
+
+
 @pytest.mark.exercise("E11.1", points=2)
 def test_is_the_percentile_interval_of_the_mean_difference(paired_interval):
     for n, resamples, seed in ((8, 400, 1), (2, 60, 2), (30, 300, 3)):
@@ -131,6 +136,11 @@ def test_is_the_percentile_interval_of_the_mean_difference(paired_interval):
                 "sorted before the difference: seed i no longer meets seed i": quantiles(
                     (a.sort().values - b.sort().values)[picks].mean(1)
                 ),
+                "an interval for a less one for b: the pairs are lost": unpaired_ends(
+                    a[picks].mean(1), b[picks].mean(1)
+                ),
+                "the upper end comes first": quantiles(means)[::-1],
+                "the smallest and the largest mean: 2.5 % are left out on each side": quantiles(means, 0.0, 1.0),
                 "a 90 % interval: 5 % are left out on each side": quantiles(means, 0.05, 0.95),
                 "quantiles of single differences, not of means": quantiles(gap),
                 "the mean is taken over the samples, not over the seeds": quantiles(gap[picks].mean(0)),
@@ -172,7 +182,7 @@ def test_is_blind_to_what_makes_a_seed_hard(paired_interval):
 
 @pytest.mark.exercise("E11.2", points=2)
 def test_is_enough_for_four_of_five_studies(runs_for):
-    for n, effect, seed in ((8, 0.5, 1), (3, 0.2, 2), (40, 1.7, 3), (6, 0.11, 4)):
+    for n, effect, seed in ((8, 0.03, 1), (3, 0.2, 2), (40, 1.7, 3), (6, 0.11, 4)):
         gap = normals(n, seed=seed)
         sd = float(gap.std())
         exact = ((1.96 + 0.84) * sd / effect) ** 2
@@ -184,6 +194,8 @@ def test_is_enough_for_four_of_five_studies(runs_for):
                 "rounded down: then it is not quite enough": math.floor(exact),
                 "not rounded": exact,
                 "the power is forgotten: half of such studies see nothing": math.ceil((1.96 * sd / effect) ** 2),
+                "1.96 - 0.84: the two are added": math.ceil((1.12 * sd / effect) ** 2),
+                "one run too many": math.ceil(exact) + 1,
                 "not squared: n grows with the square of sd / effect": math.ceil(2.8 * sd / effect),
                 "the variance for the standard deviation": math.ceil((2.8 * sd**2 / effect) ** 2),
                 "twice as many: that is for unpaired runs": math.ceil(2 * exact),
@@ -243,6 +255,7 @@ def test_is_where_the_line_meets_infinitely_many(fd_of_all):
                 "the mean over all N": float(values.mean()),
                 "only the smallest and the largest N are used": line(1 / sizes[[0, 3]], values[[0, 3]])[0],
                 "the line goes through the origin": 0.0,
+                "the slope of a line through the origin": float((values / sizes).sum() / sizes.pow(-2).sum()),
             },
             rtol=1e-5,
             atol=1e-6,
@@ -270,6 +283,11 @@ def test_two_sizes_are_enough_and_float32_is_welcome(fd_of_all):
 # E11.4
 
 
+def ratios(table):
+    first, second = table[1] / table[0], table[:, 1] / table[:, 0]
+    return first.mean(0), second.mean(0), first[1] / first[0]
+
+
 @pytest.mark.exercise("E11.4", points=2)
 def test_finds_both_effects_and_their_interaction(responsible):
     for seeds, seed in ((6, 1), (1, 2)):
@@ -291,6 +309,8 @@ def test_finds_both_effects_and_their_interaction(responsible):
                 "half the interaction": (a, b, both / 2),
                 "sums over the other part, not means": (2 * a, 2 * b, both),
                 "the interaction is taken for what both do together": (a, b, table[1, 1] - table[0, 0]),
+                "the interaction is no difference of the two effects": (a, b, a - b),
+                "ratios, not differences": ratios(table),
                 "averaged over the seeds": tuple(value.mean() for value in want),
             },
             rtol=1e-6,
@@ -332,15 +352,14 @@ def made_up_loss(name, setting, seed):
     return abs(math.log(setting / BEST[name])) + luck + 0.01 * seed
 
 
-def alike(budget, seeds, spaces=None, pick=min, tried=None):
+def alike(budget, seeds, pick=min, tried=None, over=sum):
     """What equal tuning finds."""
-    spaces = spaces or SPACES
-    count = tried or budget // len(spaces) // len(seeds)
+    count = tried or budget // len(SPACES) // len(seeds)
 
     def mean(name, setting):
-        return sum(made_up_loss(name, setting, seed) for seed in seeds) / len(seeds)
+        return over(made_up_loss(name, setting, seed) for seed in seeds)
 
-    return {name: pick(space[:count], key=lambda s, name=name: mean(name, s)) for name, space in spaces.items()}
+    return {name: pick(space[:count], key=lambda s, name=name: mean(name, s)) for name, space in SPACES.items()}
 
 
 @pytest.mark.exercise("E11.5", points=2)
@@ -357,6 +376,7 @@ def test_gives_every_method_its_best_setting(tuned_alike):
                 "the last setting that was tried is kept": {
                     name: space[: budget // 3 // len(seeds)][-1] for name, space in SPACES.items()
                 },
+                "the luckiest seed counts, not the mean over seeds": alike(budget, seeds, over=min),
                 "only the first seed counts": alike(budget, seeds[:1], tried=budget // 3 // len(seeds)),
                 "every setting is tried, whatever the budget": alike(budget, seeds, tried=99),
                 "the budget is spent on each method, not shared among them": alike(
@@ -365,6 +385,13 @@ def test_gives_every_method_its_best_setting(tuned_alike):
                 "the seeds are not counted: a setting costs one call for each": alike(budget, seeds, tried=budget // 3),
             },
         )
+    flat = {"ours": [7, 5, 6], "plain": ["a", "b", "c", "d"]}
+    expect(
+        tuned_alike(lambda name, setting, seed: 0.5, flat, 12, [0, 1]),
+        {"ours": 7, "plain": "a"},
+        says="All settings are equally good here: the first of each method counts.",
+        mistakes={"among equals the last is kept, not the first": {"ours": 6, "plain": "c"}},
+    )
 
 
 @pytest.mark.exercise("E11.5", points=2)
@@ -385,6 +412,10 @@ def test_spends_the_same_on_each_and_no_more_than_there_is(tuned_alike):
                     name: len(space) * len(seeds) for name, space in SPACES.items()
                 },
                 "only the first seed counts": {name: calls // len(seeds) for name, calls in want.items()},
+                "shared by the number of settings; each method gets as much": {
+                    name: min(max(1, budget * len(space) // 15 // len(seeds)), len(space)) * len(seeds)
+                    for name, space in SPACES.items()
+                },
             },
         )
         used = {args[2] for args, _ in loss.seen}

@@ -129,6 +129,12 @@ def uncentred(x):
     return v.to(x.dtype)
 
 
+def by_eigh(x):
+    """The eigenvectors as the columns of a matrix, the smallest variance first."""
+    centred = (x - x.mean(0)).double()
+    return torch.linalg.eigh(centred.T @ centred / len(x))[1]
+
+
 def agreeing(basis):
     """A basis in a form that does not know the sign of a direction: each row times its transpose."""
     return basis[:, :, None] * basis[:, None, :]
@@ -142,6 +148,8 @@ BASIS_MISTAKES = {
     "directions are scaled by their standard deviation: they must have length 1": lambda x, d: (
         best_basis(x, d) * svd(x)[1][:d, None].sqrt().to(x.dtype)
     ),
+    "the mean of each row is taken away, not the rows' mean": lambda x, d: uncentred(x - x.mean(1, keepdim=True))[:d],
+    "rows of `vectors` are kept, and its columns are the directions": lambda x, d: by_eigh(x).flip(1)[:d].to(x.dtype),
     "d + 1 directions": lambda x, d: svd(x)[0][: d + 1].to(x.dtype),
 }
 
@@ -158,6 +166,9 @@ ERROR_MISTAKES = {
     "the mean of the dropped variances, not their sum": lambda x, d: dropped(x, d) / max(x.shape[1] - d, 1),
     "for each number of a row; the whole row's is asked for": lambda x, d: dropped(x, d) / x.shape[1],
     "divided by n - 1: the error of these very rows is asked for": lambda x, d: dropped(x, d) * len(x) / (len(x) - 1),
+    "singular values are not variances: square them": lambda x, d: (
+        torch.linalg.svdvals(x - x.mean(0))[d:].sum() / len(x)
+    ),
     "summed over the rows": lambda x, d: dropped(x, d) * len(x),
     "the root of the squared error": lambda x, d: dropped(x, d).sqrt(),
     "a share of the variance": lambda x, d: (svd(x)[1][d:].sum() / svd(x)[1].sum()).to(x.dtype),
@@ -234,6 +245,12 @@ def over(*axes, of=1, correction=0):
     )
 
 
+def stretched(z, data, back):
+    """Each channel's smallest value of the data at -1, the largest at 1."""
+    low, high = data.amin((0, 2, 3), keepdim=True), data.amax((0, 2, 3), keepdim=True)
+    return low + (z + 1) / 2 * (high - low) if back else 2 * (z - low) / (high - low) - 1
+
+
 MEAN, STD = over(0, 2, 3)
 SCALE_MISTAKES = {
     "measured on the codes in hand, not on the data": with_moments(*over(0, 2, 3, of=0)),
@@ -244,6 +261,12 @@ SCALE_MISTAKES = {
     "the variance of a sample (n - 1): these codes are all there are": with_moments(*over(0, 2, 3, correction=1)),
     "the mean is not taken away": with_moments(lambda z, data: 0.0, STD),
     "the width is left as it is": with_moments(MEAN, lambda z, data: 1.0),
+    "the mean of the codes in hand, the deviation of the data": with_moments(over(0, 2, 3, of=0)[0], STD),
+    "the mean of the data, the deviation of the codes in hand": with_moments(MEAN, over(0, 2, 3, of=0)[1]),
+    "stretched to the range from -1 to 1: unit variance is asked for": stretched,
+    "the mean is taken away on the way back, too": lambda z, data, back: (
+        z * STD(z, data) - MEAN(z, data) if back else there(z, data, False)
+    ),
     "back is not looked at": lambda z, data, back: there(z, data, False),
     "there and back are swapped": lambda z, data, back: there(z, data, not back),
     "back in the wrong order: first times the deviation, then plus the mean": lambda z, data, back: (
@@ -327,6 +350,13 @@ COUNT_MISTAKES = {
     "one of the convolutions in and out is forgotten": lambda *given: formula(*given, ends=given[2] * given[3]),
     "in and out count as layers": lambda *given: formula(*given, ends=2 * given[3] ** 2),
     "a layer too few": lambda *given: formula(*given, deep=given[4] - 1),
+    "a layer too many": lambda *given: formula(*given, deep=given[4] + 1),
+    "the decoder runs once a picture, not at every place": lambda f, side, *rest: formula(
+        f, side, *rest, out=rest[-1] * (side // f) ** 2
+    ),
+    "the layers between have width channels on both sides, not d": lambda f, side, d, width, layers, *rest: formula(
+        f, side, d, width, layers, *rest, deep=layers * d
+    ),
     "a layer costs width, not its square": lambda f, side, d, width, layers, steps, decoder: float(
         steps * 9 * (side // f) ** 2 * (2 * d * width + layers * width) + decoder
     ),
@@ -389,6 +419,9 @@ PRICE_MISTAKES = {
     "one number for the whole batch": lambda m, v, e: terms(m, v).sum() / 2,
     "one number for each number of the code": lambda m, v, e: terms(m, v) / 2,
     "the wrong sign": lambda m, v, e: -terms(m, v).flatten(1).sum(1) / 2,
+    "log_var with the wrong sign": lambda m, v, e: (m**2 + v.exp() - 1 + v).flatten(1).sum(1) / 2,
+    "the size of the mean, not its square": lambda m, v, e: (m.abs() + v.exp() - 1 - v).flatten(1).sum(1) / 2,
+    "summed over the last axis alone: an example has further ones": lambda m, v, e: terms(m, v).sum(-1) / 2,
     "the mean is not squared": lambda m, v, e: (m + v.exp() - 1 - v).flatten(1).sum(1) / 2,
     "log_var is used as a variance": lambda m, v, e: (m**2 + v - 1 - v.abs().log()).flatten(1).sum(1) / 2,
     "the -1 is missing: the price of N(0, 1) itself must be 0": lambda m, v, e: (terms(m, v) + 1).flatten(1).sum(1) / 2,
@@ -445,17 +478,27 @@ def unfolded(z):
     return 0.5 * F.pixel_shuffle(z, 2) - 0.2
 
 
-def walked(schedule, denoise, decode, noise, times, guess=lambda x0: x0, each=lambda z: z, final=None):
+def walked(
+    schedule, denoise, decode, noise, times, guess=lambda x0: x0, each=lambda z: z, final=None, late=False, anew=False
+):
     """DDIM in float64, by its formula, with slips to order."""
     z, moments_ = noise.double(), times.double().tolist()
     x0 = z
     for t, s in pairwise(moments_):
         a = torch.tensor([[t], [s]], dtype=torch.float64)
         (alpha_t, alpha_s), (sigma_t, sigma_s) = schedule.alpha(a), schedule.sigma(a)
-        x0 = guess(denoise(z, torch.full((len(z),), t, dtype=torch.float64)))
+        z = noise.double() if anew else z
+        x0 = guess(denoise(z, torch.full((len(z),), s if late else t, dtype=torch.float64)))
         z = each(alpha_s * x0 + sigma_s * (z - alpha_t * x0) / sigma_t)
     end = (decode or (lambda z: z))(z) if final is None else final(z, x0)
     return end.to(noise.dtype)
+
+
+def guesses_alone(denoise, z, times):
+    """A guess of the guess of the guess."""
+    for t in times[:-1].tolist():
+        z = denoise(z, torch.full((len(z),), t, dtype=z.dtype))
+    return z
 
 
 WALK_MISTAKES = {
@@ -470,6 +513,11 @@ WALK_MISTAKES = {
     "the noise is decoded, not what became of it": lambda s, denoise, decode, noise, times: decode(noise),
     "the last guess is decoded, not the last code": lambda s, denoise, decode, noise, times: walked(
         s, denoise, decode, noise, times, final=lambda z, x0: decode(x0)
+    ),
+    "the denoiser is asked at time s, where z is not yet": lambda *given: walked(*given, late=True),
+    "every step starts from the noise, not from where the last one ended": lambda *given: walked(*given, anew=True),
+    "the guess takes the code's place: there is no step": lambda s, denoise, decode, noise, times: decode(
+        guesses_alone(denoise, noise, times)
     ),
     "the last step is missing": lambda s, denoise, decode, noise, times: walked(s, denoise, decode, noise, times[:-1]),
     "the first step is missing": lambda s, denoise, decode, noise, times: walked(s, denoise, decode, noise, times[1:]),

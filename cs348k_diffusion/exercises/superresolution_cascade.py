@@ -156,6 +156,13 @@ def resizing_mistakes(kernel, n, size):
         "the rows are not made to sum to 1": lambda: table(kernel, n, size, normalise=None),
         "columns instead of rows are made to sum to 1": lambda: table(kernel, n, size, normalise=0),
         "rows and columns are swapped": lambda: table(kernel, n, size).T,
+        "n / size is upside down": lambda: table(kernel, n, size, centre=lambda i: (i + 0.5) * size / n - 0.5),
+        "softmax makes every weight positive: divide by the row's sum": lambda: table(
+            kernel, n, size, normalise=None
+        ).softmax(1),
+        "divided by the sum of sizes: negative weights count as negative": lambda: F.normalize(
+            table(kernel, n, size, normalise=None), p=1, dim=1
+        ),
         "n and size are swapped": lambda: table(kernel, size, n),
     }
 
@@ -212,6 +219,10 @@ def psnr_mistakes(cov, k):
         "the truth's own deviation is forgotten": lambda: decibel(spread / d / k) if math.isfinite(k) else math.inf,
         "the draws' own deviation is forgotten": lambda: decibel(spread / d),
         "the variance of a mean of k draws is not 1/k": lambda: decibel(2 * spread / d),
+        "1 - 1/k: the two errors do not cancel, they add": lambda: decibel((1 - 1 / k) * spread / d) if k > 1 else 0.0,
+        "the square of the mean deviation, not the mean variance": lambda: decibel(
+            (1 + 1 / k) * float(cov.diagonal().sqrt().mean()) ** 2
+        ),
         "deviations are added where variances add": lambda: decibel((1 + k**-0.5) ** 2 * spread / d),
         "the error is summed over pixels, not averaged": lambda: decibel(error * d),
         "all entries of cov instead of its diagonal": lambda: decibel((1 + 1 / k) * float(cov.mean())),
@@ -273,6 +284,7 @@ def concatenation_mistakes(x, low):
         "channels take turns": lambda: torch.stack([x, grown], 2).flatten(1, 2),
         "joined along another axis than that of the channels": lambda: torch.cat([x, grown], -1),
         "joined below x, along the height": lambda: torch.cat([x, grown], -2),
+        "the first small picture for all": lambda: torch.cat([x, grown[:1].expand_as(x)], 1),
         "`enlarge` is not used": lambda: torch.cat(
             [x, F.interpolate(low, x.shape[-2:], mode="nearest").expand_as(x)], 1
         ),
@@ -439,6 +451,9 @@ def slips(sizes, x):
         "the next stage starts from the first frame, not the last": from_first,
         "stages are counted from 1": lambda: [(number + 1, frame) for number, frame in right],
         "frames are counted, not stages": lambda: [(k, frame) for k, (_, frame) in enumerate(right)],
+        "frames are counted anew in each stage": lambda: [
+            (sum(n == number for n, _ in right[:k]), frame) for k, (number, frame) in enumerate(right)
+        ],
         "only the last frame of each stage is kept": lambda: list(last.items()),
         "only the last stage's frames are kept": lambda: [row for row in right if row[0] == len(sizes) - 1],
         "the picture that was given is in the film": lambda: [(0, x), *right],

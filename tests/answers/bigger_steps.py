@@ -40,6 +40,11 @@ def two_m(share, give=None):
     return two_m_step
 
 
+def two_m_from_r(schedule, x_t, new, old, r, t, s):
+    guess = new + usual_share(half_log_snr(schedule, r, t, s), (r, t, s)) * (new - old)
+    return plain_step(schedule, x_t, guess, r, s)
+
+
 def usual_share(lam, times):
     return (lam[2] - lam[1]) / (lam[1] - lam[0]) / 2
 
@@ -71,6 +76,17 @@ def two_steps_by_a_line(teacher, schedule, x_t, t, s):
     none = step(schedule, x_t, torch.zeros_like(x_t), t, s)
     one = step(schedule, x_t, torch.ones_like(x_t), t, s)
     return (x - none) / (one - none)
+
+
+def two_steps_by_one_middle(teacher, schedule, x_t, t, s):
+    middle = ((t + s) / 2).mean().expand(len(t))
+    alpha_t, sigma_t, alpha_m, sigma_m = ends(schedule, t, middle, x_t)
+    alpha_s, sigma_s = schedule(s, x_t)
+    one = teacher(x_t, t)
+    x_m = alpha_m * one + sigma_m * (x_t - alpha_t * one) / sigma_t
+    two = teacher(x_m, middle)
+    x_s = alpha_s * two + sigma_s * (x_m - alpha_m * two) / sigma_m
+    return (sigma_t * x_s - sigma_s * x_t) / (sigma_t * alpha_s - sigma_s * alpha_t)
 
 
 def two_steps(solve=None, second=None, guess=None):
@@ -242,6 +258,18 @@ def consistency_by_angle(net, schedule, x, t, spread):
     return spread * (cos * (x / r) + sin * net(x / r, t))
 
 
+def consistency_of_another_r(net, schedule, x, t, spread):
+    alpha, sigma = schedule(t, x)
+    r = (spread**2 + sigma**2).sqrt()
+    return alpha * spread**2 / r**2 * x + sigma * spread / r * net(x / r, t)
+
+
+def consistency_by_time(net, schedule, x, t, spread):
+    alpha, sigma = schedule(t, x)
+    weight = t.to(x).view(-1, *(1,) * (x.ndim - 1))
+    return (1 - weight) * x + weight * net(x / torch.hypot(alpha * spread, sigma), t)
+
+
 def skipping(skip=None, out=None, into=None):
     """A wrong consistency function: other factors of (alpha, sigma, spread, r)."""
 
@@ -355,6 +383,8 @@ WRONG = {
         "at the end of the step, not in its middle": two_m(lambda lam, times: 2 * usual_share(lam, times)),
         "read off backwards": two_m(lambda lam, times: -usual_share(lam, times)),
         "times are not lambdas": two_m(lambda lam, times: usual_share(times, times)),
+        "alpha / sigma itself": two_m(lambda lam, times: usual_share([2.718281828459045**each for each in lam], times)),
+        "the step starts at r": two_m_from_r,
         "taken for equally long": two_m(lambda lam, times: 0.5),
         "the ratio of the steps is upside down": two_m(lambda lam, times: 0.25 / usual_share(lam, times)),
         "the two guesses are averaged": two_m(lambda lam, times: -0.5),
@@ -372,6 +402,8 @@ WRONG = {
         "asked at x_t, which has moved": two_steps(second=lambda teacher, x_t, x_m, t, m: teacher(x_t, m)),
         "asked at time t, not at the middle": two_steps(second=lambda teacher, x_t, x_m, t, m: teacher(x_m, t)),
         "taken for signal": two_steps(solve=lambda x_t, x_s, a_t, s_t, a_s, s_s: x_s / a_s),
+        "is not taken away": two_steps(solve=lambda x_t, x_s, a_t, s_t, a_s, s_s: x_s / (a_s - s_s / s_t * a_t)),
+        "one middle for the whole batch": two_steps_by_one_middle,
         "t and s are swapped": two_steps(
             solve=lambda x_t, x_s, a_t, s_t, a_s, s_s: (s_t * x_t - s_s * x_s) / (s_t * a_s - s_s * a_t)
         ),
@@ -404,6 +436,8 @@ WRONG = {
         "is left out": lesson(lambda c, n, w: w * c),
         "the scale starts at 0": lesson(scale=lambda u, low, high: high * u),
         "the span is high - low": lesson(scale=lambda u, low, high: low + high * u),
+        "label 0 means something": lambda model, x_t, t, y, null, *rest: lesson()(model, x_t, t, y, 0 * null, *rest),
+        "the scale grows by a factor": lesson(scale=lambda u, low, high: low * (high / low) ** u),
         "u is told": lesson(give=lambda target, w, u: (target, u.clone())),
         "low and high are swapped": lesson(scale=lambda u, low, high: high - (high - low) * u),
         "in the wrong order": lesson(give=lambda target, w, u: (w, target)),
@@ -417,6 +451,11 @@ WRONG = {
         "not divided by the variance": skipping(skip=lambda a, s, d, r: a * d**2),
         "divided by a standard deviation": skipping(skip=lambda a, s, d, r: a * d**2 / r),
         "alpha is forgotten": skipping(skip=lambda a, s, d, r: d**2 / r**2),
+        "alpha is forgotten in r": consistency_of_another_r,
+        "mixed by t, not by variances": consistency_by_time,
+        "asked at time 0": lambda net, schedule, x, t, spread: consistency_by_angle(
+            lambda x, t: net(x, torch.zeros_like(t)), schedule, x, t, spread
+        ),
         "c_out is a variance": skipping(out=lambda a, s, d, r: (s * d / r) ** 2),
         "c_out is not divided by r": skipping(out=lambda a, s, d, r: s * d),
         "spread is forgotten": skipping(out=lambda a, s, d, r: s / r),
@@ -431,6 +470,7 @@ WRONG = {
         "alpha is forgotten": moving(lambda real, fake, x, x_t, t, a, s: real(x_t, t) - fake(x_t, t)),
         "asked at x, without noise": moving(lambda real, fake, x, x_t, t, a, s: a * (real(x, t) - fake(x, t))),
         "own score is left out": moving(lambda real, fake, x, x_t, t, a, s: a * real(x_t, t)),
+        "alpha twice": moving(lambda real, fake, x, x_t, t, a, s: a**2 * (real(x_t, t) - fake(x_t, t))),
         "divided by alpha": moving(lambda real, fake, x, x_t, t, a, s: (real(x_t, t) - fake(x_t, t)) / a),
         "sigma where alpha belongs": moving(lambda real, fake, x, x_t, t, a, s: s * (real(x_t, t) - fake(x_t, t))),
         "the direction alone": moving(lambda real, fake, x, x_t, t, a, s: x + a * (real(x_t, t) - fake(x_t, t))),

@@ -30,6 +30,12 @@ def interval(sample, low=0.025, high=0.975):
     return paired_interval
 
 
+def interval_of_each(a, b, picks):
+    ends = torch.tensor([0.025, 0.975], dtype=a.dtype)
+    one, other = (each[picks].mean(1).quantile(ends) for each in (a, b))
+    return float(one[0] - other[1]), float(one[1] - other[0])
+
+
 def normal_interval(error):
     def paired_interval(a, b, picks):
         gap = a - b
@@ -139,14 +145,32 @@ def tuned_by_running_best(loss, settings, budget, seeds):
     return found
 
 
-def tuned(count, pick=min, of=lambda seeds: seeds):
+def tuned_by_the_last_of_equals(loss, settings, budget, seeds):
+    share, best = budget // len(settings) // len(seeds), {}
+    for name, space in settings.items():
+        means = [sum(loss(name, setting, seed) for seed in seeds) for setting in space[:share]]
+        best[name] = max(zip([-mean for mean in means], range(len(means)), space))[2]
+    return best
+
+
+def tuned_by_share_of_settings(loss, settings, budget, seeds):
+    every = sum(map(len, settings.values()))
+    best = {}
+    for name, space in settings.items():
+        tried = space[: max(1, budget * len(space) // every // len(seeds))]
+        means = [sum(loss(name, setting, seed) for seed in seeds) for setting in tried]
+        best[name] = tried[means.index(min(means))]
+    return best
+
+
+def tuned(count, pick=min, of=lambda seeds: seeds, over=sum):
     """A wrong tuning: count(budget, methods, seeds) settings of each, the best by pick, on of(seeds)."""
 
     def tuned_alike(loss, settings, budget, seeds):
         tried = count(budget, len(settings), len(seeds))
 
         def mean(name, setting):
-            return sum(loss(name, setting, seed) for seed in of(seeds)) / len(of(seeds))
+            return over(loss(name, setting, seed) for seed in of(seeds)) / len(of(seeds))
 
         return {name: pick(space[:tried], key=lambda s, name=name: mean(name, s)) for name, space in settings.items()}
 
@@ -284,6 +308,9 @@ WRONG = {
         "sorted before the difference": interval(
             lambda a, b, picks: (a.sort().values - b.sort().values)[picks].mean(1)
         ),
+        "an interval for a less one for b": interval_of_each,
+        "the upper end comes first": lambda a, b, picks: interval_by_gather(a, b, picks)[::-1],
+        "the smallest and the largest mean": interval(lambda a, b, picks: (a - b)[picks].mean(1), 0.0, 1.0),
         "a 90 % interval": interval(lambda a, b, picks: (a - b)[picks].mean(1), 0.05, 0.95),
         "quantiles of single differences": interval(lambda a, b, picks: a - b),
         "the mean is taken over the samples": interval(lambda a, b, picks: (a - b)[picks].mean(0)),
@@ -295,6 +322,8 @@ WRONG = {
         "rounded down": runs(lambda sd, effect, gap: (2.8 * sd / effect) ** 2, math.floor),
         "not rounded": runs(lambda sd, effect, gap: (2.8 * sd / effect) ** 2, float),
         "the power is forgotten": runs(lambda sd, effect, gap: (1.96 * sd / effect) ** 2),
+        "1.96 - 0.84": runs(lambda sd, effect, gap: ((1.96 - 0.84) * sd / effect) ** 2),
+        "one run too many": runs(lambda sd, effect, gap: (2.8 * sd / effect) ** 2, lambda n: math.ceil(n) + 1),
         "not squared": runs(lambda sd, effect, gap: 2.8 * sd / effect),
         "the variance for the standard deviation": runs(lambda sd, effect, gap: (2.8 * sd**2 / effect) ** 2),
         "twice as many": runs(lambda sd, effect, gap: 2 * (2.8 * sd / effect) ** 2),
@@ -306,6 +335,9 @@ WRONG = {
         "a line in N": fitted(lambda n: n),
         "a line in 1 / sqrt(N)": fitted(lambda n: n**-0.5),
         "a line in log N": fitted(torch.log),
+        "the slope of a line through the origin": lambda sizes, values: float(
+            (values / sizes).sum() / sizes.pow(-2).sum()
+        ),
         "the value at the largest N": lambda sizes, values: float(values[sizes.argmax()]),
         "the mean over all N": lambda sizes, values: float(values.mean()),
         "only the smallest and the largest N": lambda sizes, values: fd_by_lstsq(
@@ -325,12 +357,21 @@ WRONG = {
         ),
         "sums over the other part": parts(lambda n, a, b, ab: (a + ab - n - b, b + ab - n - a, ab - a - b + n)),
         "what both do together": parts(lambda n, a, b, ab: ((a + ab - n - b) / 2, (b + ab - n - a) / 2, ab - n)),
+        "the interaction is no difference of the two effects": parts(
+            lambda n, a, b, ab: ((a + ab - n - b) / 2, (b + ab - n - a) / 2, a - b)
+        ),
+        "ratios, not differences": parts(
+            lambda n, a, b, ab: ((a / n + ab / b) / 2, (b / n + ab / a) / 2, ab / b / (a / n))
+        ),
         "averaged over the seeds": lambda table: tuple(value.mean() for value in responsible_by_cells(table)),
     },
     "E11.5": {
         "the largest loss is kept": tuned(lambda budget, m, s: budget // m // s, max),
         "the first setting is kept": lambda loss, settings, budget, seeds: {k: v[0] for k, v in settings.items()},
         "the last setting that was tried": tuned_by_the_last,
+        "the luckiest seed counts": tuned(lambda budget, m, s: budget // m // s, over=min),
+        "among equals the last is kept": tuned_by_the_last_of_equals,
+        "shared by the number of settings": tuned_by_share_of_settings,
         "only the first seed counts": tuned(lambda budget, m, s: budget // m // s, of=lambda seeds: seeds[:1]),
         "every setting is tried": tuned(lambda budget, m, s: 99),
         "the budget is spent on each method": tuned(lambda budget, m, s: budget // s),

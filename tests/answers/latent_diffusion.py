@@ -23,6 +23,18 @@ def best_linear_code_by_reconstruction(x, d):
     return basis, left.pow(2).sum(-1).mean()
 
 
+def best_linear_code_by_rows(x, d):
+    """Wrong: each row loses its own mean."""
+    rows = x - x.mean(1, keepdim=True)
+    return torch.linalg.svd(rows, full_matrices=True)[2][:d], best_linear_code_by_svd(x, d)[1]
+
+
+def best_linear_code_of_singular_values(x, d):
+    """Wrong: singular values are summed."""
+    _, s, v = torch.linalg.svd(x - x.mean(0), full_matrices=True)
+    return v[:d], s[d:].sum() / len(x)
+
+
 def linear(basis=None, error=None, centre=True, divide=len):
     """A wrong answer: another basis(vectors, values, d) or error(values, d, p); values and vectors ascend."""
 
@@ -52,6 +64,12 @@ def standardise_codes_by_flattening(z, data, back=False):
     return torch.addcmul(mean, std, z) if back else z / std - mean / std
 
 
+def stretched(z, data, back=False):
+    """Wrong: to the range from -1 to 1."""
+    low, high = data.amin((0, 2, 3), keepdim=True), data.amax((0, 2, 3), keepdim=True)
+    return (z + 1) / 2 * (high - low) + low if back else 2 * (z - low) / (high - low) - 1
+
+
 def scaled(mean=None, std=None, there=None, back=None):
     """A wrong answer: other moments of (z, data), or another formula (z, mean, std)."""
 
@@ -78,6 +96,14 @@ def multiply_adds_by_layers(f, side, d, width, layers, steps, decoder):
 def multiply_adds_by_weights(f, side, d, width, layers, steps, decoder):
     weights = 9 * width * (layers * width + d + d)
     return float(decoder) + steps * weights * (side / f) ** 2
+
+
+def multiply_adds_by_numpy(f, side, d, width, layers, steps, decoder):
+    import numpy as np
+
+    places = np.int64(side // f) ** 2
+    layout = [(d, width), *[(width, width)] * layers, (width, d)]
+    return steps * sum(9 * fine * coarse * places for fine, coarse in layout) + decoder
 
 
 def count(places=None, kernel=9, ends=2, twice=1, decodings=None, times=None, layer=2, short=0):
@@ -160,6 +186,26 @@ def walking(guess=None, each=None, end=None, times_=None):
     return draw_in_codes
 
 
+def asked_late(schedule, denoise, decode, noise, times):
+    z = noise
+    for t, s in pairwise(times.tolist()):
+        z = ddim_step(schedule, z, denoise(z, torch.full((len(z),), s, dtype=z.dtype)), t, s)
+    return decode(z)
+
+
+def started_anew(schedule, denoise, decode, noise, times):
+    for t, s in pairwise(times.tolist()):
+        z = ddim_step(schedule, noise, denoise(noise, torch.full((len(noise),), t, dtype=noise.dtype)), t, s)
+    return decode(z)
+
+
+def without_steps(schedule, denoise, decode, noise, times):
+    z = noise
+    for t in times[:-1].tolist():
+        z = denoise(z, torch.full((len(z),), t, dtype=z.dtype))
+    return decode(z)
+
+
 def decoding_each(z, decode):
     decode(z)
     return z
@@ -239,7 +285,7 @@ def without(*names):
 RIGHT = {
     "E8.1": [best_linear_code_by_svd, best_linear_code_by_reconstruction],
     "E8.2": [standardise_codes_by_channels, standardise_codes_by_flattening],
-    "E8.3": [multiply_adds_by_layers, multiply_adds_by_weights],
+    "E8.3": [multiply_adds_by_numpy, multiply_adds_by_layers, multiply_adds_by_weights],
     "E8.4": [code_and_price_by_parts, code_and_price_by_distributions],
     "E8.5": [draw_in_codes_by_formula, draw_in_codes_by_recursion],
     "E8.6": [test_by_hand, test_by_statistics],
@@ -257,6 +303,9 @@ WRONG = {
         "divided by n - 1": linear(divide=lambda x: len(x) - 1),
         "the root of the squared error": linear(error=lambda e, d, p: e[:-d].sum().clamp(min=0).sqrt()),
         "a share of the variance": linear(error=lambda e, d, p: e[:-d].sum() / e.sum()),
+        "the mean of each row is taken away": best_linear_code_by_rows,
+        "rows of `vectors` are kept": linear(lambda v, _, d: v.flip(1)[:d]),
+        "singular values are not variances": best_linear_code_of_singular_values,
         "the largest variances are dropped": linear(error=lambda e, d, p: e[d:].sum()),
     },
     "E8.2": {
@@ -273,6 +322,9 @@ WRONG = {
         "back is not looked at": scaled(back=lambda z, m, s: (z - m) / s),
         "there and back are swapped": scaled(there=lambda z, m, s: z * s + m, back=lambda z, m, s: (z - m) / s),
         "back in the wrong order": scaled(back=lambda z, m, s: (z + m) * s),
+        "the mean of the codes in hand": scaled(lambda z, data: z.mean((0, 2, 3), keepdim=True)),
+        "stretched to the range": stretched,
+        "taken away on the way back, too": scaled(back=lambda z, m, s: z * s - m),
         "divided first, then moved": scaled(there=lambda z, m, s: z / s - m),
     },
     "E8.3": {
@@ -288,6 +340,13 @@ WRONG = {
         "one of the convolutions in and out": count(ends=1),
         "a layer too few": count(short=1),
         "a layer costs width": count(layer=1),
+        "a layer too many": count(short=-1),
+        "not at every place": lambda f, side, d, width, layers, steps, decoder: multiply_adds_by_layers(
+            f, side, d, width, layers, steps, decoder * (side // f) ** 2
+        ),
+        "width channels on both sides": lambda f, side, d, width, layers, steps, decoder: (
+            steps * 9 * (side // f) ** 2 * d * (2 * width + layers * width**2) + decoder
+        ),
     },
     "E8.4": {
         "noise times the variance": priced(lambda m, v, e: m + v.exp() * e),
@@ -299,6 +358,9 @@ WRONG = {
         "one number for the whole batch": priced(price=lambda m, v: (m**2 + v.exp() - 1 - v).sum() / 2),
         "log_var is used as a variance": priced(price=lambda m, v: half(m**2 + v - 1 - v.abs().log())),
         "the -1 is missing": priced(price=lambda m, v: half(m**2 + v.exp() - v)),
+        "log_var with the wrong sign": priced(price=lambda m, v: half(m**2 + v.exp() - 1 + v)),
+        "the size of the mean": priced(price=lambda m, v: half(m.abs() + v.exp() - 1 - v)),
+        "summed over the last axis alone": priced(price=lambda m, v: (m**2 + v.exp() - 1 - v).sum(-1) / 2),
         "in bits": priced(price=lambda m, v: half(m**2 + v.exp() - 1 - v) / torch.log(torch.tensor(2.0)).item()),
         "the other direction": priced(price=lambda m, v: half((1 + m**2) * (-v).exp() - 1 + v)),
     },
@@ -307,6 +369,9 @@ WRONG = {
         "codes are clipped at every step": walking(each=lambda z, decode: z.clamp(-1, 1)),
         "the last code is returned, not decoded": walking(end=lambda decode, z, x0: z),
         "the last guess is decoded, not the last code": walking(end=lambda decode, z, x0: decode(x0)),
+        "asked at time s, where z is not yet": asked_late,
+        "every step starts from the noise": started_anew,
+        "the guess takes the code's place": without_steps,
         "the noise is decoded": draw_in_codes_of_noise,
         "the last step is missing": walking(times_=lambda times: times[:-1]),
         "the first step is missing": walking(times_=lambda times: times[1:]),

@@ -174,6 +174,15 @@ def staged(pick=-1, first=0, keep=None, before=()):
     return run_stages
 
 
+def run_stages_by_frames(stages, x):
+    found = []
+    for stage in stages:
+        frames = stage(x)
+        found += enumerate(frames)
+        x = frames[-1]
+    return found
+
+
 def run_stages_twice(stages, x):
     found = []
     for number, stage in enumerate(stages):
@@ -260,12 +269,17 @@ WRONG = {
         "the kernel is squeezed": resizing(width=lambda n, size: n / size),
         "the rows are not made to sum to 1": resizing(finish=lambda w: w),
         "columns instead of rows": resizing(finish=lambda w: w / w.sum(0, keepdim=True)),
+        "n / size is upside down": resizing(lambda i, n, size: (i + 0.5) * size / n - 0.5),
+        "softmax makes every weight positive": resizing(finish=lambda w: w.softmax(1)),
+        "divided by the sum of sizes": resizing(finish=lambda w: w / w.abs().sum(1, keepdim=True)),
         "rows and columns are swapped": resizing(finish=lambda w: (w / w.sum(1, keepdim=True)).T),
     },
     "E9.2": {
         "the truth's own deviation is forgotten": lambda cov, k: 10 * torch.log10(4 * k / cov.diagonal().mean()),
         "the draws' own deviation is forgotten": psnr_of(lambda c, k: c.diagonal().mean()),
         "the variance of a mean of k draws is not 1/k": psnr_of(lambda c, k: 2 * c.diagonal().mean()),
+        "the two errors do not cancel": psnr_of(lambda c, k: (1 - 1 / k if k > 1 else 1) * c.diagonal().mean()),
+        "the square of the mean deviation": psnr_of(lambda c, k: (1 + 1 / k) * c.diagonal().sqrt().mean() ** 2),
         "summed over pixels": psnr_of(lambda c, k: usual(c, k) * len(c)),
         "all entries of cov": psnr_of(lambda c, k: (1 + 1 / k) * c.mean()),
         "span 2, not 1": psnr_of(usual, top=1.0),
@@ -279,6 +293,7 @@ WRONG = {
         "added instead of concatenated": beside(lambda x, shown: x + shown),
         "channels take turns": beside(lambda x, shown: torch.stack([x, shown], 2).flatten(1, 2)),
         "another axis": beside(lambda x, shown: torch.cat([x, shown], -1)),
+        "the first small picture for all": beside(lambda x, shown: torch.cat([x, shown[:1].expand_as(x)], 1)),
         "`enlarge` is not used": beside(enlarging=nearest_to),
         "x alone": with_low_res_or_x_alone,
         "x twice": beside(nothing=torch.clone),
@@ -301,6 +316,7 @@ WRONG = {
         "every stage starts from the first picture": run_stages_from_the_start,
         "the first frame, not the last": staged(pick=0),
         "stages are counted from 1": staged(first=1),
+        "counted anew in each stage": run_stages_by_frames,
         "only the last frame": staged(keep=lambda frames: frames[-1:]),
         "the picture that was given is in the film": staged(before=("it",)),
         "each stage is called twice": run_stages_twice,

@@ -83,6 +83,9 @@ def test_named_tuples_and_numbers_become_plain(subject):
     text = "from typing import NamedTuple\nclass P(NamedTuple):\n    x: float\n    n: int\n"
     text += "def answer(): return P(1.0, 2), torch.Size([3])"
     expect(subject(text)(), ((1.0, 2), (3,)), "tuples")
+    numpy = "import numpy as np\ndef answer(): return np.int64(3), np.float32(0.5), [np.float64(2)]"
+    assert [type(each) for each in subject(numpy)()[:2]] == [int, float]
+    expect(subject(numpy)(), (3, 0.5, [2.0]), "numpy's numbers")
 
 
 def test_schedules_cross_and_come_back(subject):

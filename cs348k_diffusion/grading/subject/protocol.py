@@ -11,6 +11,7 @@ from __future__ import annotations
 import dataclasses
 import io
 import json
+import numbers
 import pickle
 import socket
 import struct
@@ -48,11 +49,12 @@ class Packet:
             raise ProtocolError(f"values nested more than {MAX_DEPTH} deep cannot be compared")
         if value is None or type(value) is bool:
             return value
-        if isinstance(value, int):
-            if not -(1 << 63) <= value < 1 << 63:
+        if isinstance(value, numbers.Integral):  # numpy's, too
+            whole = int(value)
+            if not -(1 << 63) <= whole < 1 << 63:
                 raise ProtocolError("an integer of more than 64 bits")
-            return int(value)
-        if isinstance(value, float):
+            return whole
+        if isinstance(value, numbers.Real):
             return float(value)
         if isinstance(value, str):
             return str(value)[:20_000]
