@@ -25,6 +25,7 @@ from cs348k_diffusion.grading.workers.copies import copy_for
 from cs348k_diffusion.grading.workers.sandbox import COPIES
 from cs348k_diffusion.grading.workers.scratch import ScratchFolder
 
+PATIENCE = 900  # seconds for importing torch: a busy machine takes minutes, and the student has no fault in it
 MEMORY = 4 << 30  # address space of a worker: importing torch takes 0.7 GB of it
 KEPT = ("SYSTEMROOT", "LD_LIBRARY_PATH", "LANG", "LC_ALL", "LC_CTYPE", "TMPDIR")  # of our environment
 Units = Sequence[tuple[str, str]]  # withheld names of the package, as `withheld.reaching` has them
@@ -89,7 +90,7 @@ class ForkServer:
             return False
         self.folder, self.control = os.path.dirname(self.address), socket.socket(*SEQPACKET)
         address, self.address = self.address, ""  # tried once
-        self.control.settimeout(120)
+        self.control.settimeout(PATIENCE)
         try:
             self.control.connect(address)
         except OSError:
@@ -98,7 +99,7 @@ class ForkServer:
 
     def _start_server(self) -> None:
         self.control, theirs = socket.socketpair(*SEQPACKET)
-        self.control.settimeout(120)
+        self.control.settimeout(PATIENCE)
         self.scratch = ScratchFolder()
         atexit.register(self.close)
         self.folder = self.scratch.path
@@ -186,7 +187,7 @@ class Spawned:
         folder, token = tempfile.mkdtemp(prefix="cs348k-"), secrets.token_hex(16)
         package = str(copy_for(closed, exercise, Path(folder)))
         with socket.create_server(("127.0.0.1", 0)) as server:
-            server.settimeout(120)
+            server.settimeout(PATIENCE)
             given = {"port": server.getsockname()[1], "token": token, "folder": folder, "seconds": seconds}
             boot = _BOOT.format("workers.worker") + f"main({json.dumps(given | {'memory': MEMORY})!r})"
             process = isolated_python(boot)
