@@ -7,10 +7,14 @@ import numpy as np
 import pytest
 
 from cs348k_diffusion.exercises.framework.catalogue import Exercise
+from cs348k_diffusion.grading.gradebook import free_text
 from cs348k_diffusion.grading.gradebook.class_page import lines, render, write_class
+from cs348k_diffusion.grading.gradebook.feedback import group
+from cs348k_diffusion.grading.gradebook.feedback import render as feedback
+from cs348k_diffusion.grading.gradebook.overrides import Override, correction
 from cs348k_diffusion.grading.gradebook.reports import reasons, write_gradebook
 from cs348k_diffusion.grading.gradebook.rules import NOT_SUBMITTED, StudentRow
-from cs348k_diffusion.grading.records import Record
+from cs348k_diffusion.grading.records import WAITING, Record
 
 EXERCISES = {id: Exercise(id, f"f{id[1:].replace('.', '_')}", f"Task {id}") for id in ("E1.1", "E1.2", "E1.3")}
 OFF = "The values differ.\nThis is what you get when the mistake is: off by one"
@@ -56,17 +60,77 @@ def test_the_page_to_project_names_nobody(class_of_30, tmp_path):
     assert "Ada" in (tmp_path / "class.html").read_text(encoding="utf-8")
 
 
+def graded(points, of):
+    """Students by the points of each exercise, worth `of`: nan for prose that waits to be read, None for a blank."""
+    rows = []
+    for k, mine in enumerate(points):
+        records = []
+        for id, earned, worth in zip(EXERCISES, mine, of, strict=True):
+            status = "not yet" if earned is None else WAITING if np.isnan(earned) else "failed"
+            kept = earned if earned and status == "failed" else 0
+            test = free_text.TEST if status == WAITING else "test_a"
+            records.append(Record(f"s{k}", id, test, worth, kept, "passed" if kept == worth else status))
+        rows.append(StudentRow(f"s{k}", records, []))
+    return rows
+
+
 def test_counts_difficulty_and_discrimination_are_what_numpy_says():
     rows = [row("a", 2, 2, 2), row("b", 2, 2, 1), row("c", 2, 0, "blank"), row("d", 0, 2, 0), row("e", 0, 0, 0)]
     one, two, three = lines(rows, EXERCISES)
     assert dict(one.counts) == {"full": 3, "none": 2}
     assert dict(three.counts) == {"full": 1, "part": 1, "blank": 1, "none": 2}
     assert (one.difficulty, two.difficulty, three.difficulty) == pytest.approx((0.6, 0.6, 0.3))
-    shares = np.array([[1, 1, 1], [1, 1, 0.5], [1, 0, 0], [0, 1, 0], [0, 0, 0]])
-    for column, line in enumerate((one, two, three)):
-        others = np.delete(shares, column, 1).sum(1)
-        assert line.discrimination == pytest.approx(np.corrcoef(shares[:, column], others)[0, 1])
     assert [line.discrimination for line in lines(rows[:4], EXERCISES)] == [None, None, None]
+
+
+@pytest.mark.parametrize("of", [(2, 2, 2), (1, 2, 10), (8, 0.5, 3)])
+def test_discrimination_is_of_points_whatever_the_exercises_are_worth(of):
+    shares = np.random.default_rng(0).integers(0, 5, (9, 3)) / 4
+    points = shares * of
+    for column, line in enumerate(lines(graded(points.tolist(), of), EXERCISES)):
+        others = np.delete(points, column, 1).sum(1)
+        assert line.discrimination == pytest.approx(np.corrcoef(points[:, column], others)[0, 1])
+        assert line.difficulty == pytest.approx(shares[:, column].mean())
+
+
+def test_prose_that_is_not_read_yet_is_in_no_number():
+    rng, nan = np.random.default_rng(1), float("nan")
+    points = rng.integers(0, 3, (9, 3)).astype(float)
+    none_read, some_read = points.copy(), points.copy()
+    none_read[:, 2], some_read[[1, 4], 2] = nan, nan
+    one, two, three = lines(graded(none_read.tolist(), (2, 2, 2)), EXERCISES)
+    assert one.discrimination == two.discrimination == pytest.approx(np.corrcoef(points[:, 0], points[:, 1])[0, 1])
+    assert (three.difficulty, three.discrimination, three.counts[WAITING]) == (None, None, 9)
+    one, _, three = lines(graded(some_read.tolist(), (2, 2, 2)), EXERCISES)
+    read = np.delete(points, [1, 4], 0)
+    assert three.difficulty == pytest.approx(read[:, 2].mean() / 2)
+    assert three.discrimination == pytest.approx(np.corrcoef(read[:, 2], read[:, :2].sum(1))[0, 1])
+    assert one.discrimination == pytest.approx(np.corrcoef(points[:, 0], points[:, 1])[0, 1])
+    page = render({each.student: each for each in graded(none_read.tolist(), (2, 2, 2))}, EXERCISES, named=False)
+    assert '<td class="count">not read yet</td>' in page and "nan" not in page
+    blank = lines(graded([[2, 2, None], [2, 2, nan], [2, 2, 2]], (2, 2, 2)), EXERCISES)[2]
+    assert blank.difficulty == pytest.approx(0.5)  # a blank answer is known to be worth nothing
+
+
+@pytest.mark.parametrize(
+    ("points", "grade"), [(3.5, "full"), (2, "full"), (0.1 + 0.2, "part"), (1, "part"), (0, "none")]
+)
+@pytest.mark.parametrize("before", [0, 1, 2, "blank", WAITING])
+def test_what_was_set_by_hand_is_the_grade(before, points, grade):
+    student = row("a", 0 if before == WAITING else before, 2, 2)
+    if before == WAITING:
+        student.records[0] = Record("a", "E1.1", free_text.TEST, 2, 0, WAITING)
+    set_by_hand = correction(Override("a", "E1.1", points, ""), "a", student.records)
+    assert set_by_hand
+    student.records.append(set_by_hand)
+    result = group(student.records, EXERCISES)[0]
+    assert result.grade == grade
+    assert float(result.share) <= 100
+    assert f'class="{grade}"' in feedback([result], "a", [], {}, {})
+    (line, *_) = lines([student], EXERCISES)
+    assert dict(line.counts) == {grade: 1} and line.difficulty == pytest.approx(min(1, points / 2), abs=1e-9)
+    if grade == "full":
+        assert line.mistakes == [] and reasons(student, EXERCISES) == ""
 
 
 def test_a_class_that_handed_in_nothing_has_a_page_too(tmp_path):

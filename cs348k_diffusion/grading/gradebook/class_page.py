@@ -2,6 +2,7 @@
 
 Two pages: `class.html` for the instructor, `class_to_project.html` without a name on it. Difficulty is the mean share
 of the points, discrimination the correlation of an exercise's points with those of all others, over who handed in.
+Prose that nobody has read yet has no points: it is in neither.
 """
 
 from __future__ import annotations
@@ -18,8 +19,10 @@ from markupsafe import Markup
 from cs348k_diffusion.exercises.framework.catalogue import Exercise
 from cs348k_diffusion.grading.gradebook.feedback import MISTAKE, POLICY, RAISED, STYLE, Result, group, readable_text
 from cs348k_diffusion.grading.gradebook.rules import NOT_SUBMITTED, StudentRow
+from cs348k_diffusion.grading.records import WAITING
 from cs348k_diffusion.grading.tables import write_whole
 
+WRONG = ("failed", "error", "timeout")
 FEWEST = 5  # students that a correlation is computed of
 PAGES = {"class.html": True, "class_to_project.html": False}  # with names or without
 
@@ -27,14 +30,14 @@ PAGES = {"class.html": True, "class_to_project.html": False}  # with names or wi
 class Line(NamedTuple):
     """One exercise: how many have it full, in part, wrong, blank or waiting, and what went wrong, commonest first.
 
-    difficulty: the mean share of its points; discrimination: None for few students or where all have the same; of: who
-    handed in; mistakes: (name, students).
+    difficulty: the mean share of its points, None where nothing is read; discrimination: None for few students or where
+    all have the same; of: who handed in; mistakes: (name, students).
     """
 
     exercise: Exercise
     counts: Counter[str]
     of: int
-    difficulty: float
+    difficulty: float | None
     discrimination: float | None
     mistakes: list[tuple[str, list[str]]]
 
@@ -71,17 +74,14 @@ def lines(rows: Sequence[StudentRow], exercises: Mapping[str, Exercise]) -> list
     """One line an exercise, in the order of the course."""
     results = {_called(row): {result.exercise.id: result for result in group(row.records, exercises)} for row in rows}
     ids = [id for id in exercises if any(id in mine for mine in results.values())]
-    shares = np.array([[_share(mine.get(id)) for id in ids] for mine in results.values()]).reshape(len(rows), len(ids))
+    earned = np.array([[_points(mine.get(id)) for id in ids] for mine in results.values()]).reshape(len(rows), len(ids))
     found = []
     for column, id in enumerate(ids):
         counts = Counter(mine[id].grade if id in mine else "blank" for mine in results.values())
-        rest = np.delete(shares, column, axis=1)
+        difficulty = _difficulty([mine[id] for mine in results.values() if id in mine], len(rows) - counts[WAITING])
         found.append(
-            Line(
-                exercises[id], counts, len(rows), float(shares[:, column].mean()),
-                _correlation(shares[:, column], rest), _mistakes(results, id),
-            )
-        )  # fmt: skip
+            Line(exercises[id], counts, len(rows), difficulty, _correlation(earned, column), _mistakes(results, id))
+        )
     return found
 
 
@@ -89,13 +89,25 @@ def _called(row: StudentRow) -> str:
     return f"{row.name} ({row.student})" if row.name else row.student
 
 
-def _share(result: Result | None) -> float:
-    return result.earned / result.points if result and result.points else 0.0
+def _points(result: Result | None) -> float:
+    """What was earned; not a number where the answer waits to be read."""
+    return float("nan") if result and result.grade == WAITING else result.earned if result else 0.0
 
 
-def _correlation(one: np.ndarray, others: np.ndarray) -> float | None:
-    """Pearson's, of one exercise's points with the sum of all others; None where there is nothing to correlate."""
-    rest = others.sum(axis=1)
+def _difficulty(results: Sequence[Result], read: int) -> float | None:
+    """The mean share of the points over the answers that are read, blank ones among them; None where none is."""
+    shares = [min(1.0, each.earned / each.points) for each in results if each.grade != WAITING and each.points]
+    return sum(shares) / read if read else None
+
+
+def _correlation(earned: np.ndarray, column: int) -> float | None:
+    """Pearson's, of one exercise's points with the sum of all others; None where there is nothing to correlate.
+
+    earned: (students, exercises), not a number where an answer is not read. The others are those read for everyone.
+    """
+    read = ~np.isnan(earned[:, column])
+    one, others = earned[read, column], np.delete(earned[read], column, axis=1)
+    rest = others[:, ~np.isnan(others).any(axis=0)].sum(axis=1)
     if len(one) < FEWEST or np.ptp(one) == 0 or np.ptp(rest) == 0:
         return None
     return float(np.corrcoef(one, rest)[0, 1])
@@ -105,7 +117,8 @@ def _mistakes(results: Mapping[str, Mapping[str, Result]], id: str) -> list[tupl
     """Each named mistake and who made it, commonest first; one whose answer is wrong without a name counts so."""
     found: dict[str, list[str]] = {}
     for student, mine in results.items():
-        wrong = [r for r in mine[id].records if r.status not in ("passed", "not yet", "waiting")] if id in mine else []
+        answer = mine.get(id)
+        wrong = [r for r in answer.records if r.status in WRONG] if answer and answer.grade != "full" else []
         shown = [r for r in wrong if not r.held_back and not RAISED.match(r.message)]  # what was raised is student text
         names = {match[1] for record in shown for match in [MISTAKE.search(record.message)] if match}
         if wrong and not names:

@@ -26,6 +26,7 @@ from cs348k_diffusion.grading.tables import write_whole
 
 STYLE = Path(__file__).with_name("feedback.css")
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
+ROUNDING = 1e-9  # of points that were added up
 LONGEST = 1500  # characters of one message
 MISTAKE = re.compile(r"^This is what you get when the mistake is: (.*)$", re.MULTILINE)
 NO_DEFINITION = re.compile(r"\((no definition of \w+) was found\)$")
@@ -62,15 +63,19 @@ class Result(NamedTuple):
 
     @property
     def share(self) -> str:
-        """Points earned, in percent."""
-        return f"{100 * self.earned / self.points if self.points else 100:.0f}"
+        """Points earned, in percent; 100 for more than there were."""
+        return f"{min(100, 100 * self.earned / self.points) if self.points else 100:.0f}"
 
     @property
     def grade(self) -> str:
-        """full, part, none, blank where nothing was written, or waiting where nobody has read it yet."""
-        if self.earned == self.points:
+        """full, part, none, blank where nothing was written, or waiting where nobody has read it yet.
+
+        Points above what the exercise is worth are full, and what was set by hand waits no longer.
+        """
+        if self.earned >= self.points - ROUNDING:
             return "full"
-        if any(record.status == WAITING for record in self.records):
+        statuses = {record.test: record.status for record in self.records}
+        if WAITING in statuses.values() and TEST not in statuses:
             return WAITING
         if all(record.status == "not yet" for record in self.records):
             return "blank"

@@ -82,7 +82,7 @@ def reasons(row: StudentRow, exercises: Mapping[str, Exercise]) -> str:
     said = {}
     for result in group(row.records, exercises):
         wrong = [record for record in result.records if record.status not in ("passed", WAITING)]
-        if wrong:
+        if wrong and result.grade != "full":  # an override can give the points of a check that failed
             why = _why(result.grade, wrong)
             said[result.exercise.id] = why if why.endswith((".", "!", "?")) else f"{why}."
     if len(said) > 1 and set(said.values()) == {NOT_SUBMITTED}:
