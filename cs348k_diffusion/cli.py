@@ -249,22 +249,19 @@ def grade(
     held_back: HeldBack = None,
     jobs: Annotated[int, typer.Option(min=1, help="How many processes.")] = 2,
     again: Annotated[bool, typer.Option("--again", help="Ignore the results of an earlier run.")] = False,
-    roster: Annotated[Path | None, typer.Option(help="A CSV with a column student (and name, submitted).")] = None,
+    roster: Annotated[Path | None, typer.Option(help="A CSV with a column student (name, submitted, due).")] = None,
     due: Annotated[str, typer.Option(help="When it was due, such as 2026-11-30T23:59.", show_default=False)] = "",
     late_days: Annotated[int, typer.Option(help="Days late that cost nothing.")] = 0,
+    extensions: Annotated[Path | None, typer.Option(help="A CSV with columns student and due: later for some.")] = None,
     late_penalty: Annotated[float, typer.Option(help="Share of the points lost for each further day begun.")] = 0.1,
     dask: Annotated[str, typer.Option(help="A Dask cluster, such as tcp://10.0.0.1:8786.", show_default=False)] = "",
 ) -> None:
     """Grade a folder of notebooks: a gradebook, and a feedback page for every student."""
-    from cs348k_diffusion.commands.marks import print_class
+    from cs348k_diffusion.commands.marks import print_class, rules_of
     from cs348k_diffusion.grading import grade as grade_folder
-    from cs348k_diffusion.grading.gradebook.roster import read_roster
-    from cs348k_diffusion.grading.gradebook.rules import Late, Rules
-    from cs348k_diffusion.grading.tables import moment
 
-    time = moment(due, "--due")
-    rules = Rules(read_roster(roster) if roster else None, Late(time, late_days, late_penalty) if time else None)
-    more = {"rules": rules, "hidden": [roster] if roster else [], "dask": dask}
+    rules = rules_of(roster, extensions, due, late_days, late_penalty)
+    more = {"rules": rules, "hidden": [path for path in (roster, extensions) if path], "dask": dask}
     graded = grade_folder(folder, out, only=only, held_back=held_back, jobs=jobs, again=again, **more)
     print_class(graded, out)
 

@@ -97,6 +97,7 @@ def test_every_command_explains_itself(run, command):
         (["train", "digits", "--seed", -1], "--seed takes a whole number from 0 to"),
         (["check", "nowhere.ipynb"], "there is no notebook nowhere.ipynb"),
         (["grade", "nowhere"], "nowhere is not a folder"),
+        (["grade", "nowhere", "--extensions", "later.csv"], "give --roster"),
     ],
 )
 def test_a_mistake_is_one_sentence(run, words, said):

@@ -11,9 +11,11 @@ from cs348k_diffusion.exercises.framework.catalogue import registry
 from cs348k_diffusion.grading.batch.journal import changes
 from cs348k_diffusion.grading.checks.card import property_of, split
 from cs348k_diffusion.grading.gradebook.feedback import group
-from cs348k_diffusion.grading.gradebook.rules import NOT_ON_ROSTER, NOT_SUBMITTED, StudentRow
+from cs348k_diffusion.grading.gradebook.roster import extended, read_roster
+from cs348k_diffusion.grading.gradebook.rules import NOT_ON_ROSTER, NOT_SUBMITTED, Late, Rules, StudentRow
 from cs348k_diffusion.grading.records import IN_NOTEBOOK, Graded
 from cs348k_diffusion.grading.submissions import similarity
+from cs348k_diffusion.grading.tables import moment
 
 MOST_CHANGES = 20  # that are printed; the file has all
 
@@ -39,6 +41,16 @@ def print_marks(title: str, graded: Graded) -> None:
     for note in graded.notes:
         typer.secho(f"  {note}", fg="yellow")
     typer.secho(f"  {sum(r.earned for r in results):>4g}/{sum(r.points for r in results):<4g} in all", bold=True)
+
+
+def rules_of(roster: Path | None, extensions: Path | None, due: str, late_days: int, late_penalty: float) -> Rules:
+    """What the options of `cs348k grade` say; ValueError for what does not go together."""
+    if extensions and not roster:
+        raise ValueError("--extensions changes due times on the roster: give --roster")
+    enrolled, time = read_roster(roster) if roster else None, moment(due, "--due")
+    if extensions and enrolled:
+        enrolled = extended(enrolled, extensions)
+    return Rules(enrolled, Late(time, late_days, late_penalty) if time else None)
 
 
 def print_class(rows: Mapping[str, StudentRow], out: Path) -> None:

@@ -5,13 +5,14 @@ import json
 import os
 import sys
 import zipfile
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
 
 from cs348k_diffusion.grading.batch import run as batch
 from cs348k_diffusion.grading.gradebook.overrides import read_overrides
-from cs348k_diffusion.grading.gradebook.roster import read_roster
+from cs348k_diffusion.grading.gradebook.roster import Enrolled, extended, read_roster
 from cs348k_diffusion.grading.gradebook.rules import NOT_ON_ROSTER, NOT_SUBMITTED, Late, Rules
 from cs348k_diffusion.grading.records import Record
 from cs348k_diffusion.grading.submissions.lms import collect
@@ -221,6 +222,39 @@ def test_late_days_cost_what_the_rule_says(tmp_path, grade):
     assert json.loads((tmp_path / "out" / "gradescope" / "bob.json").read_text())["score"] == 4.5
 
 
+@linux
+@pytest.mark.parametrize("way", ["roster", "extensions"])
+@pytest.mark.parametrize("more", [0, 1, 3, 100])
+def test_an_extension_is_due_later_for_one_student_and_nobody_else(tmp_path, grade, way, more):
+    due, own = datetime(2026, 11, 30, 23, 59), datetime(2026, 11, 30, 23, 59) + timedelta(days=more)
+    column = {"roster": f",{own.isoformat()}", "extensions": ","}[way]
+    text = f"student,submitted,due\nada,2026-12-04T12:00{column}\nbob,2026-12-04T12:00,\n"
+    roster = read_roster(write(tmp_path / "roster.csv", text))
+    if way == "extensions":
+        roster = extended(roster, write(tmp_path / "later.csv", f"Student;Due\nADA;{own.isoformat()}\n"))
+    grade(dict.fromkeys(["ada", "bob"], "E9.1 E9.2"), rules=Rules(roster, Late(due, 1, 0.1)))
+    rows = gradebook(tmp_path)
+    late = max(0, 4 - more)
+    assert (rows["ada"]["days late"], float(rows["ada"]["points lost"])) == (str(late), 0.5 * max(0, late - 1))
+    assert (rows["bob"]["days late"], rows["bob"]["points lost"]) == ("4", "1.5")
+    assert f"Due {own:%Y-%m-%d %H:%M} by extension." in rows["ada"]["notes"] and "extension" not in rows["bob"]["notes"]
+
+
+@pytest.mark.parametrize(
+    ("text", "says"),
+    [
+        ("student,due\neve,2026-12-01T00:00\n", "line 2: nobody called 'eve'"),
+        ("student,due\nada,2026-12-01T00:00\nAda,2026-12-02T00:00\n", "line 3: Ada is there twice"),
+        ("student,due\nada,\n", "line 2: ada has no due time"),
+        ("student,due\nada,tomorrow\n", "'tomorrow' is not a time"),
+        ("student,until\nada,2026-12-01T00:00\n", "no column 'due'"),
+    ],
+)
+def test_a_bad_extension_is_told_with_its_place(tmp_path, text, says):
+    with pytest.raises(ValueError, match=says):
+        extended({"ada": Enrolled("ada")}, write(tmp_path / "later.csv", text))
+
+
 def test_a_rule_that_cannot_be_kept_is_told_before_grading(tmp_path):
     due = moment("2026-11-30T23:59", "")
     with pytest.raises(ValueError, match="column 'submitted'"):
@@ -229,6 +263,13 @@ def test_a_rule_that_cannot_be_kept_is_told_before_grading(tmp_path):
         Rules(read_roster(write(tmp_path / "roster.csv", "student,submitted\nada,2026-11-30T23:59+01:00\n")), Late(due))
     with pytest.raises(ValueError, match="between 0 and 1"):
         Late(due, penalty=10)
+    ada = Enrolled("ada", submitted=moment("2026-11-30T12:00", ""), due=moment("2025-12-02T23:59", ""))
+    with pytest.raises(ValueError, match="ada has until 2025-12-02 23:59, which is before"):
+        Rules({"ada": ada}, Late(due))
+    with pytest.raises(ValueError, match="give --due"):
+        Rules({"ada": ada})
+    with pytest.raises(ValueError, match="time zone"):
+        Rules({"ada": Enrolled("ada", submitted=due, due=moment("2026-12-02T23:59+01:00", ""))}, Late(due))
 
 
 CANVAS = {

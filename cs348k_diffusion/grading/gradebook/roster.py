@@ -1,8 +1,12 @@
-"""The class: a CSV with a column `student`, named as the hand-ins are, and optional `name` and `submitted`."""
+"""The class: a CSV with a column `student`, named as the hand-ins are, and optional `name`, `submitted` and `due`.
+
+`due` is a student's own due time, where it is not everybody's; extensions are a second table that says the same.
+"""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
 
@@ -11,11 +15,12 @@ from cs348k_diffusion.grading.tables import key, moment, read_table
 
 @dataclass(frozen=True)
 class Enrolled:
-    """One row of the roster; submitted: when the hand-in came, where that is known."""
+    """One row of the roster; submitted: when the hand-in came, where that is known; due: a time of one's own."""
 
     student: str
     name: str = ""
     submitted: datetime | None = None
+    due: datetime | None = None
 
 
 def read_roster(path: Path) -> dict[str, Enrolled]:
@@ -27,7 +32,28 @@ def read_roster(path: Path) -> dict[str, Enrolled]:
             raise ValueError(f"{place}: the student's name is empty")
         if key(student) in found:
             raise ValueError(f"{place}: {student} is there twice; each student needs one row")
-        found[key(student)] = Enrolled(student, row.get("name", ""), moment(row.get("submitted", ""), place))
+        submitted, due = (moment(row.get(column, ""), place) for column in ("submitted", "due"))
+        found[key(student)] = Enrolled(student, row.get("name", ""), submitted, due)
     if not found:
         raise ValueError(f"{path.name} names no students: one row each is wanted below the header")
+    return found
+
+
+def extended(roster: Mapping[str, Enrolled], path: Path) -> dict[str, Enrolled]:
+    """The roster with the due times of a table of extensions (student, due) put in.
+
+    Raises ValueError for a student who is not on the roster or is there twice, and for a row without a time.
+    """
+    found, seen = dict(roster), set()
+    for line, row in read_table(path, ["student", "due"]):
+        place, student = f"{path.name}, line {line}", row["student"]
+        due = moment(row["due"], place)
+        if key(student) not in roster:
+            raise ValueError(f"{place}: nobody called {student!r} is on the roster")
+        if key(student) in seen:
+            raise ValueError(f"{place}: {student} is there twice; each student needs one row")
+        if due is None:
+            raise ValueError(f"{place}: {student} has no due time; write it as 2026-11-30T23:59")
+        seen.add(key(student))
+        found[key(student)] = replace(found[key(student)], due=due)
     return found

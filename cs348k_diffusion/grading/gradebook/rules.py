@@ -34,7 +34,10 @@ class Checked(Protocol):
 
 @dataclass(frozen=True)
 class Late:
-    """The rule for late work: `free` days cost nothing, each further day begun costs `penalty` of the points earned."""
+    """The rule for late work: `free` days cost nothing, each further day begun costs `penalty` of the points earned.
+
+    due: everybody's, where the roster has no other for a student.
+    """
 
     due: datetime
     free: int = 0
@@ -44,11 +47,18 @@ class Late:
         if self.free < 0 or not 0 <= self.penalty <= 1:
             raise ValueError("late days must be 0 or more, and the penalty a share between 0 and 1, such as 0.1")
 
-    def days(self, submitted: datetime) -> int:
-        """Days begun after the due time. Raises ValueError when only one of the two times has a time zone."""
-        if (submitted.tzinfo is None) != (self.due.tzinfo is None):
+    def days(self, each: Enrolled) -> int | None:
+        """Days begun after the due time, None where nobody knows when the hand-in came.
+
+        Raises ValueError when only one of the times has a time zone, and for an extension into the past.
+        """
+        times = [time for time in (self.due, each.due, each.submitted) if time]
+        if len({time.tzinfo is None for time in times}) == 2:
             raise ValueError("give both the due time and the roster's times a time zone (+01:00), or neither")
-        return max(0, math.ceil((submitted - self.due) / timedelta(days=1)))
+        due = each.due or self.due
+        if due < self.due:
+            raise ValueError(f"{each.student} has until {due:%Y-%m-%d %H:%M}, which is before everybody's due time")
+        return max(0, math.ceil((each.submitted - due) / timedelta(days=1))) if each.submitted else None
 
 
 @dataclass(frozen=True)
@@ -59,12 +69,15 @@ class Rules:
     late: Late | None = None
 
     def __post_init__(self):
-        times = [each.submitted for each in (self.roster or {}).values() if each.submitted]
-        if self.late and not times:
+        everyone = list((self.roster or {}).values())
+        if self.late is None:
+            if any(each.due for each in everyone):
+                raise ValueError("a due time of one student needs everybody's, too: give --due")
+            return
+        if not any(each.submitted for each in everyone):
             raise ValueError("late days need a roster with a column 'submitted' that says when each hand-in came")
-        for time in times if self.late else ():
-            assert self.late
-            self.late.days(time)  # a missing time zone is told before anything is graded
+        for each in everyone:
+            self.late.days(each)  # what is wrong with the times is told before anything is graded
 
 
 @dataclass
@@ -155,10 +168,11 @@ def _take_off(row: StudentRow, rules: Rules) -> None:
     if rules.late is None or NOT_SUBMITTED in row.notes:
         return
     each = (rules.roster or {}).get(key(row.student))
-    if each is None or each.submitted is None:
+    row.remarks += [f"Due {each.due:%Y-%m-%d %H:%M} by extension."] if each and each.due else []
+    row.days_late = rules.late.days(each) if each else None
+    if row.days_late is None:
         row.remarks.append("When this was handed in is not known; nothing was taken off.")
         return
-    row.days_late = rules.late.days(each.submitted)
     over = max(0, row.days_late - rules.late.free)
     row.lost = row.earned * min(1.0, over * rules.late.penalty)
     if row.lost:
