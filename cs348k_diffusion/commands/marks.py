@@ -8,7 +8,6 @@ from pathlib import Path
 import typer
 
 from cs348k_diffusion.exercises.framework.catalogue import registry
-from cs348k_diffusion.grading.batch.journal import changes
 from cs348k_diffusion.grading.checks.card import property_of, split
 from cs348k_diffusion.grading.gradebook.feedback import group
 from cs348k_diffusion.grading.gradebook.roster import extended, read_roster
@@ -60,11 +59,11 @@ def print_class(rows: Mapping[str, StudentRow], out: Path) -> None:
         typer.echo(f"{len(names)} {what}: {', '.join(names)}" if names else "", nl=bool(names))
     if waiting := sum(record.status == "waiting" for row in rows.values() for record in row.records):
         typer.echo(f"{waiting} answers wait to be read in {out / 'answers'}; their points go into {out / 'texts.csv'}")
-    changed = changes(out / "results.jsonl")
+    changed = [change for row in rows.values() for change in row.changes]
     for change in changed[:MOST_CHANGES]:
         typer.echo(f"  {change}")
     if changed:
-        typer.echo(f"{len(changed)} marks differ from the grading before: {out / 'changes.csv'}")
+        typer.echo(f"{len(changed)} marks differ from the gradebook before: {out / 'changes.csv'}")
     typer.echo(f"{len(rows)} students: {out / 'gradebook.csv'}, and a page each in {out / 'feedback'}")
 
 

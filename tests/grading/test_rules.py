@@ -124,7 +124,7 @@ def test_regrading_one_exercise_keeps_the_others_and_tells_what_changed(tmp_path
         ("3", "2", "5")
     ] * 2
     assert [record.exercise for record in shown["ada"].records] == ["E9.1", "E9.1", "E9.2"]
-    change = {"student": "ada", "exercise": "E9.2", "before": "0", "after": "2"}
+    change = {"student": "ada", "exercise": "E9.2", "before": "0", "after": "2", "why": "the checks"}
     assert table(tmp_path / "out" / "changes.csv") == [change]
     grade({}, only=["E9.3"])
     assert [rows["E9.2"] for rows in gradebook(tmp_path).values()] == ["2", "2"]
@@ -142,7 +142,7 @@ def test_an_interrupted_regrading_loses_nothing_and_goes_on(tmp_path, grade, aga
     assert sum(record.earned for record in kept["bob"].records) == 3
     grade({"bob": "E9.1 E9.2"})
     assert grade.graded == ["bob"]
-    said = [tuple(row.values()) for row in table(tmp_path / "out" / "changes.csv")]
+    said = [tuple(row.values())[:4] for row in table(tmp_path / "out" / "changes.csv")]
     assert said == [("ada", "E9.1", "3", "0"), ("ada", "E9.2", "0", "2"), ("bob", "E9.2", "0", "2")]
 
 
@@ -177,7 +177,40 @@ def test_overrides_and_comments_outlive_regrading(tmp_path, grade):
     assert "Right idea, &lt;b&gt;wrong&lt;/b&gt; sign" in page
     assert "Set by your instructor" in page and "+1.5" in page
     assert json.loads((tmp_path / "out" / "gradescope" / "bob.json").read_text())["score"] == 2
-    assert table(tmp_path / "out" / "changes.csv") == []  # it compares what the checks said
+
+
+@linux
+def test_what_changed_between_two_gradebooks_is_listed_whoever_changed_it(tmp_path, grade):
+    def changes():
+        return [tuple(row.values()) for row in table(tmp_path / "out" / "changes.csv")]
+
+    def again(overrides="", extension="", hand_ins=None, late=True):
+        write(tmp_path / "out" / "overrides.csv", f"student,exercise,points,comment\n{overrides}")
+        text = f"student,submitted,due\nada,2026-12-02T00:00,{extension}\nbob,2026-11-01T00:00,\ncy,,\n"
+        rule = Late(moment("2026-11-30T23:59", ""), penalty=0.2) if late else None
+        shown = grade(hand_ins or {}, rules=Rules(read_roster(write(tmp_path / "roster.csv", text)), rule))
+        assert sorted(map(str, changes())) == sorted(
+            str((c.student, c.exercise, f"{c.before:g}", f"{c.after:g}", c.why))
+            for row in shown.values() for c in row.changes
+        )  # fmt: skip
+        return changes()
+
+    assert again(hand_ins={"ada": "E9.1", "bob": "E9.1 E9.2"}) == []
+    assert again() == []
+    set_by_hand = "ada,E9.2,1,Right idea\nbob,E9.1,0,\n"
+    asked = [
+        ("ada", "E9.2", "0", "1", "by hand: Right idea"),
+        ("ada", "points lost", "1.2", "1.6", "late days"),
+        ("bob", "E9.1", "3", "0", "by hand"),
+    ]
+    assert again(set_by_hand) == asked
+    assert again(set_by_hand) == []  # two gradebooks that say the same
+    assert again(set_by_hand, "2026-12-05T00:00") == [("ada", "points lost", "1.6", "0", "late days")]
+    assert again(set_by_hand, "2026-12-05T00:00", {"ada": "E9.1 E9.2"}) == []  # what was set by hand stays
+    assert again("", "2026-12-05T00:00", {"cy": "E9.1"}) == [
+        ("ada", "E9.2", "1", "2", "the checks"),
+        ("bob", "E9.1", "0", "3", "the checks"),
+    ]  # a first hand-in is no change
 
 
 @pytest.mark.parametrize(
@@ -238,6 +271,25 @@ def test_an_extension_is_due_later_for_one_student_and_nobody_else(tmp_path, gra
     assert (rows["ada"]["days late"], float(rows["ada"]["points lost"])) == (str(late), 0.5 * max(0, late - 1))
     assert (rows["bob"]["days late"], rows["bob"]["points lost"]) == ("4", "1.5")
     assert f"Due {own:%Y-%m-%d %H:%M} by extension." in rows["ada"]["notes"] and "extension" not in rows["bob"]["notes"]
+
+
+@linux
+def test_a_group_hands_in_one_file_and_each_member_has_the_marks(tmp_path, grade):
+    text = "student,name,group\nada,Ada,Red\nbob,Bob,red\ncy,Cy,dee\ndee,Dee,\neve,Eve,red\nfay,Fay,blue\n"
+    roster = read_roster(write(tmp_path / "roster.csv", text))
+    write(tmp_path / "out" / "overrides.csv", "student,exercise,points,comment\nbob,E9.2,1,Half\n")
+    shown = grade({"red": "E9.1", "dee": "E9.2", "eve": "E9.1 E9.2"}, rules=Rules(roster))
+    rows = gradebook(tmp_path)
+    assert sorted(shown) == sorted(rows) == ["ada", "bob", "cy", "dee", "eve", "fay"]  # the group is nobody
+    totals = {student: row["total"] for student, row in rows.items()}
+    assert totals == {"ada": "3", "bob": "4", "cy": "2", "dee": "2", "eve": "5", "fay": "0"}
+    assert all(record.student == student for student, row in shown.items() for record in row.records)
+    assert "E9.1" in (tmp_path / "out" / "feedback" / "ada.html").read_text()
+    assert [student for student, row in rows.items() if NOT_SUBMITTED in row["notes"]] == ["fay"]
+    assert not any(NOT_ON_ROSTER in row["notes"] for row in rows.values())
+    write(tmp_path / "out" / "overrides.csv", "student,exercise,points,comment\nred,E9.2,1,Half\n")
+    with pytest.raises(ValueError, match="nobody called 'red'"):
+        grade({}, rules=Rules(roster))
 
 
 @pytest.mark.parametrize(

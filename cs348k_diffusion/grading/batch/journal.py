@@ -1,7 +1,6 @@
 """results.jsonl: one line a student, written when that student is done; only ever added to.
 
-An interrupted run goes on where it stopped, and a student whose files or checks changed since is graded anew. The last
-two lines of a student say what the last grading changed.
+An interrupted run goes on where it stopped, and a student whose files or checks changed since is graded anew.
 """
 
 from __future__ import annotations
@@ -9,12 +8,11 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Callable, Generator, Iterator
-from contextlib import closing
+from contextlib import closing, suppress
 from dataclasses import asdict, replace
 from pathlib import Path
 
 from cs348k_diffusion.grading.batch.plan import Plan, digest
-from cs348k_diffusion.grading.gradebook.changes import Change, changed
 from cs348k_diffusion.grading.records import Graded, Record
 
 Students = dict[str, list[Path]]
@@ -22,24 +20,12 @@ Students = dict[str, list[Path]]
 
 def read_journal(path: Path) -> dict[str, Graded]:
     """The students of an earlier run, the latest line of each; a line cut off by an interruption is ignored."""
-    return {each.student: each for each in _lines(path)}
-
-
-def changes(path: Path) -> list[Change]:
-    """What the latest grading of each student changed."""
-    latest: dict[str, list[Graded]] = {}
-    for each in _lines(path):
-        latest[each.student] = [*latest.get(each.student, [])[-1:], each]
-    pairs = [two for _, two in sorted(latest.items()) if len(two) == 2]
-    return [change for old, new in pairs for change in changed(new.student, old.records, new.records)]
-
-
-def _lines(path: Path) -> Iterator[Graded]:
+    found = {}
     for line in path.read_text(encoding="utf-8").split("\n") if path.exists() else []:
-        try:
-            yield from_line(line)
-        except (ValueError, TypeError, KeyError):
-            continue
+        with suppress(ValueError, TypeError, KeyError):
+            each = from_line(line)
+            found[each.student] = each
+    return found
 
 
 def to_line(graded: Graded) -> str:

@@ -13,15 +13,16 @@ from pathlib import Path
 from typing import Any
 
 from cs348k_diffusion.exercises.framework.catalogue import FOLDER, Exercise, in_course_order, registry
-from cs348k_diffusion.grading.batch.journal import changes, read_journal, up_to_date
+from cs348k_diffusion.grading.batch.journal import read_journal, up_to_date
 from cs348k_diffusion.grading.batch.local import grade_here, graded_locally
 from cs348k_diffusion.grading.batch.plan import Plan, key_of, plan_for
 from cs348k_diffusion.grading.gradebook import free_text
-from cs348k_diffusion.grading.gradebook.changes import write_changes
+from cs348k_diffusion.grading.gradebook.changes import changed, read_points, write_changes, write_points
 from cs348k_diffusion.grading.gradebook.class_page import write_class
 from cs348k_diffusion.grading.gradebook.overrides import read_overrides, template
 from cs348k_diffusion.grading.gradebook.reports import in_order, reasons, write_reports
-from cs348k_diffusion.grading.gradebook.rules import Rules, StudentRow, rows
+from cs348k_diffusion.grading.gradebook.roster import hand_ins
+from cs348k_diffusion.grading.gradebook.rules import LOST, Rules, StudentRow, rows
 from cs348k_diffusion.grading.records import Graded
 from cs348k_diffusion.grading.submissions.lms_grades import Mark, numbers, write_grades
 from cs348k_diffusion.grading.submissions.source import handed_in
@@ -72,17 +73,20 @@ def grade(
     journal = out / "results.jsonl"
     earlier = read_journal(journal)
     enrolled = [each.student for each in (rules.roster or {}).values()]
-    overrides = read_overrides(out / "overrides.csv", [*students, *earlier, *enrolled], plan.worth)
+    named = [*hand_ins([*students, *earlier], rules.roster), *enrolled]
+    overrides = read_overrides(out / "overrides.csv", named, plan.worth)
     marks = free_text.read_marks(out / free_text.FILE, plan.texts)
     fresh = up_to_date(students, plan, journal, again, lambda todo: graded(todo, plan, jobs, dask))
     expected = plan.expected + [(text.id, free_text.TEST, text.points) for text in plan.texts.values()]
-    found, before = _with_texts(fresh, plan, marks), _with_texts(earlier, plan, marks)
+    found, before = (_by_student(_with_texts(each, plan, marks), rules) for each in (fresh, earlier))
     shown = rows(found, rules, overrides, expected, before)
     if plan.texts:
-        _hand_out_texts(shown, {student: each.texts for student, each in fresh.items()}, plan, marks, out)
+        given = {name: each.texts for name, each in fresh.items()}
+        free_text.write_out(out, given, plan.texts, marks)
+        _say_of_texts(shown, given, hand_ins(fresh, rules.roster), plan, marks)
     _report(shown, plan, out)
     write_grades(known, {student: _mark(row, plan) for student, row in shown.items()}, out)
-    write_changes(changes(journal), out / "changes.csv")
+    _tell_changes(shown, plan, out)
     return shown
 
 
@@ -120,19 +124,41 @@ def _with_texts(graded: dict[str, Graded], plan: Plan, marks: free_text.Marks) -
     return {student: replace(each, records=every[student]) for student, each in graded.items()}
 
 
-def _hand_out_texts(
-    shown: dict[str, StudentRow], given: dict[str, dict[str, str]], plan: Plan, marks: free_text.Marks, out: Path
+def _by_student(graded: dict[str, Graded], rules: Rules) -> dict[str, Graded]:
+    """The same gradings, with a copy for each member in place of a group's."""
+    found = {}
+    for student, name in hand_ins(graded, rules.roster).items():
+        records = [replace(record, student=student) for record in graded[name].records]
+        found[student] = replace(graded[name], student=student, records=records)
+    return found
+
+
+def _say_of_texts(
+    shown: dict[str, StudentRow],
+    given: dict[str, dict[str, str]],
+    names: dict[str, str],
+    plan: Plan,
+    marks: free_text.Marks,
 ) -> None:
-    """Write the answers for reading, and put comments and what is still to read into the rows."""
-    free_text.write_out(out, given, plan.texts, marks)
+    """Put comments on answers, and what is still to read, into the rows; names: of the hand-ins, by student."""
     for student, row in shown.items():
-        row.remarks += free_text.remarks(student, given.get(student, {}), marks)
-        row.comments = free_text.comments(student, plan.texts, marks) | row.comments
+        name = names.get(student, student)
+        row.remarks += free_text.remarks(name, given.get(name, {}), marks)
+        row.comments = free_text.comments(name, plan.texts, marks) | row.comments
 
 
 def _mark(row: StudentRow, plan: Plan) -> Mark:
     of = sum(record.points for record in row.records)
     return Mark(row.name, row.earned - row.lost, of, reasons(row, plan.exercises))
+
+
+def _tell_changes(shown: dict[str, StudentRow], plan: Plan, out: Path) -> None:
+    """Put what differs from the gradebook before into the rows and into changes.csv, and remember this one."""
+    before, elsewhere = read_points(out), dict.fromkeys(plan.texts, "read by a person") | {LOST: "late days"}
+    for student, row in shown.items():
+        row.changes = changed(student, before.get(student, {}), row.known, elsewhere | row.by_hand)
+    write_changes([change for _, row in sorted(shown.items()) for change in row.changes], out / "changes.csv")
+    write_points(before, {student: row.known for student, row in shown.items()}, out)
 
 
 def _report(shown: dict[str, StudentRow], plan: Plan, out: Path) -> None:

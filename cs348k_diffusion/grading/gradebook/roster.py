@@ -1,11 +1,12 @@
-"""The class: a CSV with a column `student`, named as the hand-ins are, and optional `name`, `submitted` and `due`.
+"""The class: a CSV with a column `student`, named as the hand-ins are, and optional name, submitted, due, group.
 
 `due` is a student's own due time, where it is not everybody's; extensions are a second table that says the same.
+`group` is what the hand-in is named by, where several students hand in one.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
@@ -15,12 +16,16 @@ from cs348k_diffusion.grading.tables import key, moment, read_table
 
 @dataclass(frozen=True)
 class Enrolled:
-    """One row of the roster; submitted: when the hand-in came, where that is known; due: a time of one's own."""
+    """One row of the roster; submitted: when the hand-in came, where that is known; due: a time of one's own.
+
+    group: the name of the hand-in that is shared with others.
+    """
 
     student: str
     name: str = ""
     submitted: datetime | None = None
     due: datetime | None = None
+    group: str = ""
 
 
 def read_roster(path: Path) -> dict[str, Enrolled]:
@@ -33,10 +38,19 @@ def read_roster(path: Path) -> dict[str, Enrolled]:
         if key(student) in found:
             raise ValueError(f"{place}: {student} is there twice; each student needs one row")
         submitted, due = (moment(row.get(column, ""), place) for column in ("submitted", "due"))
-        found[key(student)] = Enrolled(student, row.get("name", ""), submitted, due)
+        found[key(student)] = Enrolled(student, row.get("name", ""), submitted, due, row.get("group", ""))
     if not found:
         raise ValueError(f"{path.name} names no students: one row each is wanted below the header")
     return found
+
+
+def hand_ins(names: Iterable[str], roster: Mapping[str, Enrolled] | None) -> dict[str, str]:
+    """Students, each with the name of the hand-in that counts: one's own, or else the group's."""
+    here, everyone = {key(name): name for name in names}, (roster or {}).values()
+    groups = {key(each.group) for each in everyone if each.group} - {key(each.student) for each in everyone}
+    alone = {name: name for known, name in here.items() if known not in groups}
+    shared = [each for each in everyone if key(each.group) in here and key(each.student) not in here]
+    return alone | {each.student: here[key(each.group)] for each in shared}
 
 
 def extended(roster: Mapping[str, Enrolled], path: Path) -> dict[str, Enrolled]:

@@ -11,14 +11,16 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol, runtime_checkable
 
-from cs348k_diffusion.grading.gradebook.overrides import Override, correction
+from cs348k_diffusion.grading.gradebook.changes import Change, by_exercise
+from cs348k_diffusion.grading.gradebook.overrides import TEST, Override, correction
 from cs348k_diffusion.grading.gradebook.roster import Enrolled
-from cs348k_diffusion.grading.records import Record
+from cs348k_diffusion.grading.records import WAITING, Record
 from cs348k_diffusion.grading.tables import key
 
 NOT_SUBMITTED = "Nothing was handed in."
 EARLIER = "No file was found this time; these are earlier marks."
 NOT_ON_ROSTER = "Not on the roster."
+LOST = "points lost"  # for being late, beside the exercises
 
 
 @runtime_checkable
@@ -93,11 +95,27 @@ class StudentRow:
     hints: dict[str, int] = field(default_factory=dict)
     days_late: int | None = None
     lost: float = 0.0
+    changes: list[Change] = field(default_factory=list)
 
     @property
     def earned(self) -> float:
         """Points before anything is taken off."""
         return sum(record.earned for record in self.records)
+
+    @property
+    def known(self) -> dict[str, float]:
+        """Points by exercise, and what was lost; nothing of work that was not handed in, or not read yet."""
+        if NOT_SUBMITTED in self.notes:
+            return {}
+        waiting = {record.exercise for record in self.records if record.status == WAITING} - self.by_hand.keys()
+        lost = {} if self.days_late is None else {LOST: self.lost}
+        return {id: earned for id, earned in by_exercise(self.records).items() if id not in waiting} | lost
+
+    @property
+    def by_hand(self) -> dict[str, str]:
+        """The exercises that an override gave their points, each with what to say of that."""
+        ids = [record.exercise for record in self.records if record.test == TEST]
+        return {id: f"by hand: {self.comments[id]}" if self.comments.get(id) else "by hand" for id in ids}
 
 
 def rows(
