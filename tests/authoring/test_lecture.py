@@ -1,10 +1,14 @@
 """The deck of lecture 7: its pages are the lecture's, its films are stored, its demos run from nothing."""
 
+import base64
 import contextlib
+import io
 import json
 import re
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from cs348k_diffusion.authoring import lecture
 from cs348k_diffusion.authoring.lecture import demos, stage
@@ -47,13 +51,43 @@ def test_every_slide_of_the_lecture_has_its_page_in_order():
         assert slide.notes
 
 
+def test_pages_without_a_demo_are_figures_to_talk_about():
+    assert [slide.title for slide in SLIDES if not slide.demo] == [
+        "Evaluating a technical idea",
+        "A significant fraction of your project grade",
+    ]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 5])
+def test_a_wide_figure_is_cut_into_equal_pieces_with_every_pixel(count):
+    def images(html):
+        found = re.findall(r'src="data:image/png;base64,([^"]*)"', html)
+        return [np.asarray(Image.open(io.BytesIO(base64.b64decode(each))).convert("RGB")) for each in found]
+
+    (whole,) = images(lecture.stored("02", "digits"))
+    pieces = images(lecture.in_pieces(lecture.stored("02", "digits"), count))
+    assert len(pieces) == count and np.ptp([each.shape[1] for each in pieces]) <= 1
+    assert np.array_equal(np.concatenate(pieces, 1), whole)
+
+
+def test_what_a_picture_costs_adds_up(monkeypatch):
+    said, place = [], {}
+    monkeypatch.setattr(stage, "_send", lambda picture, words: said.append(words))
+    exec(demos.source("budget"), place)
+    for steps in (1, 4):
+        place["demo"](steps)
+        spent = place["spent"]
+        assert 0 < spent["Attention"] + spent["Conv2d"] <= spent["network"] <= spent["all"]
+    assert said[-1].startswith("one picture, 4 steps: ") and "Attention: " in said[-1]
+
+
 def test_formulas_are_drawn_without_a_script():
     formulas = [formula for slide in SLIDES for formula in slide.formulas]
     assert len(formulas) >= 10
     assert all(mathml(formula, "block").startswith("<math") for formula in formulas)
 
 
-@pytest.mark.parametrize("slide", [slide for slide in SLIDES if slide.shown], ids=lambda slide: slide.title)
+@pytest.mark.parametrize("slide", SLIDES, ids=lambda slide: slide.title)
 def test_what_a_page_opens_on_is_stored_and_described(slide):
     assert re.search(r'alt="[^"]{10,}"', lecture.stored(*slide.shown))
 

@@ -1,19 +1,22 @@
 """The deck in a browser: walked by Page Down in both sizes and themes, live on a key, and alive again after a kill."""
 
+import io
 import os
 import re
 import signal
 import subprocess
 import sys
 
+import numpy as np
 import psutil
 import pytest
+from PIL import Image
 
 from cs348k_diffusion.authoring import lecture
 from cs348k_diffusion.authoring.lecture.slides import SLIDES
 
 pytestmark = pytest.mark.browser
-SMALLEST = {1920: 44, 1024: 32}  # pixels of a letter's height, by the width of the window
+SMALLEST = {1920: 44, 1280: 32, 1024: 32}  # pixels of a letter's height, by the width of the window
 # what the audience sees of the page that is open: words that are too small, and what reaches out of the window
 AMISS = """least => {
   const page = document.querySelector(".page:not([hidden])"), found = [];
@@ -27,13 +30,29 @@ AMISS = """least => {
     let zoom = 1;
     for (let each = node; each; each = each.parentElement) zoom *= parseFloat(getComputedStyle(each).zoom) || 1;
     const size = parseFloat(getComputedStyle(node).fontSize) * zoom;
-    if (size < least - 0.5 && !node.closest("math")) found.push(`small, ${size}: ${text.textContent}`);
+    if (size < least - 0.5) found.push(`small, ${size}: ${text.textContent}`);
     if (out(box)) found.push(`outside: ${text.textContent}`);
   }
   for (const node of page.querySelectorAll("img, canvas, input, button"))
     if (node.getClientRects().length && out(node.getBoundingClientRect())) found.push(`outside: ${node.outerHTML}`);
+  const box = node => node.getBoundingClientRect(), spread = numbers => Math.max(...numbers) - Math.min(...numbers);
+  for (const row of page.querySelectorAll(".tp-few")) {  // panels side by side: names end, pictures begin at one height
+    const ends = [...row.querySelectorAll(".tp-name")].map(one => box(one).bottom);
+    const tops = [...row.querySelectorAll(".tp-canvas")].map(one => box(one).top);
+    const words = [...row.querySelectorAll(".tp-caption")].map(one => box(one).top);
+    if ([ends, tops, words].some(each => spread(each) > 1)) found.push(`uneven: ${[ends, tops, words].join(" | ")}`);
+  }
+  const parts = [...page.querySelectorAll("h1, .say li, .formula .fitted, .film .fitted")].map(one => [one, box(one)]);
+  for (const [one, a] of parts) for (const [other, b] of parts) {
+    const across = Math.min(a.right, b.right) - Math.max(a.left, b.left);
+    if (one !== other && across > 1 && Math.min(a.bottom, b.bottom) - Math.max(a.top, b.top) > 0.2 * least)
+      found.push(`on top of each other: ${one.textContent} and ${other.textContent}`.slice(0, 200));
+  }
+  const lowest = Math.max(...parts.map(([, each]) => each.bottom));
+  if (lowest < 0.72 * innerHeight) found.push(`empty below ${lowest / innerHeight}`);
   return found;
 }"""
+MOST_WHITE = 0.2  # of a page in the dark: white strokes of digits, and no white paper
 SHOWN = "() => document.querySelector('.page:not([hidden]) .picture img').getAttribute('src')"
 WORDS = "text => document.querySelector('.page:not([hidden]) .words').textContent.includes(text)"
 STATE = "() => document.querySelector('.page:not([hidden]) .state').textContent"
@@ -46,7 +65,9 @@ def deck(tmp_path_factory):
     return path
 
 
-@pytest.mark.parametrize(("width", "height", "theme"), [(1920, 1080, "light"), (1024, 768, "dark")])
+@pytest.mark.parametrize(
+    ("width", "height", "theme"), [(1920, 1080, "light"), (1024, 768, "dark"), (1280, 720, "dark")]
+)
 def test_page_down_walks_every_page_and_all_is_large_enough(browser, deck, width, height, theme):
     place = browser.new_context(viewport={"width": width, "height": height}, offline=True, color_scheme=theme)
     page, errors = place.new_page(), []
@@ -56,6 +77,10 @@ def test_page_down_walks_every_page_and_all_is_large_enough(browser, deck, width
         page.wait_for_function("n => document.querySelector('.page:not([hidden])').id === `page-${n}`", arg=number)
         assert page.inner_text(".page:not([hidden]) h1") == slide.title
         assert page.evaluate(AMISS, SMALLEST[width]) == [], slide.title
+        if theme == "dark":
+            page.wait_for_timeout(300)  # until films are drawn, and figures recoloured
+            seen = np.asarray(Image.open(io.BytesIO(page.screenshot())).convert("RGB"))
+            assert (seen.min(2) > 240).mean() < MOST_WHITE, slide.title
         page.keyboard.press("PageDown")
     page.keyboard.press("1")
     page.keyboard.press("0")

@@ -7,7 +7,9 @@ Server that knows nothing of other pages. Opened as a file, the deck shows every
 from __future__ import annotations
 
 import base64
+import io
 import json
+import re
 import secrets
 import tempfile
 from collections.abc import Callable
@@ -17,6 +19,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+from PIL import Image
 from traitlets.config import Config
 
 from cs348k_diffusion.authoring.lecture.demos import DEMOS, source
@@ -43,7 +46,7 @@ def page(token: str | None = None) -> str:
     pages = [
         {
             "slide": slide,
-            "shown": stored(*slide.shown) if slide.shown else "",
+            "shown": in_pieces(stored(*slide.shown), slide.pieces),
             "formulas": [mathml(formula, "block") for formula in slide.formulas],
         }
         for slide in SLIDES
@@ -78,6 +81,20 @@ def stored(notebook: str, cell: str) -> str:
             if found := [each for each in pages if each]:
                 return found[-1]
     raise ValueError(f"notebook {notebook} has no cell {cell!r} with a stored film or figure")
+
+
+def in_pieces(html: str, count: int) -> str:
+    """The picture of a figure, cut into `count` of equal width that stand one below the other; 1 leaves it whole."""
+    if count == 1:
+        return html
+    alt, data = re.findall(r'<img alt="([^"]*)" src="data:image/png;base64,([^"]*)"', html)[0]
+    whole = Image.open(io.BytesIO(base64.b64decode(data)))
+    images = []
+    for left in range(count):
+        file, wide = io.BytesIO(), whole.width / count
+        whole.crop((round(left * wide), 0, round((left + 1) * wide), whole.height)).save(file, "PNG")
+        images.append(f'<img alt="{alt}" src="data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}">')
+    return f'<div class="pieces">{"".join(images)}</div>'
 
 
 @cache

@@ -21,39 +21,108 @@ function rem() { return parseFloat(getComputedStyle(document.documentElement).fo
 
 /* Enlarge what was stored until it fills its box; its own words are set so that they are 1rem on the screen. */
 function enlarge(inner) {
-  const box = inner.parentElement, words = rem();
-  const fits = (zoom) => {
-    inner.style.zoom = zoom;
-    inner.style.setProperty("--words", `${words / zoom}px`);
-    const { width, height } = inner.getBoundingClientRect();
-    return width <= box.clientWidth + 0.5 && height <= box.clientHeight + 0.5;
-  };
   let low = 0.2, high = 8;
   for (let k = 0; k < 12; k++) {
     const zoom = (low + high) / 2;
-    if (fits(zoom)) low = zoom; else high = zoom;
+    if (fits(inner, zoom)) low = zoom; else high = zoom;
   }
-  fits(low);
+  fits(inner, low);
   return low;
+}
+
+function fits(inner, zoom) {
+  const box = inner.parentElement;
+  inner.style.zoom = zoom;
+  inner.style.maxWidth = `${box.clientWidth / zoom}px`;
+  inner.style.setProperty("--words", `${rem() / zoom}px`);
+  const { left, width, height } = inner.getBoundingClientRect();
+  const rights = [...inner.querySelectorAll("canvas, img, .tp-number")].map((one) => one.getBoundingClientRect().right - left);
+  return Math.max(width, ...rights) <= box.clientWidth + 0.5 && height <= box.clientHeight + 0.5;
 }
 
 function fitAll() {
   for (const inner of pages[now].querySelectorAll(".formula .fitted")) fitFormula(inner);
   const film = pages[now].querySelector(".film:not([hidden]) .fitted"), split = pages[now].querySelector(".split");
   if (!film) return;
+  split.style.setProperty("--say", "1rem");
   const sizes = [false, true].map((stacked) => { split.classList.toggle("stacked", stacked); return enlarge(film); });
-  if (sizes[0] >= sizes[1]) { split.classList.remove("stacked"); enlarge(film); }  // words beside it, or above it
+  if (sizes[0] >= sizes[1]) split.classList.remove("stacked");  // words beside it, or above it
+  growWords(split, film, Math.max(...sizes));
+  setTimeout(() => recolour(film), 100);  // by then its player has drawn it
+}
+
+/* Room that the film cannot use, because it is as wide as the window, goes to the words. */
+function growWords(split, film, zoom) {
+  const say = split.querySelector(".say");
+  for (const size of [1.8, 1.5, 1.25, 1]) {
+    split.style.setProperty("--say", `${size}rem`);
+    if (fits(film, 0.98 * zoom) && say.scrollHeight <= say.clientHeight + 1 && say.scrollWidth <= say.clientWidth) break;
+  }
+  enlarge(film);
 }
 
 function fitFormula(inner) {
-  inner.style.fontSize = "1.2rem";
-  const room = inner.parentElement.clientWidth;
+  inner.style.fontSize = "1.4rem";
+  const room = inner.closest(".formulas").clientWidth;
   const wide = inner.getBoundingClientRect().width;
-  if (wide > room) inner.style.fontSize = `${Math.max(1, 1.2 * room / wide)}rem`;
+  if (wide > room) inner.style.fontSize = `${Math.max(1, 1.4 * room / wide)}rem`;
 }
 
 function dark() { return document.documentElement.dataset.theme === "dark"; }
-function setTheme(name) { document.documentElement.dataset.theme = name; }
+function setTheme(name) {
+  document.documentElement.dataset.theme = name;
+  document.body.dataset.jpThemeName = name;  // players watch this, and draw in the colours of the page
+  recolour(document);
+}
+
+/* In the dark, a chart on white paper is inverted, and the paper between pictures takes the colour of the page. */
+function recolour(root) {
+  for (const node of root.querySelectorAll(".film :is(img, canvas.tp-images), .picture img")) {
+    if (!node.getClientRects().length || !(node.naturalWidth ?? node.width)) continue;
+    const chart = white(node) > 0.5;
+    node.classList.toggle("chart", chart);
+    if (node.tagName !== "IMG" || chart || node.closest(".picture")) continue;
+    node.dataset.light ??= node.src;
+    const wanted = dark() ? (node.dataset.dark ??= onDark(node)) : node.dataset.light;
+    if (node.src !== wanted) node.src = wanted;
+  }
+}
+
+function pixelsOf(node, width, height) {
+  const canvas = Object.assign(document.createElement("canvas"), { width, height }), g = canvas.getContext("2d");
+  g.drawImage(node, 0, 0, width, height);
+  return [canvas, g, g.getImageData(0, 0, width, height)];
+}
+
+/* The share of a picture that is white. */
+function white(node) {
+  const { data } = pixelsOf(node, 48, 48)[2];
+  let count = 0;
+  for (let k = 0; k < data.length; k += 4) count += Math.min(data[k], data[k + 1], data[k + 2]) > 235 && data[k + 3] > 128;
+  return count / (data.length / 4);
+}
+
+/* A figure of pictures: rows of names, and the gaps between pictures, with paper and ink exchanged. */
+function onDark(image) {
+  const { naturalWidth: w, naturalHeight: h } = image, [canvas, g, pixels] = pixelsOf(image, w, h), d = pixels.data;
+  const at = (x, y) => 4 * (y * w + x), grey = (k) => Math.max(d[k], d[k + 1], d[k + 2]) - Math.min(d[k], d[k + 1], d[k + 2]) < 12;
+  const exchange = (k) => [16, 21, 26].forEach((ground, c) => { d[k + c] = Math.min(240, ground + (255 - d[k + c]) * 3); });
+  const names = Array.from({ length: h }, (_, y) => {
+    let paper = 0;
+    for (let x = 0; x < w; x++) { if (!grey(at(x, y))) return false; paper += d[at(x, y)] > 250; }
+    return paper > w / 2;
+  });
+  for (let top = 0, end; top < h; top = end) {
+    for (end = top + 1; end < h && names[end] === names[top];) end++;
+    for (let x = 0; x < w; x++) {
+      const column = Array.from({ length: end - top }, (_, k) => at(x, top + k));
+      if (names[top] || column.every((k) => grey(k) && d[k] > 250)) column.forEach(exchange);
+    }
+  }
+  g.putImageData(pixels, 0, 0);
+  return canvas.toDataURL();
+}
+
 setTheme(matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
 
 // ---- the stored film ----------------------------------------------------------------------------------------------
@@ -205,6 +274,7 @@ function draw(place, data) {
   const image = place.querySelector("img");
   place.classList.toggle("told", !picture && !image.getAttribute("src"));
   if (picture) {
+    image.onload = () => recolour(place);
     image.src = `data:image/png;base64,${picture}`;
     image.classList.add("whole");
     image.alt = words || "What the demo draws";

@@ -6,41 +6,22 @@ shows by `stage`. The code is what a key of the deck shows to the audience, so i
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from cs348k_diffusion.authoring.lecture.demo import FIRST, PROMPT, SEED, Control, Demo, slider
+from cs348k_diffusion.authoring.lecture.performance import PERFORMANCE
 
-PROMPT = "two orange cats left of a tall red tree at night"
-FIRST = """import torch
-from cs348k_diffusion import recipes
-from cs348k_diffusion.authoring.lecture import stage
-torch.set_num_threads(1)
-"""
-
-
-class Control(NamedTuple):
-    """What the speaker may change: kind "none", "buttons", "slider" or "text"; choices; the first value; its name."""
-
-    kind: str
-    name: str = ""
-    first: float | str = ""
-    choices: tuple[float | str, ...] = ()
-
-
-class Demo(NamedTuple):
-    """A live page: its control and its code."""
-
-    control: Control
-    code: str
-
-
-def slider(name: str, low: float, high: float, step: float, first: float) -> Control:
-    """A slider from low to high."""
-    return Control("slider", name, first, (low, high, step))
-
-
-SEED = slider("seed", 0, 99, 1, 0)
 RULES = ("modify_params", "add_leaf", "remove_leaf", "split_branch", "remove_branch", "add_anywhere", "begin again")
 
 DEMOS = {
+    "title": Demo(SEED, """
+from cs348k_diffusion import clip, ddim, path
+
+model = recipes.load("digits").given(y=torch.tensor([3, 4, 8]))
+
+def demo(seed):
+    noise = torch.randn(3, 1, 8, 8, generator=torch.Generator().manual_seed(int(seed)))
+    for state in ddim(clip(model), noise, path(16)):
+        stage.show(state.x, f"CS348, drawn from noise; t = {state.t:.2f}", columns=3)
+"""),
     "fit": Demo(slider("target", 1, 12, 1, 3), """
 from cs348k_diffusion.procedural.fit import fit_tree
 from cs348k_diffusion.procedural.grammar import Grammar
@@ -194,138 +175,7 @@ def demo(prompt):
     for state in draw([prompt] * 4, seed=1):
         stage.show(state.x0_hat, f"what it guesses at t = {state.t:.2f}", columns=4)
 """),
-    "listening": Demo(SEED, """
-from cs348k_diffusion.nets import word_maps
-from cs348k_diffusion.recipes.pictures import TOKENIZER
-
-prompt, draw = "two orange cats left of a tall red tree at night", recipes.load_pipeline("pictures")
-tokens, said = TOKENIZER(prompt), ["(start)", *prompt.split()]
-
-def demo(seed):
-    for state in draw([prompt], seed=int(seed)):
-        looks = word_maps(draw.model.net, state.x, torch.tensor([max(state.t, 0.01)]), tokens)[0]
-        maps = [looks[said.index(word)] for word in ("cats", "orange", "tree", "night")]
-        maps = [(2 * one / one.max() - 1).expand(1, 3, 32, 32) for one in maps]
-        stage.show(torch.cat([state.x0_hat, *maps]), "the picture; then where it listens to: cats, orange, tree, night")
-"""),
-    "attention": Demo(slider("N = 2 to the power of", 8, 12, 1, 10), """
-from time import process_time
-from cs348k_diffusion.attention import dense_attention, tiled_attention
-
-def demo(power):
-    n = 2 ** int(power)
-    q, k, v = torch.randn(3, 1, n, 64)
-    words = f"N = {n:,}: S holds {n * n:,} numbers, a tile of 64 keys {n * 64:,}\\n"
-    for name, way in (("dense", dense_attention), ("tiled", tiled_attention)):
-        began = process_time()
-        way(q, k, v)
-        words += f"{name}: {1000 * (process_time() - began):.0f} ms\\n"
-    gap = (dense_attention(q, k, v).out - tiled_attention(q, k, v).out).abs().max()
-    stage.say(words + f"largest difference: {gap:.0e}")
-"""),
-    "steps": Demo(slider("steps", 1, 40, 1, 8), f"""
-from time import process_time
-
-draw = recipes.load_pipeline("pictures")
-
-def demo(steps):
-    began = process_time()
-    images = draw.images(["{PROMPT}"] * 4, seed=3, steps=int(steps))
-    spent = process_time() - began
-    words = f"{{int(steps)}} steps, {{2 * int(steps)}} evaluations, {{spent / 4:.2f}} s a picture"
-    stage.show(images, words, columns=4)
-"""),
-    "enlarge": Demo(slider("picture", 0, 99, 1, 3), """
-import torch.nn.functional as F
-from cs348k_diffusion import last, path
-from cs348k_diffusion.cascade import bicubic, diffusion, regression, resize
-from cs348k_diffusion.data.pictures import pictures
-
-model = recipes.load("upsampler_32")
-
-def demo(number):
-    true = pictures(1, 32, 7, start=int(number)).images
-    low = resize(true, 8)
-    ways = (bicubic(32), regression(model), diffusion(model, path(10), generator=torch.Generator().manual_seed(1)))
-    row = [F.interpolate(low, (32, 32)), *(last(way(low)).x.clamp(-1, 1) for way in ways), true]
-    stage.show(torch.cat(row), "given: 8 x 8; bicubic; the mean; one draw; the truth", columns=5)
-"""),
-    "cascade": Demo(Control("text", "sentence", "a red house by day"), """
-import torch.nn.functional as F
-
-draw = recipes.load_pipeline("pictures_cascade")
-
-def demo(prompt):
-    for state in draw([prompt] * 3, seed=2):
-        size = state.x.shape[-1]
-        stage.show(F.interpolate(state.x, (64, 64)), f"stage {state.stage + 1}: {size} x {size} pixels", columns=3)
-"""),
-    "upsamplings": Demo(slider("draws", 1, 8, 1, 4), """
-from cs348k_diffusion import last, path
-from cs348k_diffusion.cascade import bicubic, diffusion, regression, resize
-from cs348k_diffusion.data.pictures import pictures
-from cs348k_diffusion.metrics import psnr
-
-model, true = recipes.load("upsampler_32"), pictures(1, 32, 7, start=11).images
-low = resize(true, 8)
-
-def demo(draws):
-    drawing = diffusion(model, path(10), generator=torch.Generator().manual_seed(5))
-    drawn = last(drawing(low.expand(int(draws), -1, -1, -1))).x.clamp(-1, 1)
-    ways = [last(way(low)).x.clamp(-1, 1) for way in (bicubic(32), regression(model))]
-    db = [float(psnr(x, true)) for x in (*ways, drawn[:1], drawn.mean(0, keepdim=True))]
-    words = "PSNR: bicubic {:.1f}, mean {:.1f}, a draw {:.1f}, mean of the draws {:.1f} dB".format(*db)
-    stage.show(torch.cat([true, *ways, drawn]), words, columns=6)
-"""),
-    "latent": Demo(slider("picture", 0, 99, 1, 3), """
-from cs348k_diffusion.data.pictures import pictures
-from cs348k_diffusion.metrics import psnr
-from cs348k_diffusion.recipes.stages import pictures_codec
-
-codec = pictures_codec.frozen()
-
-def demo(number):
-    x = pictures(1, 64, 5, start=int(number)).images
-    z = codec.encode(x)
-    made = codec.decode(z).clamp(-1, 1)
-    code = (z[:, :3] / 3).clamp(-1, 1).repeat_interleave(4, -1).repeat_interleave(4, -2)
-    words = f"{x.numel():,} numbers; its code: {z.numel():,}; decoded: {float(psnr(made, x)):.1f} dB"
-    stage.show(torch.cat([x, code, made]), words, columns=3)
-"""),
-    "factor": Demo(slider("numbers a piece of 8 x 8 pixels", 1, 96, 1, 12), """
-from cs348k_diffusion.data.pictures import pictures
-from cs348k_diffusion.latent import PCACodec
-from cs348k_diffusion.metrics import psnr
-
-made_from, x = pictures(300, 32, 62).images, pictures(6, 32, 63).images
-
-def demo(d):
-    codec = PCACodec.of(made_from, 8, int(d))
-    back = codec.decode(codec.encode(x)).clamp(-1, 1)
-    words = f"{192 / d:.0f} times fewer numbers: {float(psnr(back, x).mean()):.1f} dB"
-    stage.show(torch.cat([x, back]), words, columns=6)
-"""),
-    "student": Demo(SEED, f"""
-teacher, student = recipes.load_pipeline("pictures"), recipes.load_pipeline("pictures_fast")
-WAYS = {{"student 2": (student, 2), "student 4": (student, 4), "DDIM 2x2": (teacher, 2), "DDIM 4x2": (teacher, 4)}}
-
-def demo(seed):
-    rows = [way.images(["{PROMPT}"] * 4, 3.0, int(seed), steps) for way, steps in WAYS.values()]
-    stage.show(torch.cat(rows), "rows: " + ", ".join(WAYS) + "; same noise", columns=4)
-"""),
-    "typed": Demo(Control("text", "sentence", "a red tree left of two purple houses"), """
-from cs348k_diffusion import last
-
-draw = recipes.load_pipeline("pictures_fast")
-
-def demo(prompt):
-    try:
-        images = draw.images([prompt] * 6, seed=3, steps=2)
-    except ValueError as error:
-        return stage.say(str(error))  # an unfinished word: the last picture stays
-    stage.show(images, f"{prompt}: 2 evaluations a picture", columns=6)
-"""),
-}  # fmt: skip
+} | PERFORMANCE  # fmt: skip
 
 
 def source(name: str) -> str:

@@ -11,14 +11,16 @@ from typing import NamedTuple
 class Slide(NamedTuple):
     """One page of the deck.
 
-    lines: what the audience reads; formulas: LaTeX; shown: (notebook, cell id) or None; notes: for the speaker;
-    seconds: of an eighty-minute lecture; short: of a ten-minute one, 0 where it leaves the page out.
+    lines: what the audience reads; formulas: LaTeX; shown: (notebook, cell id); pieces: that a wide figure is cut into,
+    one below the other; notes: for the speaker; seconds: of an eighty-minute lecture; short: of a ten-minute one, 0
+    where it leaves the page out.
     """
 
     title: str
     lines: tuple[str, ...] = ()
     formulas: tuple[str, ...] = ()
-    shown: tuple[str, str] | None = None
+    shown: tuple[str, str] = ("", "")
+    pieces: int = 1
     demo: str = ""
     notes: str = ""
     seconds: int = 120
@@ -30,6 +32,7 @@ SLIDES = (
     Slide(
         "Discussion of Designing for AutoDiff + Intro to Generative AI",
         ("Visual Computing Systems, Stanford CS348K", "Lecture 7"),
+        shown=("00", "first-sample"), demo="title",
         notes="Keys: Page Down goes on, L makes a page live, S stops it, ? lists the rest. Notebooks 00 to 11 "
         "hold all of it.",
         seconds=50, short=15,
@@ -95,7 +98,7 @@ SLIDES = (
         "Suppose you are given a dataset of images",
         ("Draw a sample from the distribution that they came from.",),
         (r"x \sim p(x)",),
-        shown=("02", "digits"), demo="dataset",
+        shown=("02", "digits"), pieces=3, demo="dataset",
         notes="1,797 digits of 8 by 8 pixels. Live: another thirty. No two are the same; p is what they share.",
         seconds=130, short=15,
     ),
@@ -113,7 +116,7 @@ SLIDES = (
         "Diffusion-based image synthesis: reverse",
         ("Iteratively remove noise: follow the score, and jitter.",),
         (r"\mathbf{x}_{i+1} \leftarrow \mathbf{x}_i + \epsilon \nabla_{\mathbf{x}} \log p(\mathbf{x}) "
-         r"+ \sqrt{2 \epsilon}\, \mathbf{z}_i, \quad i = 0, 1, \dots, T",),
+         r"+ \sqrt{2 \epsilon}\, \mathbf{z}_i,", r"i = 0, 1, \dots, T"),
         shown=("03", "naive-against-annealed"), demo="score",
         notes="Notebook 03: at one noise level a point finds only the nearer hill. Annealed, it can cross.",
         seconds=260, short=45,
@@ -148,7 +151,8 @@ SLIDES = (
     Slide(
         "Performance/efficiency optimizations",
         ("Where does the time go?", "The network, its attention, and the number of steps."),
-        notes="Half of the lecture is left. Each of the next slides takes one factor out.",
+        shown=("06", "replay-figure"), demo="budget",
+        notes="Half of the lecture is left. Each of the next slides takes one factor out. Live: one picture's.",
         seconds=50,
     ),
     Slide(
@@ -161,11 +165,10 @@ SLIDES = (
     Slide(
         "Attention module",
         ("Softmax over the rows of S, never holding S.",),
-        (r"S = Q K^T \in \mathbb{R}^{N \times N}, \quad P = \mathrm{softmax}(S) \in \mathbb{R}^{N \times N}, "
-         r"\quad O = P V \in \mathbb{R}^{N \times d}",
-         r"\mathrm{softmax}(\mathbf{x}) = \frac{f(\mathbf{x})}{l(\mathbf{x})}, "
-         r"\quad m(\mathbf{x}) = \max_i \mathbf{x}_i, "
-         r"\quad f(\mathbf{x}) = [e^{\mathbf{x}_1 - m(\mathbf{x})} \; \dots \; e^{\mathbf{x}_B - m(\mathbf{x})}]",
+        (r"S = Q K^T \in \mathbb{R}^{N \times N},", r"P = \mathrm{softmax}(S) \in \mathbb{R}^{N \times N},",
+         r"O = P V \in \mathbb{R}^{N \times d}",
+         r"\mathrm{softmax}(\mathbf{x}) = f(\mathbf{x}) / l(\mathbf{x}),", r"m(\mathbf{x}) = \max_i \mathbf{x}_i,",
+         r"f(\mathbf{x}) = [e^{\mathbf{x}_1 - m(\mathbf{x})} \; \dots \; e^{\mathbf{x}_B - m(\mathbf{x})}],",
          r"l(\mathbf{x}) = \sum_i f(\mathbf{x})_i = \sum_i e^{\mathbf{x}_i - m(\mathbf{x})}"),
         shown=("06", "race-player"), demo="attention",
         notes="Notebook 06 derives the tiled form. Live: N doubles; the memory of the dense one grows with its square.",
