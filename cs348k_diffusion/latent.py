@@ -8,7 +8,8 @@ Source: Rombach et al. 2022, arXiv:2112.10752; Vahdat et al. 2021, arXiv:2106.05
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import pairwise
 from typing import Protocol, runtime_checkable
 
 import torch
@@ -17,7 +18,8 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from cs348k_diffusion.running import Run
-from cs348k_diffusion.sampling import State
+from cs348k_diffusion.sampling import State, step
+from cs348k_diffusion.schedule import Schedule
 
 SMALLEST = 1e-12  # a variance below this is that of a direction in which the data does not vary at all
 
@@ -178,6 +180,23 @@ def worst_error(made: Float[Tensor, "n c h w"], x: Float[Tensor, "n c h w"], sha
     """
     errors = (made - x).abs().mean(1).flatten()
     return errors.topk(max(1, round(share * len(errors)))).values.mean()
+
+
+def draw_in_codes(
+    schedule: Schedule,
+    denoise: Callable[[Tensor, Tensor], Tensor],
+    decode: Callable[[Tensor], Tensor],
+    noise: Float[Tensor, "n ..."],
+    times: Float[Tensor, " moments"],
+) -> Float[Tensor, "n ..."]:
+    """Pictures: DDIM from `noise`, at times[0], along `times` in codes, and one decoding at the end.
+
+    Notebook 08 builds it; `decoded` is for those who watch the walk.
+    """
+    z, moments = noise, times.to(noise)
+    for now, then in pairwise(moments):
+        z = step(schedule, z, denoise(z, now.expand(len(z))), float(now), float(then))
+    return decode(z)
 
 
 def decoded(states: Iterable[State], codec: Codec) -> Run[State]:

@@ -41,7 +41,7 @@ ALLOWED = {
     "training": "denoiser forward noise running",
     "guidance": "denoiser noise schedule",
     "cascade": "denoiser noise running sampling schedule",
-    "latent": "running sampling",
+    "latent": "running sampling schedule",
     "checkpoints": "training",
     "distill": "denoiser forward guidance noise running sampling schedule training",
     "nets": "attention",

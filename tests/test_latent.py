@@ -15,6 +15,7 @@ from cs348k_diffusion.latent import (
     PCACodec,
     code_shape,
     decoded,
+    draw_in_codes,
     kl_to_normal,
     picture_loss,
     sampled_code,
@@ -230,3 +231,12 @@ def test_a_walk_of_codes_is_watched_decoded_and_otherwise_decoded_once():
     before = len(calls)
     next(itertools.islice(decoded(ddim(exact, noise, path(4)), Counting()), 0, 1))
     assert len(calls) == before + 2  # nothing is decoded that nobody looks at
+
+
+def test_drawing_in_codes_is_ddim_and_decodes_once():
+    exact = ExactDenoiser(gaussian(torch.full((2,), 3.0, dtype=torch.float64), 0.5), cosine())
+    noise, calls = torch.randn(3, 2, generator=keyed_generator(5), dtype=torch.float64), []
+    for times in (path(4), torch.tensor([0.8, 0.3])):
+        made = draw_in_codes(cosine(), exact, lambda z: calls.append(len(z)) or 10 * z, noise, times)
+        assert_close(made, 10 * last(ddim(exact, noise, times)).x)
+    assert calls == [3, 3]

@@ -7,7 +7,7 @@ import torch
 import torch.nn.functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from cs348k_diffusion.exercises import Counted, Exercise, agree, expect, run_against, varied
+from cs348k_diffusion.exercises import Counted, Exercise, StudentError, agree, expect, run_against, varied
 from cs348k_diffusion.schedule import cosine, straight
 
 EXERCISES = (
@@ -24,6 +24,7 @@ EXERCISES = (
             "greatest variance first; the error of a row is what the others' eigenvalues sum to.",
         ),
         withheld=("latent.PCACodec",),
+        draws=True,  # torch.pca_lowrank does, and with q = p it is exact
     ),
     Exercise(
         "E8.2",
@@ -78,7 +79,15 @@ EXERCISES = (
             "Do not clip the guess: pictures have a range, codes have none. After the last step, and only there, "
             "decode.",
         ),
-        withheld=("sampling.sample", "sampling.ddim", "sampling.ddpm", "pipeline.Pipeline", "latent.decoded"),
+        withheld=(
+            "sampling.sample",
+            "sampling.ddim",
+            "sampling.ddpm",
+            "pipeline.Pipeline",
+            "latent.decoded",
+            "latent.draw_in_codes",
+        ),
+        ours="latent.draw_in_codes",
     ),
     Exercise(
         "E8.6",
@@ -89,9 +98,9 @@ EXERCISES = (
             "data, about a picture that has been through once, about the promised error?",
             "Decoding and encoding again must change nothing. Codes of the data have mean 0 and variance 1 in each "
             "channel. What about one example alone, and a picture that is moved by 4 pixels?",
-            "Start with the codes of the data, channel by channel; then decode, encode, decode again, and compare. "
-            "Rolling a picture by 4 pixels rolls its code by 1. A piece has 16 numbers: a mean over pixels is not the "
-            "promised sum.",
+            "Start with the codes of the data, channel by channel, with correction=0; then decode, encode, decode "
+            "again, and compare. Rolling a picture by 4 pixels rolls its code by 1. Linear: the picture halfway "
+            "between two has the code halfway. A piece has 16 numbers: a mean over pixels is not the promised sum.",
         ),
     ),
 )
@@ -140,6 +149,21 @@ def agreeing(basis):
     return basis[:, :, None] * basis[:, None, :]
 
 
+def of_eigh(x):
+    """What torch.linalg.eigh gives: eigenvectors as columns, that of the smallest variance first."""
+    centred = (x - x.mean(0)).double()
+    return torch.linalg.eigh(centred.T @ centred / len(x))[1].to(x.dtype)
+
+
+COLUMN = "an eigenvector is a column of eigh's matrix: "
+ROW_MISTAKES = {  # seen in the squares alone: the sign of each column is chance
+    COLUMN + "these are its first rows": lambda x, d: of_eigh(x)[:d],
+    COLUMN + "these are its last rows": lambda x, d: of_eigh(x)[-d:],
+    COLUMN + "these are its last rows, the last first": lambda x, d: of_eigh(x).flip(0)[:d],
+    COLUMN + "these are its first rows, turned round": lambda x, d: of_eigh(x).flip(1)[:d],
+}
+
+
 BASIS_MISTAKES = {
     "the rows are not centred: the first direction points at their mean": lambda x, d: uncentred(x)[:d],
     "the smallest variances are kept: eigh sorts upwards": lambda x, d: svd(x)[0].flip(0)[:d].to(x.dtype),
@@ -181,17 +205,25 @@ ERROR_MISTAKES = {
 
 @pytest.mark.exercise("E8.1", points=2)
 def test_keeps_the_directions_of_greatest_variance(best_linear_code):
-    def form(x, d):
-        basis, _ = best_linear_code(x, d)
-        return agreeing(basis) if basis.ndim == 2 else basis
-
+    says = "basis must hold the d directions of greatest variance as rows of length 1, the greatest first"
     agree(
-        form,
+        lambda x, d: best_linear_code(x, d)[0].square(),
+        lambda x, d: best_basis(x, d).square(),
+        rows_of(),
+        says=f"{says} (first without signs: as squares).",
+        mistakes={
+            name: lambda x, d, wrong=wrong: wrong(x, d).square()
+            for name, wrong in {**BASIS_MISTAKES, **ROW_MISTAKES}.items()
+        },
+        rtol=2e-3,
+        atol=2e-3,
+    )
+    agree(
+        lambda x, d: agreeing(best_linear_code(x, d)[0]),
         lambda x, d: agreeing(best_basis(x, d)),
         rows_of(),
-        says="basis must hold the d directions of greatest variance as rows of length 1, the greatest first (each row "
-        "is compared up to its sign, as products of its numbers).",
-        mistakes={name: lambda x, d, wrong=wrong: agreeing(wrong(x, d)) for name, wrong in BASIS_MISTAKES.items()},
+        says=f"{says} (each row is compared up to its sign, as products of its numbers).",
+        mistakes={"signs within a direction are lost": lambda x, d: agreeing(best_basis(x, d).abs())},
         rtol=2e-3,
         atol=2e-3,
     )
@@ -440,6 +472,56 @@ def prices():
         yield case.normal(scale=1.5), case.uniform(-4, 2, *case.shape), case.normal()
 
 
+def slopes(code_and_price, which):
+    """A function of (mean, log_var, noise): gradients of z (0) or kl (1) with respect to mean and log_var, or zeros."""
+
+    def found(mean, log_var, noise):
+        weights = (cotangent(mean), None) if which == 0 else (None, cotangent(mean[:, :1].flatten(1)[:, 0]))
+        try:
+            return code_and_price.vjp((mean, log_var, noise), weights, wrt=(0, 1))
+        except StudentError as error:
+            if error.kind != "detached gradient":
+                raise
+            return torch.zeros_like(mean), torch.zeros_like(log_var)
+
+    return found
+
+
+def cotangent(x):
+    """Weights shaped like x, all different."""
+    return torch.linspace(0.5, 1.5, x.numel(), dtype=x.dtype).view(x.shape)
+
+
+def draw_slopes(mean, log_var, noise):
+    """Of the sum of weights times z, by hand."""
+    weights = cotangent(mean)
+    return weights, weights * noise * (log_var / 2).exp() / 2
+
+
+def price_slopes(mean, log_var, noise):
+    """Of the sum of weights times kl, by hand."""
+    weights = cotangent(mean[:, :1].flatten(1)[:, 0]).view(-1, *(1,) * (mean.ndim - 1))
+    return weights * mean, weights * (log_var.exp() - 1) / 2
+
+
+def cut(right, *zeroed):
+    """The gradients of `right`, zero where nothing comes through."""
+    return lambda *given: tuple(0 * g if k in zeroed else g for k, g in enumerate(right(*given)))
+
+
+DRAW_CUTS = {
+    "z is detached (detach, item, no_grad): no gradient comes through": cut(draw_slopes, 0, 1),
+    "the standard deviation is detached: no gradient of z reaches log_var": cut(draw_slopes, 1),
+    "the mean is detached: no gradient of z reaches it": cut(draw_slopes, 0),
+}
+PRICE_CUTS = {
+    "kl is detached (detach, item, no_grad): no gradient comes through": cut(price_slopes, 0, 1),
+    "log_var is detached: no gradient of kl reaches it": cut(price_slopes, 1),
+    "the mean is detached: no gradient of kl reaches it": cut(price_slopes, 0),
+    "exp(log_var) is detached": lambda m, v, e: (price_slopes(m, v, e)[0], price_slopes(m, 0 * v - 1e9, e)[1]),
+}
+
+
 @pytest.mark.exercise("E8.4", points=2)
 def test_draws_by_stretching_and_moving_the_noise(code_and_price):
     agree(
@@ -450,18 +532,38 @@ def test_draws_by_stretching_and_moving_the_noise(code_and_price):
         mistakes=DRAW_MISTAKES,
         rtol=1e-5,
     )
+    agree(
+        slopes(code_and_price, 0),
+        draw_slopes,
+        prices(),
+        says="z must let gradients through: to mean, and by the noise to log_var.",
+        mistakes=DRAW_CUTS,
+        rtol=1e-4,
+        atol=1e-6,
+        names=("gradient for mean", "gradient for log_var"),
+    )
 
 
 @pytest.mark.exercise("E8.4", points=2)
 def test_prices_each_example_in_nats(code_and_price):
     agree(
         lambda *args: code_and_price(*args)[1],
-        lambda m, v, e: price(m, v),
+        lambda mean, log_var, noise: price(mean, log_var),
         prices(),
         says="kl must be KL(N(mean, exp(log_var)) || N(0, 1)) of each example, summed over its numbers: (batch,).",
         mistakes=PRICE_MISTAKES,
         rtol=1e-4,
         atol=1e-5,
+    )
+    agree(
+        slopes(code_and_price, 1),
+        price_slopes,
+        prices(),
+        says="kl is a part of the loss: it must let gradients through to mean and log_var.",
+        mistakes=PRICE_CUTS,
+        rtol=1e-4,
+        atol=1e-5,
+        names=("gradient for mean", "gradient for log_var"),
     )
 
 
@@ -469,7 +571,11 @@ def test_prices_each_example_in_nats(code_and_price):
 
 
 def tame_guess(x, t):
-    """A denoiser of codes: towards a wide Gaussian, so that guesses leave [-1, 1]."""
+    """A denoiser of codes: towards a wide Gaussian, so that guesses leave [-1, 1]. It asks for t of its own form."""
+    assert isinstance(x, torch.Tensor) and x.ndim > 1, "denoise takes (z, t), in this order: z is the code"
+    many = f"torch.full(({len(x)},), t, dtype=z.dtype)"
+    got = f"of shape {tuple(t.shape)}" if isinstance(t, torch.Tensor) else f"a {type(t).__name__}"
+    assert got == f"of shape ({len(x)},)", f"denoise takes t as a tensor (batch,): got {got}; {many} is one"
     return 3.0 * x / (1 + 4 * t.view(-1, *(1,) * (x.ndim - 1)) ** 2) + 0.4
 
 
@@ -479,13 +585,14 @@ def unfolded(z):
 
 
 def walked(
-    schedule, denoise, decode, noise, times, guess=lambda x0: x0, each=lambda z: z, final=None, late=False, anew=False
-):
-    """DDIM in float64, by its formula, with slips to order."""
+    schedule, denoise, decode, noise, times,
+    guess=lambda x0: x0, each=lambda z: z, final=None, late=False, anew=False, turn=False,
+):  # fmt: skip
+    """DDIM in float64, with slips to order; late: the guess is for s; anew: steps from the noise; turn: from s to t."""
     z, moments_ = noise.double(), times.double().tolist()
     x0 = z
     for t, s in pairwise(moments_):
-        a = torch.tensor([[t], [s]], dtype=torch.float64)
+        a = torch.tensor([[s], [t]] if turn else [[t], [s]], dtype=torch.float64)
         (alpha_t, alpha_s), (sigma_t, sigma_s) = schedule.alpha(a), schedule.sigma(a)
         z = noise.double() if anew else z
         x0 = guess(denoise(z, torch.full((len(z),), s if late else t, dtype=torch.float64)))
@@ -521,6 +628,7 @@ WALK_MISTAKES = {
     ),
     "the last step is missing": lambda s, denoise, decode, noise, times: walked(s, denoise, decode, noise, times[:-1]),
     "the first step is missing": lambda s, denoise, decode, noise, times: walked(s, denoise, decode, noise, times[1:]),
+    "t and s are swapped in the step": lambda *given: walked(*given, turn=True),
     "decoded twice": lambda s, denoise, decode, noise, times: (
         decode(decode(walked(s, denoise, None, noise, times))) if noise.shape[1] % 16 == 0 else None
     ),
@@ -531,7 +639,7 @@ def walks():
     """(schedule, denoise, decode, noise, times): several codes and one, both dtypes, an end with noise left."""
     for case in varied(((3, 4, 2, 2), (1, 8, 1, 3), (2, 4, 3, 1)), seed=84):
         schedule = straight() if case.batch == 1 else cosine()
-        for times in ([1.0, 0.7, 0.45, 0.2, 0.0], [0.9, 0.5, 0.25], [0.8, 0.1]):
+        for times in ([0.9, 0.5, 0.25], [1.0, 0.7, 0.45, 0.2, 0.0], [0.8, 0.1]):
             yield schedule, tame_guess, unfolded, case.normal(), torch.tensor(times)
 
 
@@ -584,19 +692,19 @@ def data_of(n=24, seed=86):
     return found[:, None]
 
 
-def patches(x):
+def pieces(x):
     """(n, 1, h, w) to (n, h/4, w/4, 16)."""
     return x.unfold(2, 4, 4).unfold(3, 4, 4)[:, 0].flatten(3)
 
 
 def whole(p):
-    """Patches back to pictures."""
+    """Pieces back to pictures."""
     n, rows, columns, _ = p.shape
     return p.view(n, rows, columns, 4, 4).transpose(2, 3).reshape(n, 1, 4 * rows, 4 * columns)
 
 
 DATA = data_of()
-ROWS = patches(DATA).flatten(0, 2).double()
+ROWS = pieces(DATA).flatten(0, 2).double()
 CENTRE = ROWS.mean(0)
 VARIANCES, VECTORS = torch.linalg.eigh((ROWS - CENTRE).T @ (ROWS - CENTRE) / len(ROWS))
 
@@ -610,7 +718,7 @@ def codec_of(directions, change=lambda z, x: z, undo=lambda z, x: z, promised=No
     error = float(left.square().sum(1).mean()) if promised is None else promised
 
     def encode(x):
-        found = ((patches(x).double() - centre) @ basis.T - offset) / width
+        found = ((pieces(x).double() - centre) @ basis.T - offset) / width
         return change(found.permute(0, 3, 1, 2), x).to(x.dtype)
 
     def decode(z):
@@ -627,6 +735,14 @@ BEST_ERROR = float(VARIANCES.flip(0)[3:].sum())
 FADED_ERROR = BEST_ERROR + float((0.2**2 * VARIANCES.flip(0)[:3]).sum())  # when 0.8 of what is kept comes back
 
 
+def bent(z, back=False):
+    """asinh(2 z), standardised on the data, and back: a code that is as good as a linear one, and is not linear."""
+    known = (ROWS - CENTRE) @ BEST.T
+    known = torch.asinh(2 * known / known.std(0, correction=0))
+    mean, std = known.mean(0).view(3, 1, 1), known.std(0, correction=0).view(3, 1, 1)
+    return torch.sinh(z * std + mean) / 2 if back else (torch.asinh(2 * z) - mean) / std
+
+
 def turned():
     """The best three directions, turned among themselves; standardised again."""
     angle = torch.tensor(0.7).double()
@@ -640,7 +756,11 @@ RIGHT_CODECS = {
     "the best three directions, turned among themselves": codec_of(turned()),
     "three directions at random, with their own error promised": codec_of(RANDOM),
 }
-STRICTER = "Compare with a tolerance of 1e-3; the promised error is for each patch of 16 numbers, on the data."
+STRICTER = (
+    "Compare with a tolerance of 1e-3, and measure std or var with correction=0: their default divides by n - 1, and "
+    "for 384 codes a channel that alone is more than the tolerance. The promised error is for each piece of 16 "
+    "numbers, on the data. A linear codec still moves by the mean: encode(2 x) is not 2 encode(x)."
+)
 WRONG_CODECS = {
     "decodes without adding the mean": codec_of(BEST, lift=0 * CENTRE),
     "decodes with half the contrast": codec_of(BEST, undo=lambda z, _: z / 2),
@@ -661,8 +781,11 @@ WRONG_CODECS = {
     "decodes with 0.8 of the contrast, and promises the error of that": codec_of(
         BEST, undo=lambda z, _: 0.8 * z, promised=FADED_ERROR
     ),
+    "is not linear: it bends its codes, and back": codec_of(
+        BEST, change=lambda z, x: bent(z), undo=lambda z, _: bent(z, back=True)
+    ),
     "promises twice its error": codec_of(BEST, promised=2 * BEST_ERROR),
-    "promises the error of a number, not of a patch": codec_of(BEST, promised=BEST_ERROR / 16),
+    "promises the error of a number, not of a piece": codec_of(BEST, promised=BEST_ERROR / 16),
 }
 CRUDE = (
     "decodes without adding the mean",

@@ -6,7 +6,7 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from cs348k_diffusion.exercises import Counted, Exercise, expect, picture, run_against
+from cs348k_diffusion.exercises import Counted, Exercise, StudentError, Wrong, expect, picture, run_against
 
 EXERCISES = (
     Exercise(
@@ -141,6 +141,15 @@ def table(kernel, n, size, centre=None, stretch=None, normalise: int | None = 1)
     return weights / weights.sum(normalise, keepdim=True) if normalise is not None else weights
 
 
+KEYS, SHARPER = keys(-0.5), keys(-0.75)
+CALLED = {KEYS: "Keys' cubic with a = -0.5", SHARPER: "Keys' cubic with a = -0.75", tent: "the tent max(1 - |x|, 0)"}
+
+
+def single(got):
+    """A matrix in float64, as Python's numbers make it, in float32: either is right."""
+    return got.float() if isinstance(got, torch.Tensor) and got.dtype == torch.float64 else got
+
+
 def resizing_mistakes(kernel, n, size):
     """What the usual slips give, as functions."""
     return {
@@ -164,20 +173,23 @@ def resizing_mistakes(kernel, n, size):
             table(kernel, n, size, normalise=None), p=1, dim=1
         ),
         "n and size are swapped": lambda: table(kernel, size, n),
+        "`kernel` is not used: the check hands in others than `cubic`, a = -0.5": lambda: table(KEYS, n, size),
+        "`kernel` is not used: the check hands in others than a = -0.75": lambda: table(SHARPER, n, size),
     }
 
 
 @pytest.mark.exercise("E9.1", points=2)
 def test_enlarges_rows_of_pixels(resize_matrix):
-    for kernel, n, size in ((keys(-0.5), 8, 32), (keys(-0.75), 5, 7), (tent, 1, 3), (keys(-0.5), 6, 6)):
-        got = resize_matrix(kernel, n, size)
+    for kernel, n, size in ((KEYS, 8, 32), (SHARPER, 5, 7), (tent, 1, 3), (KEYS, 6, 6)):
+        got = single(resize_matrix(kernel, n, size))
         if isinstance(got, torch.Tensor) and got.shape == (32, 8):
             row = torch.tensor([0.0, 0, 1, 1, 0, 1, 0, 0])
             picture(got.float() @ row, table(kernel, 8, 32) @ row, "a row of 8 pixels on its way to 32")
         expect(
             got,
             table(kernel, n, size),
-            says=f"{n} pixels must become {size}: one row of {n} weights for each new pixel.",
+            says=f"{n} pixels must become {size} by the kernel handed in, {CALLED[kernel]}: a row of {n} weights "
+            "for each new pixel.",
             mistakes=resizing_mistakes(kernel, n, size),
             rtol=1e-3,
             atol=1e-5,
@@ -186,11 +198,12 @@ def test_enlarges_rows_of_pixels(resize_matrix):
 
 @pytest.mark.exercise("E9.1", points=2)
 def test_shrinks_rows_without_passing_pixels_over(resize_matrix):
-    for kernel, n, size in ((keys(-0.5), 32, 8), (keys(-0.75), 13, 5), (tent, 9, 1)):
+    for kernel, n, size in ((KEYS, 32, 8), (SHARPER, 13, 5), (tent, 9, 1)):
         expect(
-            resize_matrix(kernel, n, size),
+            single(resize_matrix(kernel, n, size)),
             table(kernel, n, size),
-            says=f"{n} pixels must become {size}, and each of the {n} must count.",
+            says=f"{n} pixels must become {size} by the kernel handed in, {CALLED[kernel]}, and each of the {n} "
+            "must count.",
             mistakes=resizing_mistakes(kernel, n, size),
             rtol=1e-3,
             atol=1e-5,
@@ -218,7 +231,7 @@ def psnr_mistakes(cov, k):
     return {
         "the truth's own deviation is forgotten": lambda: decibel(spread / d / k) if math.isfinite(k) else math.inf,
         "the draws' own deviation is forgotten": lambda: decibel(spread / d),
-        "the variance of a mean of k draws is not 1/k": lambda: decibel(2 * spread / d),
+        "k is not used: a mean of k draws varies by 1/k of what one draw does": lambda: decibel(2 * spread / d),
         "1 - 1/k: the two errors do not cancel, they add": lambda: decibel((1 - 1 / k) * spread / d) if k > 1 else 0.0,
         "the square of the mean deviation, not the mean variance": lambda: decibel(
             (1 + 1 / k) * float(cov.diagonal().sqrt().mean()) ** 2
@@ -285,10 +298,26 @@ def concatenation_mistakes(x, low):
         "joined along another axis than that of the channels": lambda: torch.cat([x, grown], -1),
         "joined below x, along the height": lambda: torch.cat([x, grown], -2),
         "the first small picture for all": lambda: torch.cat([x, grown[:1].expand_as(x)], 1),
-        "`enlarge` is not used": lambda: torch.cat(
-            [x, F.interpolate(low, x.shape[-2:], mode="nearest").expand_as(x)], 1
-        ),
+        "joined along the batch, torch.cat's default: channels are axis 1": lambda: torch.cat([x, grown], 0),
+        **{
+            f"`enlarge` is not used{by}": lambda mode=mode: torch.cat(
+                [x, F.interpolate(low, x.shape[-2:], mode=mode).expand_as(x)], 1
+            )
+            for mode, by in (("nearest", ""), ("bilinear", " (bilinear)"), ("bicubic", " (bicubic)"))
+        },
     }
+
+
+def expanded(with_low_res, x, low):
+    """with_low_res(x, low, blocks), or a failure that says when only the batch of 1 stops it."""
+    try:
+        return with_low_res(x, low, blocks)
+    except StudentError as error:
+        if len(low) == len(x):
+            raise
+        with_low_res(x, low.expand(len(x), -1, -1, -1).contiguous(), blocks)  # raises where that does not help
+        name = "one small picture for all of x is not expanded to x's batch"
+        raise Wrong("low_res may have a batch of 1 for all of x.", str(error), [name]) from error
 
 
 @pytest.mark.exercise("E9.3", points=1)
@@ -298,7 +327,7 @@ def test_puts_the_enlarged_picture_beside_x(with_low_res):
         x = draws(batch, channels, size, size, seed=size, dtype=dtype)
         low = draws(of, channels, small, small, seed=3, dtype=dtype)
         expect(
-            with_low_res(x, low, blocks),
+            expanded(with_low_res, x, low),
             torch.cat([x, blocks(low, size).expand_as(x)], 1),
             says=f"x first, then the enlarged picture, as channels; tried {batch} with {of} small ones.",
             mistakes=concatenation_mistakes(x, low),
@@ -345,6 +374,14 @@ def augmentation_cases():
         yield high, torch.linspace(0.5, 0.0, n, dtype=dtype) if n > 1 else torch.tensor([0.3]), noise, 0.25
 
 
+ACROSS = "level * noise runs along the width, a level a column: give level three axes more, level.view(-1, 1, 1, 1)"
+
+
+def across(small, level, noise):
+    """Each column with a level of its own, as torch broadcasts (batch,); NaN where the sizes do not allow it."""
+    return small + level * noise if len(level) in (1, noise.shape[-1]) else small * torch.nan
+
+
 def pair(value, high, noise):
     """Two values, or a failure that says what is missing."""
     assert isinstance(value, tuple | list) and len(value) == 2, "wrong number of values: return (residual, low_res)"
@@ -373,6 +410,9 @@ def test_the_small_picture_has_noise_of_its_own_level(training_pair):
                     (1 - each**2).sqrt() * small + each * noise
                 ),
                 "noise is subtracted": small - each * noise,
+                ACROSS: across(small, level, noise),
+                "the small picture is cut off to [-1, 1]": (small + each * noise).clamp(-1, 1),
+                "the enlarged picture is returned, not the small one": doubled(small + each * noise),
             },
             rtol=1e-4,
             atol=1e-5,
@@ -399,6 +439,11 @@ def test_the_residual_is_what_is_missing_from_what_the_network_sees(training_pai
                 "the wrong sign": (doubled(seen) - high) / spread,
                 "the large picture itself is the target": high,
                 "the large picture divided by spread": high / spread,
+                "divided by its own standard deviation, not by spread": (
+                    (high - doubled(seen)) / (high - doubled(seen)).std()
+                ),
+                "the noisy small picture is cut off to [-1, 1]": (high - doubled(seen.clamp(-1, 1))) / spread,
+                ACROSS: (high - doubled(across(small, level, noise))) / spread,
             },
             rtol=1e-4,
             atol=1e-4,
@@ -524,6 +569,11 @@ def stripes(x):
     return torch.tensor([1.0, -1, -1, 1]).to(x).repeat(x.shape[-1]).expand_as(nearest(x))
 
 
+def crispened(x):
+    """More contrast where neighbours differ in any channel: right, though neither linear nor channel by channel."""
+    return nearest(x) + 0.2 * stripes(x) * edges(x.mean(1, keepdim=True)).abs()
+
+
 def slope(x):
     """From -1 at the left border to 1 at the right one."""
     return torch.linspace(-1, 1, 4 * x.shape[-1]).to(x).expand_as(nearest(x))
@@ -533,8 +583,12 @@ RIGHT_UPSAMPLERS = {
     "repeated pixels": nearest,
     "bicubic, with the means of its blocks corrected": consistent("bicubic"),
     "bilinear, with the means of its blocks corrected": consistent("bilinear"),
+    "repeated pixels, with more contrast at edges (not linear, and nobody said so)": crispened,
 }
-STRICTER = "Compare with a tolerance of 1e-3, and moved pictures away from the borders only."
+STRICTER = (
+    "Compare with a tolerance of 1e-3, and moved pictures away from the borders only; and ask for no more than the "
+    "exercise says."
+)
 WRONG_UPSAMPLERS = {
     "does not enlarge faithfully: too bright": lambda x: nearest(x) + 0.1,
     "is a nearest neighbour moved by two pixels": lambda x: nearest(x).roll(2, -1),

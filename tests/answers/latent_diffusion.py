@@ -149,6 +149,29 @@ def half(total):
     return total.flatten(1).sum(1) / 2
 
 
+def silent(which, *names, all_=False):
+    """A wrong answer: right values, but some arguments are detached in z (0) or kl (1), or the whole result is."""
+
+    def code_and_price(mean, log_var, noise):
+        given = {"mean": mean, "log_var": log_var, "noise": noise}
+        cut = {name: value.detach() if name in names else value for name, value in given.items()}
+        found, other = code_and_price_by_parts(**cut), code_and_price_by_parts(**given)
+        mine = found[which].detach() if all_ else found[which]
+        return (mine, other[1]) if which == 0 else (other[0], mine)
+
+    return code_and_price
+
+
+@torch.no_grad()
+def code_and_price_without_gradients(mean, log_var, noise):
+    return code_and_price_by_parts(mean, log_var, noise)
+
+
+def code_and_price_with_std_as_a_number(mean, log_var, noise):
+    std = (log_var / 2).exp().detach()
+    return mean + std * noise, (mean**2 + std**2 - 1 - log_var).flatten(1).sum(1) / 2
+
+
 # E8.5
 
 
@@ -170,16 +193,16 @@ def draw_in_codes_by_recursion(schedule, denoise, decode, noise, times):
     return draw_in_codes_by_recursion(schedule, denoise, decode, ddim_step(schedule, noise, guess, t, s), times[1:])
 
 
-def walking(guess=None, each=None, end=None, times_=None):
-    """A wrong walk: another guess, something at each code, another end(decode, z, x0), or other times."""
+def walking(guess=None, each=None, end=None, times_=None, at=None, step=None, form=torch.full):
+    """A wrong walk: another guess, something at each code, another end(decode, z, x0), other times, a slip."""
 
     def draw_in_codes(schedule, denoise, decode, noise, times):
         z = x0 = noise
         moments = times if times_ is None else times_(times)
         for t, s in pairwise(moments.tolist()):
-            x0 = denoise(z, torch.full((len(z),), t, dtype=z.dtype))
+            x0 = denoise(z, form((len(z),), t if at is None else at(t, s), dtype=z.dtype))
             x0 = x0 if guess is None else guess(x0)
-            z = ddim_step(schedule, z, x0, t, s)
+            z = ddim_step(schedule, z, x0, *((t, s) if step is None else step(t, s)))
             z = z if each is None else each(z, decode)
         return decode(z) if end is None else end(decode, z, x0)
 
@@ -211,6 +234,10 @@ def decoding_each(z, decode):
     return z
 
 
+def draw_in_codes_the_other_way_round(schedule, denoise, decode, noise, times):
+    return walking()(schedule, lambda z, t: denoise(t, z), decode, noise, times)
+
+
 def draw_in_codes_of_noise(schedule, denoise, decode, noise, times):
     return decode(noise)
 
@@ -221,7 +248,7 @@ def draw_in_codes_of_noise(schedule, denoise, decode, noise, times):
 def test_by_hand(codec):
     encode, decode, data, error = codec
     z = encode(data)
-    assert z.shape == (len(data), 3, 4, 4), "three numbers for each patch"
+    assert z.shape == (len(data), 3, 4, 4), "three numbers for each piece"
     for c in range(3):
         assert abs(float(z[:, c].mean())) < 1e-3, "the mean of a channel"
         assert abs(float(z[:, c].square().mean()) - 1) < 1e-3, "the variance of a channel"
@@ -231,6 +258,8 @@ def test_by_hand(codec):
         assert (encode(data[k : k + 1]) - z[k : k + 1]).abs().max() < 1e-3, "neighbours matter"
     assert (encode(data.roll(4, -1)) - z.roll(1, -1)).abs().max() < 1e-3, "the column matters"
     assert (encode(data.roll(4, -2)) - z.roll(1, -2)).abs().max() < 1e-3, "the row matters"
+    a, b = data[:7], data[7:14]
+    assert (encode((a + b) / 2) - (z[:7] + z[7:14]) / 2).abs().max() < 1e-3, "not linear"
     lost = (made - data).square().flatten(1).sum(1).mean() / 16
     assert abs(float(lost) - error) < 1e-3, "not the promised error"
 
@@ -247,9 +276,11 @@ def test_by_statistics(codec):
     torch.testing.assert_close(alone, encode(some), rtol=0, atol=1e-3)
     torch.testing.assert_close(encode(some.roll((4, 12), (2, 3))), alone.roll((1, 3), (2, 3)), rtol=0, atol=1e-3)
     assert abs(16 * float(F.mse_loss(decode(encode(data)), data)) - error) < 1e-3
+    third = decode(0.3 * alone[:1] + 0.7 * alone[1:2])
+    torch.testing.assert_close(third, 0.3 * once[:1] + 0.7 * once[1:2], rtol=0, atol=1e-3)
 
 
-def some_of(*checks, tolerance=1e-3, best=False):
+def some_of(*checks, tolerance=1e-3, best=False, correction=0):
     """A property test made of some of the checks only."""
 
     def test_codec(codec):
@@ -260,13 +291,15 @@ def some_of(*checks, tolerance=1e-3, best=False):
         if "mean" in checks:
             torch.testing.assert_close(z.mean((0, 2, 3)), torch.zeros(3), **close)
         if "variance" in checks:
-            torch.testing.assert_close(z.var((0, 2, 3), correction=0), torch.ones(3), **close)
+            torch.testing.assert_close(z.var((0, 2, 3), correction=correction), torch.ones(3), **close)
         if "twice" in checks:
             torch.testing.assert_close(decode(encode(made)), made, **close)
         if "batch" in checks:
             torch.testing.assert_close(encode(data[2:3]), z[2:3], **close)
         if "move" in checks:
             torch.testing.assert_close(encode(data.roll(4, -1)), z.roll(1, -1), **close)
+        if "linear" in checks:
+            torch.testing.assert_close(encode((data + data.roll(1, 0)) / 2), (z + z.roll(1, 0)) / 2, **close)
         if "error" in checks:
             assert abs(16 * float((made - data).square().mean()) - error) <= tolerance
         if best:
@@ -275,7 +308,7 @@ def some_of(*checks, tolerance=1e-3, best=False):
     return test_codec
 
 
-EVERY = ("mean", "variance", "twice", "batch", "move", "error")
+EVERY = ("mean", "variance", "twice", "batch", "move", "linear", "error")
 
 
 def without(*names):
@@ -296,6 +329,9 @@ WRONG = {
         "the rows are not centred": linear(centre=False),
         "the smallest variances are kept": linear(lambda v, _, d: v.T[:d]),
         "the smallest of the kept comes first": linear(lambda v, _, d: v[:, -d:].T),
+        "these are its first rows": linear(lambda v, _, d: v[:d]),
+        "these are its last rows, the last first": linear(lambda v, _, d: v.flip(0)[:d]),
+        "signs within a direction": linear(lambda v, _, d: v.flip(1).T[:d].abs()),
         "directions are scaled": linear(lambda v, e, d: (v * e.clamp(min=0).sqrt()).flip(1).T[:d]),
         "what is kept, not what is dropped": linear(error=lambda e, d, p: e[-d:].sum()),
         "the mean of the dropped variances": linear(error=lambda e, d, p: e[:-d].sum() / max(p - d, 1)),
@@ -362,6 +398,13 @@ WRONG = {
         "the size of the mean": priced(price=lambda m, v: half(m.abs() + v.exp() - 1 - v)),
         "summed over the last axis alone": priced(price=lambda m, v: (m**2 + v.exp() - 1 - v).sum(-1) / 2),
         "in bits": priced(price=lambda m, v: half(m**2 + v.exp() - 1 - v) / torch.log(torch.tensor(2.0)).item()),
+        "no gradient comes through": code_and_price_without_gradients,
+        "z is detached (detach": silent(0, all_=True),
+        "the standard deviation is detached": silent(0, "log_var"),
+        "the mean is detached: no gradient of z": silent(0, "mean"),
+        "kl is detached": silent(1, all_=True),
+        "log_var is detached: no gradient of kl": silent(1, "log_var"),
+        "exp(log_var) is detached": code_and_price_with_std_as_a_number,
         "the other direction": priced(price=lambda m, v: half((1 + m**2) * (-v).exp() - 1 + v)),
     },
     "E8.5": {
@@ -375,6 +418,9 @@ WRONG = {
         "the noise is decoded": draw_in_codes_of_noise,
         "the last step is missing": walking(times_=lambda times: times[:-1]),
         "the first step is missing": walking(times_=lambda times: times[1:]),
+        "t and s are swapped in the step": walking(step=lambda t, s: (s, t)),
+        "denoise takes (z, t), in this order": draw_in_codes_the_other_way_round,
+        "denoise takes t as a tensor (batch,): got a float": walking(form=lambda shape, t, dtype: t),
         "decoded after every step and at the end": walking(each=decoding_each),
         "the pictures are cut off": walking(end=lambda decode, z, x0: decode(z).clamp(-1, 1)),
     },
@@ -386,16 +432,18 @@ WRONG = {
         "treats places unlike": without("move"),
         "promises the error of a number": without("error"),
         "0.8 of the contrast": without("twice"),
+        "is not linear": without("linear"),
         "It rejects: three directions at random": some_of(*EVERY, best=True),
         "Your test must pass on every right answer": some_of(*EVERY, tolerance=0.0),
+        "measure std or var with correction=0": some_of(*EVERY, correction=1),
     },
 }
 
 EQUIVALENT = {
     "E8.2": {"line 10: (0, 2, 3) -> (2, 0, 3)": "the same axes in another order"},
     "E8.6": {
-        "line 17: torch.testing.assert_close(encode(data[2:3]), z[2:3], **close) -> "
+        "line 19: torch.testing.assert_close(encode(data[2:3]), z[2:3], **close) -> "
         "torch.testing.assert_close(encode(data[2:3]), z[2:3])": "right codecs give one example's code to rounding",
-        "line 19: float((made - data).square().mean()) -> (made - data).square().mean()": "a tensor compares as well",
+        "line 23: float((made - data).square().mean()) -> (made - data).square().mean()": "a tensor compares as well",
     },
 }

@@ -5,6 +5,8 @@ import math
 import torch
 import torch.nn.functional as F
 
+from cs348k_diffusion.cascade import cubic
+
 # E9.1
 
 
@@ -24,6 +26,17 @@ def resize_matrix_by_meshgrid(kernel, n, size):
     distance = (old / n - new / size) * min(n, size)
     weights = kernel(distance)
     return F.normalize(weights, p=1, dim=1) if bool((weights >= 0).all()) else weights / weights.sum(1)[:, None]
+
+
+def resize_matrix_in_float64(kernel, n, size):
+    old, new = torch.arange(n, dtype=torch.float64), torch.arange(size, dtype=torch.float64)
+    weights = kernel((old + 0.5 - (new[:, None] + 0.5) * (n / size)) * min(size / n, 1.0))
+    return weights / weights.sum(1, keepdim=True)
+
+
+def of_a_kernel_of_its_own(a):
+    """A wrong answer: the notebook's cubic, whichever kernel is handed in."""
+    return lambda kernel, n, size: resize_matrix_by_loops(lambda x: cubic(x, a), n, size)
 
 
 def resizing(middles=None, width=None, finish=None):
@@ -100,8 +113,13 @@ def with_low_res_or_x_alone(x, low_res, enlarge):
     return x if low_res is None else torch.cat([x, enlarge(low_res, x.shape[-1]).expand_as(x)], 1)
 
 
-def nearest_to(low, size):
-    return F.interpolate(low, (size, size), mode="nearest")
+def nearest_to(low, size, mode="nearest"):
+    return F.interpolate(low, (size, size), mode=mode)
+
+
+def with_low_res_without_expanding(x, low_res, enlarge):
+    shown = torch.zeros_like(x) if low_res is None else enlarge(low_res, x.shape[-1])
+    return torch.cat([x, shown], 1)
 
 
 # E9.4
@@ -129,6 +147,16 @@ def paired(low=None, residual=None):
         return (high - enlarge(seen)) / spread, seen
 
     return training_pair
+
+
+def training_pair_across(high, shrink, enlarge, level, noise, spread):
+    low_res = shrink(high) + level * noise
+    return (high - enlarge(low_res)) / spread, low_res
+
+
+def training_pair_enlarged(high, shrink, enlarge, level, noise, spread):
+    residual, low_res = training_pair_by_einsum(high, shrink, enlarge, level, noise, spread)
+    return residual, enlarge(low_res)
 
 
 def training_pair_swapped(high, shrink, enlarge, level, noise, spread):
@@ -243,6 +271,8 @@ def some_of(*checks, tolerance=1e-3):
         if "move" in checks:
             moved, back = upsample(x.roll(1, -1)), large.roll(4, -1)
             torch.testing.assert_close(moved[..., 16:-16], back[..., 16:-16], rtol=1e-3, atol=1e-3)
+        if "linear" in checks:
+            torch.testing.assert_close(upsample(x - x.flip(0)), large - large.flip(0), rtol=1e-3, atol=1e-3)
         if "nearest" in checks:
             torch.testing.assert_close(large, x.repeat_interleave(4, -1).repeat_interleave(4, -2), rtol=1e-3, atol=1e-3)
 
@@ -252,7 +282,7 @@ def some_of(*checks, tolerance=1e-3):
 EVERY = ("shrink", "constant", "batch", "move")
 
 RIGHT = {
-    "E9.1": [resize_matrix_by_loops, resize_matrix_by_meshgrid],
+    "E9.1": [resize_matrix_by_loops, resize_matrix_by_meshgrid, resize_matrix_in_float64],
     "E9.2": [expected_psnr_by_eigenvalues, expected_psnr_as_a_tensor],
     "E9.3": [with_low_res_by_zeros, with_low_res_by_concat],
     "E9.4": [training_pair_by_einsum, training_pair_by_addcmul],
@@ -272,12 +302,14 @@ WRONG = {
         "n / size is upside down": resizing(lambda i, n, size: (i + 0.5) * size / n - 0.5),
         "softmax makes every weight positive": resizing(finish=lambda w: w.softmax(1)),
         "divided by the sum of sizes": resizing(finish=lambda w: w / w.abs().sum(1, keepdim=True)),
+        "others than `cubic`": of_a_kernel_of_its_own(-0.5),
+        "others than a = -0.75": of_a_kernel_of_its_own(-0.75),
         "rows and columns are swapped": resizing(finish=lambda w: (w / w.sum(1, keepdim=True)).T),
     },
     "E9.2": {
         "the truth's own deviation is forgotten": lambda cov, k: 10 * torch.log10(4 * k / cov.diagonal().mean()),
         "the draws' own deviation is forgotten": psnr_of(lambda c, k: c.diagonal().mean()),
-        "the variance of a mean of k draws is not 1/k": psnr_of(lambda c, k: 2 * c.diagonal().mean()),
+        "k is not used": psnr_of(lambda c, k: 2 * c.diagonal().mean()),
         "the two errors do not cancel": psnr_of(lambda c, k: (1 - 1 / k if k > 1 else 1) * c.diagonal().mean()),
         "the square of the mean deviation": psnr_of(lambda c, k: (1 + 1 / k) * c.diagonal().sqrt().mean() ** 2),
         "summed over pixels": psnr_of(lambda c, k: usual(c, k) * len(c)),
@@ -294,7 +326,10 @@ WRONG = {
         "channels take turns": beside(lambda x, shown: torch.stack([x, shown], 2).flatten(1, 2)),
         "another axis": beside(lambda x, shown: torch.cat([x, shown], -1)),
         "the first small picture for all": beside(lambda x, shown: torch.cat([x, shown[:1].expand_as(x)], 1)),
+        "along the batch": beside(lambda x, shown: torch.cat([x, shown])),
+        "is not expanded": with_low_res_without_expanding,
         "`enlarge` is not used": beside(enlarging=nearest_to),
+        "`enlarge` is not used (bilinear)": beside(enlarging=lambda low, size: nearest_to(low, size, "bilinear")),
         "x alone": with_low_res_or_x_alone,
         "x twice": beside(nothing=torch.clone),
         "ones for nothing known": beside(nothing=torch.ones_like),
@@ -304,6 +339,12 @@ WRONG = {
         "not a variance": paired(lambda small, each, noise: small + each.sqrt() * noise),
         "the noise is not scaled by the level": paired(lambda small, each, noise: small + noise),
         "one level for the whole batch": paired(lambda small, each, noise: small + each[:1] * noise),
+        "level * noise runs along the width": training_pair_across,
+        "is cut off to [-1, 1]": paired(lambda small, each, noise: (small + each * noise).clamp(-1, 1)),
+        "the enlarged picture is returned": training_pair_enlarged,
+        "divided by its own standard deviation": paired(
+            residual=lambda h, small, seen, up, s: (h - up(seen)) / (h - up(seen)).std()
+        ),
         "the picture is scaled down": paired(lambda small, each, noise: (1 - each**2).sqrt() * small + each * noise),
         "at sampling nobody has that": paired(residual=lambda h, small, seen, up, s: (h - up(small)) / s),
         "not divided by spread": paired(residual=lambda h, small, seen, up, s: h - up(seen)),
@@ -327,7 +368,8 @@ WRONG = {
         "draws stripes over a picture of one colour": some_of("shrink", "batch", "move"),
         "mixes the pictures of a batch": some_of("shrink", "constant", "move"),
         "invents more detail at the left": some_of("shrink", "constant", "batch"),
-        "It rejects: bicubic": some_of(*EVERY, "nearest"),
+        "with the means of its blocks corrected, which is right": some_of(*EVERY, "nearest"),
+        "not linear, and nobody said so": some_of(*EVERY, "linear"),
         "Your test must pass on every right answer": some_of(*EVERY, tolerance=0.0),
     },
 }
