@@ -444,6 +444,8 @@ EQUIVALENT = {
     "E8.6": {
         "line 19: torch.testing.assert_close(encode(data[2:3]), z[2:3], **close) -> "
         "torch.testing.assert_close(encode(data[2:3]), z[2:3])": "right codecs give one example's code to rounding",
+        "line 22: torch.testing.assert_close(encode(both), (z[:9] + z[9:18]) / 2, **close) -> "
+        "torch.testing.assert_close(encode(both), (z[:9] + z[9:18]) / 2)": "right codecs are linear to rounding",
         "line 23: float((made - data).square().mean()) -> (made - data).square().mean()": "a tensor compares as well",
     },
 }
