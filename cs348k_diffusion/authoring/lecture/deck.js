@@ -75,52 +75,22 @@ function setTheme(name) {
   recolour(document);
 }
 
-/* In the dark, a chart on white paper is inverted, and the paper between pictures takes the colour of the page. */
+/* In the dark, a chart on white paper is inverted; the paper between pictures lets the page through as it is. */
 function recolour(root) {
   for (const node of root.querySelectorAll(".film :is(img, canvas.tp-images), .picture img")) {
     if (!node.getClientRects().length || !(node.naturalWidth ?? node.width)) continue;
-    const chart = white(node) > 0.5;
-    node.classList.toggle("chart", chart);
-    if (node.tagName !== "IMG" || chart || node.closest(".picture")) continue;
-    node.dataset.light ??= node.src;
-    const wanted = dark() ? (node.dataset.dark ??= onDark(node)) : node.dataset.light;
-    if (node.src !== wanted) node.src = wanted;
+    node.classList.toggle("chart", white(node) > 0.5);
   }
-}
-
-function pixelsOf(node, width, height) {
-  const canvas = Object.assign(document.createElement("canvas"), { width, height }), g = canvas.getContext("2d");
-  g.drawImage(node, 0, 0, width, height);
-  return [canvas, g, g.getImageData(0, 0, width, height)];
 }
 
 /* The share of a picture that is white. */
 function white(node) {
-  const { data } = pixelsOf(node, 48, 48)[2];
+  const g = Object.assign(document.createElement("canvas"), { width: 48, height: 48 }).getContext("2d");
+  g.drawImage(node, 0, 0, 48, 48);
+  const { data } = g.getImageData(0, 0, 48, 48);
   let count = 0;
   for (let k = 0; k < data.length; k += 4) count += Math.min(data[k], data[k + 1], data[k + 2]) > 235 && data[k + 3] > 128;
   return count / (data.length / 4);
-}
-
-/* A figure of pictures: rows of names, and the gaps between pictures, with paper and ink exchanged. */
-function onDark(image) {
-  const { naturalWidth: w, naturalHeight: h } = image, [canvas, g, pixels] = pixelsOf(image, w, h), d = pixels.data;
-  const at = (x, y) => 4 * (y * w + x), grey = (k) => Math.max(d[k], d[k + 1], d[k + 2]) - Math.min(d[k], d[k + 1], d[k + 2]) < 12;
-  const exchange = (k) => [16, 21, 26].forEach((ground, c) => { d[k + c] = Math.min(240, ground + (255 - d[k + c]) * 3); });
-  const names = Array.from({ length: h }, (_, y) => {
-    let paper = 0;
-    for (let x = 0; x < w; x++) { if (!grey(at(x, y))) return false; paper += d[at(x, y)] > 250; }
-    return paper > w / 2;
-  });
-  for (let top = 0, end; top < h; top = end) {
-    for (end = top + 1; end < h && names[end] === names[top];) end++;
-    for (let x = 0; x < w; x++) {
-      const column = Array.from({ length: end - top }, (_, k) => at(x, top + k));
-      if (names[top] || column.every((k) => grey(k) && d[k] > 250)) column.forEach(exchange);
-    }
-  }
-  g.putImageData(pixels, 0, 0);
-  return canvas.toDataURL();
 }
 
 setTheme(matchMedia("(prefers-color-scheme: dark)").matches ? "dark" : "light");
