@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from cs348k_diffusion.exercises import Counted, Exercise, expect
+from cs348k_diffusion.exercises import Counted, Exercise, Wrong, expect
 from cs348k_diffusion.exercises.framework.catalogue import FreeText
 
 EXERCISES = (
@@ -88,6 +88,7 @@ EXERCISES = (
             "The verdict is a matter of that interval alone: above 0, below 0, or neither. For the limits change one "
             "thing in at least three steps until the gain is gone, and give the gain at each.",
         ),
+        too_long="my_claim only returns numbers: run the study in cells of your own, and copy what it printed.",
     ),
 )
 TEXTS = (FreeText("E11.8", "What did you find?", points=5),)
@@ -118,60 +119,61 @@ def unpaired_ends(a, b):
     return low - other_high, high - other_low
 
 
+def interval_slips(a, b, picks):
+    """What the usual slips make of the interval, by name."""
+    gap, means = a - b, (a - b)[picks].mean(1)
+    return {
+        "b - a: which of the two gains?": quantiles(-means),
+        "unpaired: a and b are drawn by different rows": quantiles(a[picks].mean(1) - b[picks.roll(1, 0)].mean(1)),
+        "sorted before the difference: seed i no longer meets seed i": quantiles(
+            (a.sort().values - b.sort().values)[picks].mean(1)
+        ),
+        "an interval for a less one for b: the pairs are lost": unpaired_ends(a[picks].mean(1), b[picks].mean(1)),
+        "the upper end comes first": quantiles(means)[::-1],
+        "the smallest and the largest mean: 2.5 % are left out on each side": quantiles(means, 0.0, 1.0),
+        "a 90 % interval: 5 % are left out on each side": quantiles(means, 0.05, 0.95),
+        "quantiles of single differences, not of means": quantiles(gap),
+        "quantiles of all that was drawn: each draw needs its mean first": quantiles(gap[picks].flatten()),
+        "the mean is taken over the draws, not over the seeds": quantiles(gap[picks].mean(0)),
+        "the median of each draw": quantiles(gap[picks].median(1).values),
+        "mean +- 1.96 standard errors: no bootstrap": _by_normal(gap),
+        "mean +- 1.96 standard deviations: the spread of runs, not of their mean": _by_normal(gap, 1),
+        "mean +- 1.96 standard deviations of the draws' means: no quantiles": _by_normal(means, 1),
+    }
+
+
+def _by_normal(values, n=None):
+    half = 1.96 * float(values.std()) / (n or len(values)) ** 0.5
+    return float(values.mean()) - half, float(values.mean()) + half
+
+
 @pytest.mark.exercise("E11.1", points=2)
 def test_is_the_percentile_interval_of_the_mean_difference(paired_interval):
     for n, resamples, seed in ((8, 400, 1), (2, 60, 2), (30, 300, 3)):
         hard = 5 * normals(n, seed=seed)
         a, b = hard + 0.3 * normals(n, seed=seed + 10) + 1, hard + 0.3 * normals(n, seed=seed + 20)
         picks = drawn(n, resamples, seed)
-        gap, means = a - b, (a - b)[picks].mean(1)
-        other = picks.roll(1, 0)
         expect(
             paired_interval(a, b, picks),
-            quantiles(means),
+            quantiles((a - b)[picks].mean(1)),
             says=f"The 2.5 % and 97.5 % quantiles of the mean difference a - b, over the rows of picks; n = {n}.",
-            mistakes={
-                "b - a: which of the two gains?": quantiles(-means),
-                "unpaired: a and b are drawn by different rows": quantiles(a[picks].mean(1) - b[other].mean(1)),
-                "sorted before the difference: seed i no longer meets seed i": quantiles(
-                    (a.sort().values - b.sort().values)[picks].mean(1)
-                ),
-                "an interval for a less one for b: the pairs are lost": unpaired_ends(
-                    a[picks].mean(1), b[picks].mean(1)
-                ),
-                "the upper end comes first": quantiles(means)[::-1],
-                "the smallest and the largest mean: 2.5 % are left out on each side": quantiles(means, 0.0, 1.0),
-                "a 90 % interval: 5 % are left out on each side": quantiles(means, 0.05, 0.95),
-                "quantiles of single differences, not of means": quantiles(gap),
-                "the mean is taken over the samples, not over the seeds": quantiles(gap[picks].mean(0)),
-                "the median of each sample": quantiles(gap[picks].median(1).values),
-                "mean +- 1.96 standard errors: no bootstrap": _by_normal(gap),
-                "mean +- 1.96 standard deviations: the spread of runs, not of their mean": _by_normal(gap, 1),
-            },
+            mistakes=interval_slips(a, b, picks),
             rtol=1e-6,
             atol=1e-9,
         )
-
-
-def _by_normal(gap, n=None):
-    half = 1.96 * float(gap.std()) / (n or len(gap)) ** 0.5
-    return float(gap.mean()) - half, float(gap.mean()) + half
 
 
 @pytest.mark.exercise("E11.1", points=1)
 def test_is_blind_to_what_makes_a_seed_hard(paired_interval):
     """Adding the same numbers to both changes nothing; the inputs stay as they are."""
     a, b, picks = normals(9, seed=4), normals(9, seed=5), drawn(9, 200, 6)
-    for hard in (0.0, 100 * normals(9, seed=7)):
+    for hard in (torch.zeros(9, dtype=torch.float64), 100 * normals(9, seed=7)):
+        added = "adding the same numbers to a and b changes nothing" if hard.any() else "nine seeds"
         expect(
             paired_interval(a + hard, b + hard, picks),
             quantiles((a - b)[picks].mean(1)),
-            says="What a seed adds to both methods must cancel: the interval is that of the differences.",
-            mistakes={
-                "unpaired: a and b are drawn by different rows": lambda hard=hard: quantiles(
-                    (a + hard)[picks].mean(1) - (b + hard)[picks.roll(1, 0)].mean(1)
-                )
-            },
+            says=f"The 2.5 % and 97.5 % quantiles of the mean difference a - b: {added}.",
+            mistakes=interval_slips(a + hard, b + hard, picks),
             rtol=1e-5,
             atol=1e-8,
         )
@@ -180,50 +182,56 @@ def test_is_blind_to_what_makes_a_seed_hard(paired_interval):
 # E11.2
 
 
+def number_slips(gap, effect):
+    """What the usual slips make of the number of runs, by name."""
+    n, sd, effect = len(gap), float(gap.std()), abs(effect)
+    exact = (2.8 * sd / effect) ** 2
+    return {
+        "rounded down: then it is not quite enough": math.floor(exact),
+        "rounded to the nearest number, which may be below": round(exact),
+        "not rounded": exact,
+        "the power is forgotten: half of such studies see nothing": math.ceil((1.96 * sd / effect) ** 2),
+        "1.96 - 0.84: the two are added": math.ceil((1.12 * sd / effect) ** 2),
+        "one run too many": math.ceil(exact) + 1,
+        "1.96 and 0.84 are squared one by one, not their sum": math.ceil((1.96**2 + 0.84**2) * (sd / effect) ** 2),
+        "not squared: n grows with the square of sd / effect": math.ceil(2.8 * sd / effect),
+        "the effect is not squared": math.ceil((2.8 * sd) ** 2 / effect),
+        "the variance for the standard deviation": math.ceil((2.8 * sd**2 / effect) ** 2),
+        "twice as many: that is for unpaired runs": math.ceil(2 * exact),
+        "divided by n, not by n - 1: the spread of so few is underestimated": math.ceil(
+            (2.8 * float(gap.std(correction=0)) / effect) ** 2
+        ),
+        "the standard error for the standard deviation": math.ceil((2.8 * sd / n**0.5 / effect) ** 2),
+        "the mean of the differences is taken for their spread": math.ceil((2.8 * float(gap.mean()) / effect) ** 2),
+        "the root of the mean square is taken for their spread": math.ceil(
+            (2.8 * float(gap.square().mean().sqrt()) / effect) ** 2
+        ),
+    }
+
+
+def enough(runs_for, gap, effect, why=""):
+    """The number of runs that one pilot asks for."""
+    sd = float(gap.std())
+    expect(
+        runs_for(gap, effect),
+        math.ceil(((1.96 + 0.84) * sd / effect) ** 2),
+        says=f"The smallest n with (1.96 + 0.84) sd / sqrt(n) <= |effect|; sd {sd:.3f}, effect {effect:g}{why}.",
+        mistakes=number_slips(gap, effect),
+    )
+
+
 @pytest.mark.exercise("E11.2", points=2)
 def test_is_enough_for_four_of_five_studies(runs_for):
     for n, effect, seed in ((8, 0.03, 1), (3, 0.2, 2), (40, 1.7, 3), (6, 0.11, 4)):
-        gap = normals(n, seed=seed)
-        sd = float(gap.std())
-        exact = ((1.96 + 0.84) * sd / effect) ** 2
-        expect(
-            runs_for(gap, effect),
-            math.ceil(exact),
-            says=f"The smallest n with (1.96 + 0.84) sd / sqrt(n) <= effect; sd {sd:.3f}, effect {effect:g}.",
-            mistakes={
-                "rounded down: then it is not quite enough": math.floor(exact),
-                "not rounded": exact,
-                "the power is forgotten: half of such studies see nothing": math.ceil((1.96 * sd / effect) ** 2),
-                "1.96 - 0.84: the two are added": math.ceil((1.12 * sd / effect) ** 2),
-                "one run too many": math.ceil(exact) + 1,
-                "not squared: n grows with the square of sd / effect": math.ceil(2.8 * sd / effect),
-                "the variance for the standard deviation": math.ceil((2.8 * sd**2 / effect) ** 2),
-                "twice as many: that is for unpaired runs": math.ceil(2 * exact),
-                "divided by n, not by n - 1: the spread of so few is underestimated": math.ceil(
-                    (2.8 * float(gap.std(correction=0)) / effect) ** 2
-                ),
-                "the standard error for the standard deviation": math.ceil((2.8 * sd / n**0.5 / effect) ** 2),
-            },
-        )
+        enough(runs_for, normals(n, seed=seed), effect)
 
 
 @pytest.mark.exercise("E11.2", points=1)
 def test_knows_the_direction_does_not_matter(runs_for):
     gap = normals(7, seed=5) + 3
-    want = math.ceil((2.8 * float(gap.std()) / 0.4) ** 2)
-    expect(
-        [runs_for(gap, 0.4), runs_for(gap, -0.4), runs_for(gap + 100, 0.4)],
-        [want] * 3,
-        says="An effect of -0.4 needs as many runs as one of 0.4, whatever the mean of the differences so far.",
-        mistakes={
-            "the mean of the differences is taken for their spread": lambda: [
-                math.ceil((2.8 * float(each.mean()) / 0.4) ** 2) for each in (gap, gap, gap + 100)
-            ],
-            "the root of the mean square is taken for their spread": lambda: [
-                math.ceil((2.8 * float(each.square().mean().sqrt()) / 0.4) ** 2) for each in (gap, gap, gap + 100)
-            ],
-        },
-    )
+    enough(runs_for, gap, 0.4)
+    enough(runs_for, gap, -0.4, ": it needs as many runs as one of 0.4")
+    enough(runs_for, gap + 100, 0.4, ": the mean of the differences so far does not matter")
 
 
 # E11.3
@@ -311,6 +319,7 @@ def test_finds_both_effects_and_their_interaction(responsible):
                 "the interaction is taken for what both do together": (a, b, table[1, 1] - table[0, 0]),
                 "the interaction is no difference of the two effects": (a, b, a - b),
                 "ratios, not differences": ratios(table),
+                "what both do less the sum of the two effects: that is always 0": (a, b, torch.zeros_like(both)),
                 "averaged over the seeds": tuple(value.mean() for value in want),
             },
             rtol=1e-6,
@@ -352,14 +361,38 @@ def made_up_loss(name, setting, seed):
     return abs(math.log(setting / BEST[name])) + luck + 0.01 * seed
 
 
-def alike(budget, seeds, pick=min, tried=None, over=sum):
+def _mean(values):
+    return sum(values) / len(values)
+
+
+def alike(budget, seeds, pick=min, tried=None, judge=_mean):
     """What equal tuning finds."""
     count = tried or budget // len(SPACES) // len(seeds)
 
-    def mean(name, setting):
-        return over(made_up_loss(name, setting, seed) for seed in seeds)
+    def judged(name, setting):
+        return judge([made_up_loss(name, setting, seed) for seed in seeds])
 
-    return {name: pick(space[:count], key=lambda s, name=name: mean(name, s)) for name, space in SPACES.items()}
+    return {name: pick(space[:count], key=lambda s, name=name: judged(name, s)) for name, space in SPACES.items()}
+
+
+def tuning_slips(budget, seeds):
+    """What the usual slips choose, by name."""
+    share = budget // 3 // len(seeds)
+    best = alike(budget, seeds)
+    return {
+        "the largest loss is kept": alike(budget, seeds, pick=max),
+        "the first setting is kept": {name: space[0] for name, space in SPACES.items()},
+        "the last setting that was tried is kept": {name: space[:share][-1] for name, space in SPACES.items()},
+        "only the first seed counts": alike(budget, seeds[:1], tried=share),
+        "a setting is judged by its luckiest seed, not by its mean": alike(budget, seeds, judge=min),
+        "a setting is judged by its worst seed, not by its mean": alike(budget, seeds, judge=max),
+        "the loss is returned, not the setting that has it": {
+            name: _mean([made_up_loss(name, setting, seed) for seed in seeds]) for name, setting in best.items()
+        },
+        "every setting is tried, whatever the budget": alike(budget, seeds, tried=99),
+        "the budget is spent on each method, not shared among them": alike(budget, seeds, tried=budget // len(seeds)),
+        "the seeds are not counted: a setting costs one call for each": alike(budget, seeds, tried=budget // 3),
+    }
 
 
 @pytest.mark.exercise("E11.5", points=2)
@@ -370,20 +403,7 @@ def test_gives_every_method_its_best_setting(tuned_alike):
             alike(budget, seeds),
             says=f"The setting with the smallest mean loss among the first that the budget allows: {budget} calls for "
             f"{len(SPACES)} methods, seeds {seeds}.",
-            mistakes={
-                "the largest loss is kept": alike(budget, seeds, pick=max),
-                "the first setting is kept": {name: space[0] for name, space in SPACES.items()},
-                "the last setting that was tried is kept": {
-                    name: space[: budget // 3 // len(seeds)][-1] for name, space in SPACES.items()
-                },
-                "the luckiest seed counts, not the mean over seeds": alike(budget, seeds, over=min),
-                "only the first seed counts": alike(budget, seeds[:1], tried=budget // 3 // len(seeds)),
-                "every setting is tried, whatever the budget": alike(budget, seeds, tried=99),
-                "the budget is spent on each method, not shared among them": alike(
-                    budget, seeds, tried=budget // len(seeds)
-                ),
-                "the seeds are not counted: a setting costs one call for each": alike(budget, seeds, tried=budget // 3),
-            },
+            mistakes=tuning_slips(budget, seeds),
         )
     flat = {"ours": [7, 5, 6], "plain": ["a", "b", "c", "d"]}
     expect(
@@ -394,28 +414,32 @@ def test_gives_every_method_its_best_setting(tuned_alike):
     )
 
 
+def calls_of(tried, seeds):
+    """Calls for each method, if so many of its settings are tried on all seeds."""
+    return {name: min(tried, len(space)) * len(seeds) for name, space in SPACES.items()}
+
+
 @pytest.mark.exercise("E11.5", points=2)
 def test_spends_the_same_on_each_and_no_more_than_there_is(tuned_alike):
-    for budget, seeds in ((18, [3, 4]), (13, [5]), (25, [1, 2])):
+    for budget, seeds in ((4, [5]), (18, [3, 4]), (13, [5]), (25, [1, 2])):
         loss = Counted(made_up_loss)
         tuned_alike(loss, SPACES, budget, seeds)
         spent = {name: sum(args[0] == name for args, _ in loss.seen) for name in SPACES}
-        share = budget // 3 // len(seeds) * len(seeds)
-        want = {name: min(share, len(space) * len(seeds)) for name, space in SPACES.items()}
+        want = calls_of(budget // 3 // len(seeds), seeds)
         expect(
             spent,
             want,
             says=f"wrong number of calls of loss for each method: a budget of {budget}, seeds {seeds}.",
             mistakes={
                 "the winner is asked for once more": {name: calls + len(seeds) for name, calls in want.items()},
-                "every setting is tried, whatever the budget": {
-                    name: len(space) * len(seeds) for name, space in SPACES.items()
-                },
-                "only the first seed counts": {name: calls // len(seeds) for name, calls in want.items()},
+                "every setting is tried, whatever the budget": calls_of(99, seeds),
+                "the budget is spent on each method, not shared among them": calls_of(budget // len(seeds), seeds),
+                "the seeds are not counted: a setting costs one call for each": calls_of(budget // 3, seeds),
                 "shared by the number of settings; each method gets as much": {
                     name: min(max(1, budget * len(space) // 15 // len(seeds)), len(space)) * len(seeds)
                     for name, space in SPACES.items()
                 },
+                "only the first seed counts": {name: calls // len(seeds) for name, calls in want.items()},
             },
         )
         used = {args[2] for args, _ in loss.seen}
@@ -426,12 +450,12 @@ def test_spends_the_same_on_each_and_no_more_than_there_is(tuned_alike):
 
 
 def honest(seed=0, runs=8):
-    """A report without a flaw."""
+    """A report without a flaw; its means are rounded in the last digit."""
     values = [round(float(value), 3) for value in 2 + 0.2 * normals(3 * runs, seed=seed)]
     arms = {
         name: {
             "runs": values[k * runs : (k + 1) * runs],
-            "shown": sum(values[k * runs : (k + 1) * runs]) / runs,
+            "shown": _mean(values[k * runs : (k + 1) * runs]) * (1 + 1e-12),
             "evaluations": 16,
             "samples": 2000,
             "trials": 9,
@@ -464,30 +488,42 @@ def described(found):
     return sorted({name for name in found if isinstance(name, str)})
 
 
+def asked(flaws, report, flaw, there, says):
+    """The answer to one report: whether `flaw` is named must be `there`."""
+    found = described(flaws(report))
+    if (flaw in found) != there:
+        raise Wrong(says, f"it found {found}")
+
+
 def look_for(flaws, flaw, misread):
     """Found where it is planted, in each arm; not found where it is not; `misread` says what a wrong rule overlooks."""
     for seed in (0, 1):
-        found = described(flaws(honest(seed)))
-        expect(flaw in found, False, says=f"accuses an honest report of {flaw!r}; it found {found}")
-    for arm in ("ours", "plain", "classic"):
-        found = described(flaws(spoiled(flaw, 2, arm)))
-        expect(
-            flaw in found, True, says=f"overlooks {flaw!r} (planted in the arm {arm!r}): {misread}; it found {found}"
-        )
+        why = ": a mean that is off by 1e-12 is rounded" if flaw == "minimum" else ""
+        asked(flaws, honest(seed), flaw, False, f"accuses an honest report of {flaw!r}{why}")
+    one_arm = flaw not in ("checkpoint", "star")
+    for arm in ("ours", "plain", "classic") if one_arm else ("ours",):
+        place = f" (planted in the arm {arm!r})" if one_arm else ""
+        asked(flaws, spoiled(flaw, 2, arm), flaw, True, f"overlooks {flaw!r}{place}: {misread}")
     for other in FLAWS:
-        found = described(flaws(spoiled(other, 3)))
-        expect(flaw in found, flaw == other, says=f"with only {other!r} planted, it says {found}")
+        there = flaw == other
+        says = f"overlooks {flaw!r}: {misread}" if there else f"says {flaw!r} where only {other!r} is planted"
+        asked(flaws, spoiled(other, 3), flaw, there, says)
+
+
+def shown_as(value, seed=5):
+    """A report whose arm "plain" is shown by value(runs)."""
+    report = honest(seed)
+    report["arms"]["plain"]["shown"] = value(report["arms"]["plain"]["runs"])
+    return report
 
 
 @pytest.mark.exercise("E11.6", points=1)
 def test_sees_the_best_of_several_runs(flaws):
     look_for(flaws, "minimum", "what is shown must be the mean of all runs")
-    largest = honest(5)
-    largest["arms"]["plain"]["shown"] = max(largest["arms"]["plain"]["runs"])
-    found = described(flaws(largest))
-    expect(
-        "minimum" in found, True, says="overlooks an alternative that is shown by its worst run: not the mean either"
-    )
+    says = "overlooks an alternative that is shown by its worst run: not the mean either"
+    asked(flaws, shown_as(max), "minimum", True, says)
+    says = "overlooks an alternative that is shown without its worst run: a mean of all runs is exact to 1e-6"
+    asked(flaws, shown_as(lambda runs: _mean(sorted(runs)[:-1])), "minimum", True, says)
 
 
 @pytest.mark.exercise("E11.6", points=1)
@@ -508,6 +544,8 @@ def test_sees_unequal_tuning(flaws):
 @pytest.mark.exercise("E11.6", points=1)
 def test_sees_a_test_set_that_chose(flaws):
     look_for(flaws, "checkpoint", "what chose the checkpoint must not be what judges it")
+    both = honest(9) | {"judged_on": "validation"}
+    asked(flaws, both, "checkpoint", True, "overlooks a checkpoint that was chosen and judged on validation data")
 
 
 @pytest.mark.exercise("E11.6", points=1)
@@ -515,9 +553,15 @@ def test_sees_a_star_on_too_few_runs(flaws):
     look_for(flaws, "star", "with five runs even five wins of five have p = 0.0625")
     modest = honest(6, runs=5)
     modest["star"] = False
-    expect("star" in described(flaws(modest)), False, says="five runs without a star claim nothing: no flaw")
-    six = honest(7, runs=6)
-    expect("star" in described(flaws(six)), False, says="six wins of six have p = 0.03125: six runs may carry a star")
+    asked(flaws, modest, "star", False, "five runs without a star claim nothing: no flaw")
+    says = "six wins of six have p = 0.03125: six runs may carry a star"
+    asked(flaws, honest(7, runs=6), "star", False, says)
+    for arm in ("ours", "plain", "classic"):
+        short = honest(8)
+        short["arms"][arm] |= {"runs": short["arms"][arm]["runs"][:5]}
+        short["arms"][arm]["shown"] = _mean(short["arms"][arm]["runs"])
+        says = f"overlooks a star where the arm {arm!r} alone has five runs: every arm needs six"
+        asked(flaws, short, "star", True, says)
 
 
 # E11.7
@@ -530,13 +574,15 @@ def the_claim(my_claim):
     wanted = ("idea", "metric", "better", "arms", "cost", "interval", "verdict", "limits")
     missing = [name for name in wanted if name not in claim]
     expect(missing, [], says=f"my_claim must say {', '.join(wanted)}; missing:")
+    for part in ("arms", "cost"):
+        if "ours" not in claim[part]:
+            raise Wrong(f"One of the {part} must be called 'ours'.", f"there are {sorted(map(str, claim[part]))}")
     return claim
 
 
 def numbers_of(claim):
     """The runs of "ours" and of the alternatives, as float64."""
     arms = {name: torch.as_tensor(list(values), dtype=torch.float64) for name, values in claim["arms"].items()}
-    expect("ours" in arms, True, says="one of the arms must be called 'ours'")
     return arms.pop("ours"), arms
 
 
@@ -546,6 +592,28 @@ def gains(claim):
     side = 1.0 if claim["better"] == "more" else -1.0
     name = max(others, key=lambda name: side * float(others[name].mean()))
     return side * (ours - others[name]), name
+
+
+def interval_slips_of(claim):
+    """What the usual slips make of the interval, by name."""
+    ours, others = numbers_of(claim)
+    gap, best = gains(claim)
+    low, high = t_interval(gap)
+    apart = (float(ours.var()) / len(ours) + float(others[best].var()) / len(ours)) ** 0.5
+    middle, side = (low + high) / 2, 1.0 if claim["better"] == "more" else -1.0
+    worse = {
+        f"the gain over {name!r}, which is not the best alternative": t_interval(side * (ours - values))
+        for name, values in others.items()
+        if name != best
+    }
+    return worse | {
+        "the sign: positive must mean that ours is better": (-high, -low),
+        "mean +- 1.96 standard errors: with so few runs it is Student's t": _by_normal(gap),
+        "the spread of runs, not of their mean: divide by sqrt(n)": tuple(
+            middle + (end - middle) * len(gap) ** 0.5 for end in (low, high)
+        ),
+        "unpaired: the two spreads are added": (middle - 1.96 * apart, middle + 1.96 * apart),
+    }
 
 
 def t_interval(values):
@@ -580,20 +648,13 @@ def test_the_interval_is_that_of_the_paired_differences(my_claim):
     claim = the_claim(my_claim)
     gap, name = gains(claim)
     low, high = t_interval(gap)
-    width = high - low
-    ours, others = numbers_of(claim)
-    apart = (float(ours.var()) / len(ours) + float(others[name].var()) / len(ours)) ** 0.5
-    middle = (low + high) / 2
     expect(
         tuple(float(end) for end in claim["interval"]),
         (low, high),
         says=f"the 95 % interval (Student's t) of the gain over {name!r}, seed by seed, positive where ours is better",
-        mistakes={
-            "the sign: positive must mean that ours is better": (-high, -low),
-            "unpaired: the two spreads are added": (middle - 1.96 * apart, middle + 1.96 * apart),
-        },
+        mistakes=interval_slips_of(claim),
         rtol=1e-9,
-        atol=0.02 * width,
+        atol=0.02 * (high - low),
     )
 
 

@@ -89,6 +89,16 @@ def two_steps_by_one_middle(teacher, schedule, x_t, t, s):
     return (sigma_t * x_s - sigma_s * x_t) / (sigma_t * alpha_s - sigma_s * alpha_t)
 
 
+def two_steps_asked_at_the_end(teacher, schedule, x_t, t, s):
+    from cs348k_diffusion import step
+
+    m = (t + s) / 2
+    x_m = step(schedule, x_t, teacher(x_t, t), t, m)
+    x_s = step(schedule, x_m, teacher(x_m, s), m, s)
+    alpha_t, sigma_t, alpha_s, sigma_s = ends(schedule, t, s, x_t)
+    return (sigma_t * x_s - sigma_s * x_t) / (sigma_t * alpha_s - sigma_s * alpha_t)
+
+
 def two_steps(solve=None, second=None, guess=None):
     """A wrong target: solved differently, another second guess, or a guess in place of what is solved for."""
 
@@ -185,6 +195,12 @@ def halve_with_an_assert(train, teacher, steps, end):
     return halve_by_counts(train, teacher, steps, end)
 
 
+def powers_of_two(steps, end):
+    if steps & (steps - 1) or end & (end - 1):
+        raise ValueError("not a power of two")
+    return counts(steps, end)
+
+
 def one_round_too_many(steps, end):
     return [*counts(steps, end), end // 2] if end > 1 else counts(steps, end)
 
@@ -229,6 +245,12 @@ def lesson_with_three_guesses(model, x_t, t, y, null, u, low, high):
     return model(x_t, t, without) + each * difference, scale
 
 
+def lesson_with_one_null(model, x_t, t, y, null, u, low, high):
+    scale = low + (high - low) * u
+    cond, uncond = model(x_t, t, y), model(x_t, t, null)
+    return uncond + scale.view(-1, *(1,) * (x_t.ndim - 1)) * (cond - uncond), scale
+
+
 def lesson_by_examples(model, x_t, t, y, null, u, low, high):
     scale = low + (high - low) * u
     rows = []
@@ -268,6 +290,18 @@ def consistency_by_time(net, schedule, x, t, spread):
     alpha, sigma = schedule(t, x)
     weight = t.to(x).view(-1, *(1,) * (x.ndim - 1))
     return (1 - weight) * x + weight * net(x / torch.hypot(alpha * spread, sigma), t)
+
+
+def consistency_without_a_root(net, schedule, x, t, spread):
+    alpha, sigma = schedule(t, x)
+    r = alpha**2 * spread**2 + sigma**2
+    return alpha * spread**2 / r**2 * x + sigma * spread / r * net(x / r, t)
+
+
+def consistency_without_alpha(net, schedule, x, t, spread):
+    _, sigma = schedule(t, x)
+    r = (spread**2 + sigma**2).sqrt()
+    return spread**2 / r**2 * x + sigma * spread / r * net(x / r, t)
 
 
 def skipping(skip=None, out=None, into=None):
@@ -360,6 +394,14 @@ def some_of(*checks, steps=(1, 2, 4), tolerance=0.15):
     return test_student
 
 
+def test_by_the_worst_point(draw):
+    z = torch.randn(64, 2, generator=torch.Generator().manual_seed(0))
+    for n in (1, 2, 4):
+        assert (draw(z, n) - draw(z, 16)).abs().max() < 0.1
+        assert (draw(z, n).std(0) > 0.2).all()
+        assert (draw(z[:1], n) - draw(z, n)[:1]).abs().max() < 1e-3
+
+
 def test_that_returns(draw):
     z = torch.randn(64, 2, generator=torch.Generator().manual_seed(0))
     return bool((draw(z, 1) - draw(z, 16)).square().mean() < 0.02)
@@ -390,6 +432,7 @@ WRONG = {
         "the two guesses are averaged": two_m(lambda lam, times: -0.5),
         "the slope is not divided": two_m(lambda lam, times: (lam[2] - lam[1]) / 2),
         "the guess is returned": two_m(usual_share, give="guess"),
+        "the step starts at r": two_m_from_r,
         "r and t are swapped": lambda schedule, x_t, new, old, r, t, s: two_m_by_weights(
             schedule, x_t, new, old, t, r, s
         ),
@@ -401,6 +444,7 @@ WRONG = {
         "x_s is returned": two_steps(guess=lambda one, two, x_s: x_s),
         "asked at x_t, which has moved": two_steps(second=lambda teacher, x_t, x_m, t, m: teacher(x_t, m)),
         "asked at time t, not at the middle": two_steps(second=lambda teacher, x_t, x_m, t, m: teacher(x_m, t)),
+        "asked at time s, not at the middle": two_steps_asked_at_the_end,
         "taken for signal": two_steps(solve=lambda x_t, x_s, a_t, s_t, a_s, s_s: x_s / a_s),
         "is not taken away": two_steps(solve=lambda x_t, x_s, a_t, s_t, a_s, s_s: x_s / (a_s - s_s / s_t * a_t)),
         "one middle for the whole batch": two_steps_by_one_middle,
@@ -423,11 +467,16 @@ WRONG = {
         "in the wrong order": halving(keep=lambda first, rows: rows[::-1]),
         "without their number of steps": halving(keep=lambda first, rows: [student for _, student in rows]),
         "nothing was raised": halving(look=without_looking),
+        "powers of two alone are accepted": halving(look=powers_of_two),
         "before anything is trained": halve_then_look,
         "not AssertionError": halve_with_an_assert,
     },
     "E10.4": {
         "one scale for the whole batch": lesson(lambda c, n, w: n + w.flatten()[0] * (c - n)),
+        "for the whole batch, and it is told": lesson(
+            scale=lambda u, low, high: (low + (high - low) * u[0]).expand(len(u))
+        ),
+        "one label for each row": lesson_with_one_null,
         "the mean scale for every example": lesson(lambda c, n, w: n + w.mean() * (c - n)),
         "the paper's w": lesson(lambda c, n, w: n + (1 + w) * (c - n)),
         "cond and uncond are swapped": lesson(lambda c, n, w: c + w * (n - c)),
@@ -450,7 +499,14 @@ WRONG = {
         "handed through whole at every t": skipping(skip=lambda a, s, d, r: torch.ones_like(a)),
         "not divided by the variance": skipping(skip=lambda a, s, d, r: a * d**2),
         "divided by a standard deviation": skipping(skip=lambda a, s, d, r: a * d**2 / r),
-        "alpha is forgotten": skipping(skip=lambda a, s, d, r: d**2 / r**2),
+        "that is the correlation": skipping(skip=lambda a, s, d, r: a * d / r),
+        "the factors of d = 1": skipping(skip=lambda a, s, d, r: a, out=lambda a, s, d, r: s),
+        "r is the variance": consistency_without_a_root,
+        "c_skip and c_out are those of x_t = x0 + sigma eps": skipping(
+            skip=lambda a, s, d, r: d**2 / (s**2 + d**2), out=lambda a, s, d, r: s * d / (s**2 + d**2) ** 0.5
+        ),
+        "all three factors are those of x_t = x0 + sigma eps": consistency_without_alpha,
+        "alpha is forgotten in c_skip": skipping(skip=lambda a, s, d, r: d**2 / r**2),
         "alpha is forgotten in r": consistency_of_another_r,
         "mixed by t, not by variances": consistency_by_time,
         "asked at time 0": lambda net, schedule, x, t, spread: consistency_by_angle(
@@ -484,6 +540,7 @@ WRONG = {
         "whose first coordinate ignores the noise": some_of("teacher", "varies together", "alone"),
         "mixes the examples of a batch": some_of("teacher", "varies"),
         "It rejects: a student that misses its teacher": some_of(*EVERY, tolerance=1e-3),
+        "misses by 0.08, most of it in a few points": test_by_the_worst_point,
         "Your test returned": test_that_returns,
     },
 }

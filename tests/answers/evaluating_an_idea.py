@@ -45,6 +45,12 @@ def normal_interval(error):
     return paired_interval
 
 
+def interval_around_the_draws(a, b, picks):
+    means = (a - b)[picks].mean(1)
+    middle, half = float(means.mean()), 1.96 * float(means.std())
+    return middle - half, middle + half
+
+
 # E11.2
 
 
@@ -145,14 +151,6 @@ def tuned_by_running_best(loss, settings, budget, seeds):
     return found
 
 
-def tuned_by_the_last_of_equals(loss, settings, budget, seeds):
-    share, best = budget // len(settings) // len(seeds), {}
-    for name, space in settings.items():
-        means = [sum(loss(name, setting, seed) for seed in seeds) for setting in space[:share]]
-        best[name] = max(zip([-mean for mean in means], range(len(means)), space))[2]
-    return best
-
-
 def tuned_by_share_of_settings(loss, settings, budget, seeds):
     every = sum(map(len, settings.values()))
     best = {}
@@ -163,14 +161,18 @@ def tuned_by_share_of_settings(loss, settings, budget, seeds):
     return best
 
 
-def tuned(count, pick=min, of=lambda seeds: seeds, over=sum):
-    """A wrong tuning: count(budget, methods, seeds) settings of each, the best by pick, on of(seeds)."""
+def fairly(budget, methods, seeds):
+    return budget // methods // seeds
+
+
+def tuned(count=fairly, pick=min, of=lambda seeds: seeds, judge=statistics.fmean):
+    """A wrong tuning: count(budget, methods, seeds) settings of each, the best by pick, judged on of(seeds)."""
 
     def tuned_alike(loss, settings, budget, seeds):
         tried = count(budget, len(settings), len(seeds))
 
         def mean(name, setting):
-            return over(loss(name, setting, seed) for seed in of(seeds)) / len(of(seeds))
+            return judge([loss(name, setting, seed) for seed in of(seeds)])
 
         return {name: pick(space[:tried], key=lambda s, name=name: mean(name, s)) for name, space in settings.items()}
 
@@ -182,6 +184,25 @@ def tuned_and_asked_again(loss, settings, budget, seeds):
     for name, setting in best.items():
         [loss(name, setting, seed) for seed in seeds]
     return best
+
+
+def tuned_with_the_last_tie(loss, settings, budget, seeds):
+    found = {}
+    for name, space in settings.items():
+        lowest = float("inf")
+        for setting in space[: fairly(budget, len(settings), len(seeds))]:
+            total = sum(loss(name, setting, seed) for seed in seeds)
+            if total <= lowest:
+                lowest, found[name] = total, setting
+    return found
+
+
+def tuned_for_the_loss(loss, settings, budget, seeds):
+    share = fairly(budget, len(settings), len(seeds))
+    return {
+        name: min(statistics.fmean([loss(name, setting, seed) for seed in seeds]) for setting in space[:share])
+        for name, space in settings.items()
+    }
 
 
 def tuned_by_the_last(loss, settings, budget, seeds):
@@ -313,18 +334,23 @@ WRONG = {
         "the smallest and the largest mean": interval(lambda a, b, picks: (a - b)[picks].mean(1), 0.0, 1.0),
         "a 90 % interval": interval(lambda a, b, picks: (a - b)[picks].mean(1), 0.05, 0.95),
         "quantiles of single differences": interval(lambda a, b, picks: a - b),
-        "the mean is taken over the samples": interval(lambda a, b, picks: (a - b)[picks].mean(0)),
-        "the median of each sample": interval(lambda a, b, picks: (a - b)[picks].median(1).values),
+        "quantiles of all that was drawn": interval(lambda a, b, picks: (a - b)[picks].flatten()),
+        "the mean is taken over the draws": interval(lambda a, b, picks: (a - b)[picks].mean(0)),
+        "the median of each draw": interval(lambda a, b, picks: (a - b)[picks].median(1).values),
         "1.96 standard errors": normal_interval(lambda n: n**0.5),
         "1.96 standard deviations": normal_interval(lambda n: 1.0),
+        "standard deviations of the draws' means": interval_around_the_draws,
     },
     "E11.2": {
         "rounded down": runs(lambda sd, effect, gap: (2.8 * sd / effect) ** 2, math.floor),
+        "rounded to the nearest number": runs(lambda sd, effect, gap: (2.8 * sd / effect) ** 2, round),
+        "squared one by one": runs(lambda sd, effect, gap: (1.96**2 + 0.84**2) * (sd / effect) ** 2),
+        "the effect is not squared": runs(lambda sd, effect, gap: (2.8 * sd) ** 2 / abs(effect)),
         "not rounded": runs(lambda sd, effect, gap: (2.8 * sd / effect) ** 2, float),
         "the power is forgotten": runs(lambda sd, effect, gap: (1.96 * sd / effect) ** 2),
+        "not squared": runs(lambda sd, effect, gap: 2.8 * sd / abs(effect)),
         "1.96 - 0.84": runs(lambda sd, effect, gap: ((1.96 - 0.84) * sd / effect) ** 2),
         "one run too many": runs(lambda sd, effect, gap: (2.8 * sd / effect) ** 2, lambda n: math.ceil(n) + 1),
-        "not squared": runs(lambda sd, effect, gap: 2.8 * sd / effect),
         "the variance for the standard deviation": runs(lambda sd, effect, gap: (2.8 * sd**2 / effect) ** 2),
         "twice as many": runs(lambda sd, effect, gap: 2 * (2.8 * sd / effect) ** 2),
         "divided by n": runs(lambda sd, effect, gap: (2.8 * float(gap.std(correction=0)) / effect) ** 2),
@@ -363,16 +389,21 @@ WRONG = {
         "ratios, not differences": parts(
             lambda n, a, b, ab: ((a / n + ab / b) / 2, (b / n + ab / a) / 2, ab / b / (a / n))
         ),
+        "less the sum of the two effects": parts(
+            lambda n, a, b, ab: ((a + ab - n - b) / 2, (b + ab - n - a) / 2, 0 * n)
+        ),
         "averaged over the seeds": lambda table: tuple(value.mean() for value in responsible_by_cells(table)),
     },
     "E11.5": {
-        "the largest loss is kept": tuned(lambda budget, m, s: budget // m // s, max),
+        "the largest loss is kept": tuned(pick=max),
         "the first setting is kept": lambda loss, settings, budget, seeds: {k: v[0] for k, v in settings.items()},
         "the last setting that was tried": tuned_by_the_last,
-        "the luckiest seed counts": tuned(lambda budget, m, s: budget // m // s, over=min),
-        "among equals the last is kept": tuned_by_the_last_of_equals,
+        "only the first seed counts": tuned(of=lambda seeds: seeds[:1]),
+        "judged by its luckiest seed": tuned(judge=min),
+        "judged by its worst seed": tuned(judge=max),
+        "among equals the last is kept": tuned_with_the_last_tie,
+        "the loss is returned": tuned_for_the_loss,
         "shared by the number of settings": tuned_by_share_of_settings,
-        "only the first seed counts": tuned(lambda budget, m, s: budget // m // s, of=lambda seeds: seeds[:1]),
         "every setting is tried": tuned(lambda budget, m, s: 99),
         "the budget is spent on each method": tuned(lambda budget, m, s: budget // s),
         "the seeds are not counted": tuned(lambda budget, m, s: budget // m),
@@ -394,7 +425,19 @@ WRONG = {
             tuning=lambda report: arms_of(report)[0]["trials"] > max(arm["trials"] for arm in arms_of(report)[1:])
         ),
         "overlooks 'checkpoint'": but(checkpoint=lambda report: report["chosen_on"] == "train"),
+        "chosen and judged on validation data": but(checkpoint=lambda report: report["chosen_on"] == "test"),
         "five runs without a star": but(star=lambda report: len(arms_of(report)[0]["runs"]) < 6),
+        "every arm needs six": but(
+            star=lambda report: report["star"] and max(len(arm["runs"]) for arm in arms_of(report)) < 6
+        ),
+        "shown without its worst run": but(
+            minimum=lambda report: any(
+                abs(arm["shown"] / statistics.fmean(arm["runs"]) - 1) > 0.05 for arm in arms_of(report)
+            )
+        ),
+        "off by 1e-12 is rounded": but(
+            minimum=lambda report: any(arm["shown"] != sum(arm["runs"]) / len(arm["runs"]) for arm in arms_of(report))
+        ),
         "six runs may carry a star": but(star=lambda report: report["star"] and len(arms_of(report)[0]["runs"]) <= 6),
     },
     "E11.7": {
@@ -403,7 +446,14 @@ WRONG = {
         "too few runs": claimed(arms={"ours": OURS[:5], "plain": PLAIN[:5]}),
         "unpaired: every arm": claimed(arms={"ours": OURS, "plain": PLAIN[:6]}),
         "the sign": claimed(interval=tuple(-end for end in reversed(ends(GAPS)))),
-        "Student's t": claimed(interval=ends(GAPS, 1.96)),
+        "with so few runs it is Student's t": claimed(interval=ends(GAPS, 1.96)),
+        "divide by sqrt(n)": claimed(interval=ends(GAPS, T_6 * 7**0.5)),
+        "which is not the best alternative": claimed(
+            arms={"ours": OURS, "plain": PLAIN, "old": [b + 0.1 for b in PLAIN]},
+            cost={"ours": 16, "plain": 16, "old": 16},
+            interval=ends([gap + 0.1 for gap in GAPS]),
+        ),
+        "One of the arms must be called 'ours'": claimed(arms={"new": OURS, "plain": PLAIN}),
         "the verdict is another one": claimed(verdict="not resolved"),
         "unequal cost": claimed(cost={"ours": 32, "plain": 16}),
         "at least three levels": claimed(limits=[(8, 0.2), (64, 0.0)]),
@@ -413,6 +463,9 @@ WRONG = {
 }
 KNOB = "any levels, and any gains of which one is a quarter of the largest, are a limit"
 LINE = "the line's height at 0 is the same"
+FAR = "Heun is not the best alternative, by far"
+HEUN = (3.6627, 3.3543, 4.2423, 3.7990, 3.7979, 3.5765, 3.7445, 2.9624)
+LIMITS = ((8, 0.0607), (16, 0.1644), (32, 0.0397), (64, 0.0101))
 EQUIVALENT = {
     "E11.2": {"line 8: float(differences.std()) -> differences.std()": "ceil makes a number of it"},
     "E11.3": {
@@ -423,16 +476,9 @@ EQUIVALENT = {
         "line 9: fd.mean() -> fd.sum()": LINE,
     },
     "E11.7": {
-        "line 20: (8, 0.0607) -> (0.0607, 8)": KNOB,
-        "line 20: 8 -> 9": KNOB,
-        "line 20: 0.0607 -> -0.9393": KNOB,
-        "line 20: (16, 0.2795) -> (0.2795, 16)": KNOB,
-        "line 20: 16 -> 17": KNOB,
-        "line 20: 0.2795 -> -0.7204999999999999": KNOB,
-        "line 20: 0.0397 -> 0.0794": KNOB,
-        "line 20: (64, 0.0101) -> (0.0101, 64)": KNOB,
-        "line 20: 64 -> 65": KNOB,
-        "line 20: 64 -> 63": KNOB,
-        "line 20: 0.0101 -> 1.0101": KNOB,
+        **{f"line 13: {x} -> {y}": FAR for x in HEUN for y in (x + 1, x - 1, x * 2)},
+        **{f"line 22: {level, gain} -> {gain, level}": KNOB for level, gain in LIMITS},
+        **{f"line 22: {level} -> {other}": KNOB for level, _ in LIMITS for other in (level + 1, level - 1)},
+        **{f"line 22: {gain} -> {other}": KNOB for _, gain in LIMITS for other in (gain + 1, gain - 1, gain * 2)},
     },
 }

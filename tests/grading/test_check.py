@@ -229,6 +229,18 @@ def test_the_notebook_has_the_same_time_limit(monkeypatch):
     assert (record.status, record.message) == ("timeout", "used more than 3 s of computing time")
 
 
+def test_an_exercise_says_what_to_do_where_time_runs_out(monkeypatch):
+    monkeypatch.setattr(checking, "Budget", lambda seconds: checking_budget(seconds, 0.2))
+
+    def my_claim():
+        while True:
+            pass
+
+    first = checking.run_check(my_claim).records[0]
+    assert first.status == "timeout"
+    assert "copy what it printed" in first.message
+
+
 def checking_budget(seconds, left):
     budget = Budget(seconds)
     budget.left = left

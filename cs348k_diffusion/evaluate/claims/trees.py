@@ -88,7 +88,7 @@ CLAIMS = (
         seeds=12, budget=6000, unit="units", source="3DGS (Kerbl et al. 2023) prunes so", notebook="01", card=CARD,
     ),
     Claim(
-        "M2", "Neither is responsible alone: together they lower the log loss by more than their sum",
+        "M2", "Moves and gradients together lower the log loss by more than the sum of what each does alone",
         "synergy", "more", {}, HERE + "synergy",
         seeds=12, budget=6000, unit="units", source="the lecture", notebook="01", card=CARD,
     ),

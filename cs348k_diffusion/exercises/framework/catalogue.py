@@ -25,6 +25,7 @@ class Exercise:
     hints: a question, the idea, the next step; withheld: names of the package ("schedule.cosine") that its worker must
     not call; ours: the package's own answer, handed out by `mine_or_ours`; seconds: CPU seconds a worker gets; word:
     the notebook's name without its number, filled in by the registry.
+    too_long: what is said where an answer runs out of time.
     gives: what comes back, named ("alpha: tensor, sigma: tensor"; see `forms`); draws: whether an answer may draw
     random numbers of its own; changes: arguments that an answer is meant to change.
     """
@@ -41,6 +42,7 @@ class Exercise:
     gives: str = ""
     draws: bool = False
     changes: tuple[str, ...] = ()
+    too_long: str = ""
 
 
 @dataclass(frozen=True)

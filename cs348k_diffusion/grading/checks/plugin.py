@@ -227,6 +227,7 @@ class Grader:
         if self.fallbacks and status != "not yet":
             message = f"{message}\n{FALLBACK.format(', '.join(self.fallbacks))}".strip()
         if status == "timeout":
+            message = f"{message}\n{exercise.too_long}".strip()
             self.timeouts[source.student, exercise.id] = self.timeouts.get((source.student, exercise.id), 0) + 1
         points = mark.kwargs.get("points", 1)
         drawn, self.drawn = self.drawn, []
