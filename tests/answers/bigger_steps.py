@@ -432,7 +432,6 @@ WRONG = {
         "the two guesses are averaged": two_m(lambda lam, times: -0.5),
         "the slope is not divided": two_m(lambda lam, times: (lam[2] - lam[1]) / 2),
         "the guess is returned": two_m(usual_share, give="guess"),
-        "the step starts at r": two_m_from_r,
         "r and t are swapped": lambda schedule, x_t, new, old, r, t, s: two_m_by_weights(
             schedule, x_t, new, old, t, r, s
         ),
