@@ -48,7 +48,8 @@ function fitAll() {
   const sizes = [false, true].map((stacked) => { split.classList.toggle("stacked", stacked); return enlarge(film); });
   if (sizes[0] >= sizes[1]) split.classList.remove("stacked");  // words beside it, or above it
   growWords(split, film, Math.max(...sizes));
-  setTimeout(() => recolour(film), 100);  // by then its player has drawn it
+  recolour(film);
+  setTimeout(() => recolour(film), 100);  // again: by then its player has drawn it
 }
 
 /* Room that the film cannot use, because it is as wide as the window, goes to the words. */
