@@ -369,10 +369,10 @@ def alike(budget, seeds, pick=min, tried=None, judge=_mean):
     """What equal tuning finds."""
     count = tried or budget // len(SPACES) // len(seeds)
 
-    def judged(name, setting):
+    def loss_of(name, setting):
         return judge([made_up_loss(name, setting, seed) for seed in seeds])
 
-    return {name: pick(space[:count], key=lambda s, name=name: judged(name, s)) for name, space in SPACES.items()}
+    return {name: pick(space[:count], key=lambda s, name=name: loss_of(name, s)) for name, space in SPACES.items()}
 
 
 def tuning_slips(budget, seeds):
