@@ -105,6 +105,7 @@ def test_the_same_line_in_check_and_on_the_feedback_page(tmp_path):
     page = (tmp_path / "page.html").read_text()
     assert "is not Python, line 2: invalid syntax." in page
     assert "is wlak meant to be it?" in page
+    assert "?." not in page
     assert records["E9.1"].status == "not yet"
 
 

@@ -187,7 +187,10 @@ def absence(records: Sequence[Record]) -> str:
     if missing:
         return f"{sentence(missing[1])} in what you handed in."
     why = WHY.search(records[0].message)
-    return f"{NOT_YET} {sentence(why[1])}." if why else NOT_YET
+    if why is None:
+        return NOT_YET
+    told = sentence(why[1])
+    return f"{NOT_YET} {told}" if told.endswith("?") else f"{NOT_YET} {told}."
 
 
 def check_line(record: Record) -> dict[str, Any]:
