@@ -76,7 +76,7 @@ test: $(DEV) ## everything: lint, unit tests, every notebook, the browser (8 to 
 
 fast: $(DEV) ## the unit tests alone
 	@echo "== the unit tests"
-	@$(PYTEST) -n 2 tests --ignore tests/browser --ignore tests/benchmarks $(ARGS)
+	@$(PYTEST) -n 2 --dist worksteal tests --ignore tests/browser --ignore tests/benchmarks $(ARGS)
 
 browser: $(DEV) ## the notebooks in a real browser (needs Chromium)
 	@echo "== the notebooks in a real browser"

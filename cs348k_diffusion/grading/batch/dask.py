@@ -48,7 +48,7 @@ def _once(todo: Todo, size: int, plan: Plan, address: str) -> Iterator[Graded]:
         size = max(1, min(size, len(todo) // (2 * len(there) or 1)))
         chunks = [todo[i : i + size] for i in range(0, len(todo), size)]
         tasks = [client.submit(_task, chunk, plan, _seen(chunk, plan), pure=False) for chunk in chunks]
-        waiting: Any = as_completed(tasks)
+        waiting: Any = as_completed(tasks, loop=client.loop)  # else that of another client, if there is one
         for task in waiting:
             try:
                 yield from task.result()
