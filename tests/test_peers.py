@@ -42,15 +42,15 @@ def test_a_ratio_is_to_the_best_of_the_others_seed_by_seed(peers):
     rows += [row("good", seed, fd) for seed, fd in enumerate([8.0, 16.0, 32.0])]
     rows += [row("bad", seed, 90.0, updates=25) for seed in range(3)]
     told = dict(line.split(": ", 1) for line in page.ratios(result(*rows), 60))
-    assert told["FD"] == "8.0 times better than good's [8.0, 8.0], 3 seeds"  # the same in each seed: no spread
-    assert told["examples a second"].startswith("1.0 times better than good's")
+    assert told["FD"] == "8.0 times as good as good's [8.0, 8.0], 3 seeds"  # the same in each seed: no spread
+    assert told["examples a second"].startswith("1.0 times as good as good's")
 
 
 def test_one_seed_has_no_interval(peers):
     page = peers["page"]
     found = result(row(page.OURS, 0, 1.0, updates=400), row("other", 0, 3.0))
-    assert "FD: 3.0 times better than other's, one seed: no interval" in page.ratios(found, 60)
-    assert "examples a second: 4.0 times better than other's, one seed: no interval" in page.ratios(found, 60)
+    assert "FD: 3.0 times as good as other's, one seed: no interval" in page.ratios(found, 60)
+    assert "examples a second: 4.0 times as good as other's, one seed: no interval" in page.ratios(found, 60)
 
 
 def test_the_page_has_the_floor_and_marks_what_changed(peers, tmp_path):

@@ -17,7 +17,8 @@ Made by `make bench` (`make bench QUICK=1` in ten minutes); how each contestant 
 [contestants.py](../peers/contestants.py). All train unconditionally on the same 10,000 drawn pictures of 32 x 32, one
 thread, the same seconds of processor time, and draw with the same number of network evaluations. FD is in the features
 of the course's reader of attributes, texture in features that nobody trained; the floor of each is what as many true
-pictures have. A number in brackets, "(was ...)", stood there when the page was made the last time.
+pictures have. After the minute of the quick run nobody's pictures have formed: its FD and texture only show that the
+benchmark runs. A number in brackets, "(was ...)", stood there when the page was made the last time.
 """
 
 
@@ -121,7 +122,7 @@ def values(result: dict, name: str, seconds: int, read: Callable[[dict], float])
 
 
 def ratios(result: dict, seconds: int) -> list[str]:
-    """In words, how many times better ours is than the best of the others, column by column."""
+    """In words, how many times as good as the best of the others ours is, column by column."""
     told = []
     for column, (read, _) in list(COLUMNS.items())[1:]:
         upward = column == "examples a second"
@@ -134,5 +135,5 @@ def ratios(result: dict, seconds: int) -> list[str]:
             interval = f" [{low:.1f}, {high:.1f}], {len(logs)} seeds"
         else:
             interval = ", one seed: no interval"
-        told.append(f"{column}: {math.exp(mean(logs)):.1f} times better than {best}'s{interval}")
+        told.append(f"{column}: {math.exp(mean(logs)):.1f} times as good as {best}'s{interval}")
     return told
