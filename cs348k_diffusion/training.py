@@ -169,10 +169,12 @@ class Phases(Run[Progress]):
     """Trainings in turn as one Run: each goes on with the averaged weights of the one before, and counts on.
 
     Each phase is how many updates it makes and a function from a model to the Fitting of it, called when its turn
-    comes; `steps` is how many updates there are in all. It can be kept and taken up again like a Fitting.
+    comes, and left out where it makes none; `steps` is how many updates there are in all. It can be kept and taken up
+    again like a Fitting.
     """
 
     def __init__(self, model: nn.Module, phases: Sequence[tuple[int, Callable[[Any], Fitting]]]):
+        phases = [(steps, begin) for steps, begin in phases if steps]
         super().__init__(self._updates(), f"training in {len(phases)} phases")
         self._phases, self._before, self._now = phases, 0, 0
         self._fitting = phases[0][1](model)

@@ -106,8 +106,7 @@ def training(model: NetDenoiser, steps: int, batch: int, generator: torch.Genera
         return updates, begin
 
     first = -(-steps * FIRST // (FIRST + SECOND))
-    phases = [phase(first, 1, PEAK)]
-    return Phases(model, [*phases, phase(steps - first, len(WORDINGS), LATER_PEAK)] if steps > first else phases)
+    return Phases(model, [phase(first, 1, PEAK), phase(steps - first, len(WORDINGS), LATER_PEAK)])
 
 
 def noisy_times(n: int, generator: torch.Generator | None = None) -> Float[Tensor, " n"]:

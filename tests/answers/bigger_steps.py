@@ -57,7 +57,10 @@ def ends(schedule, t, s, like):
 
 
 def two_steps_by_eps(teacher, schedule, x_t, t, s):
-    middle = 0.5 * t + 0.5 * s
+    return two_steps_by_way_of(0.5 * t + 0.5 * s, teacher, schedule, x_t, t, s)
+
+
+def two_steps_by_way_of(middle, teacher, schedule, x_t, t, s):
     alpha_t, sigma_t, alpha_m, sigma_m = ends(schedule, t, middle, x_t)
     alpha_s, sigma_s = schedule(s, x_t)
     guess = teacher(x_t, t)
@@ -79,14 +82,7 @@ def two_steps_by_a_line(teacher, schedule, x_t, t, s):
 
 
 def two_steps_by_one_middle(teacher, schedule, x_t, t, s):
-    middle = ((t + s) / 2).mean().expand(len(t))
-    alpha_t, sigma_t, alpha_m, sigma_m = ends(schedule, t, middle, x_t)
-    alpha_s, sigma_s = schedule(s, x_t)
-    one = teacher(x_t, t)
-    x_m = alpha_m * one + sigma_m * (x_t - alpha_t * one) / sigma_t
-    two = teacher(x_m, middle)
-    x_s = alpha_s * two + sigma_s * (x_m - alpha_m * two) / sigma_m
-    return (sigma_t * x_s - sigma_s * x_t) / (sigma_t * alpha_s - sigma_s * alpha_t)
+    return two_steps_by_way_of(((t + s) / 2).mean().expand(len(t)), teacher, schedule, x_t, t, s)
 
 
 def two_steps_asked_at_the_end(teacher, schedule, x_t, t, s):

@@ -83,8 +83,7 @@ def training(model: NetCodec, steps: int, batch: int, generator: torch.Generator
 
         return updates, fitting
 
-    phases = [phase(first, PEAK, 0.0)]
-    return Phases(model, [*phases, phase(steps - first, LATER_PEAK, 1.0)] if steps > first else phases)
+    return Phases(model, [phase(first, PEAK, 0.0), phase(steps - first, LATER_PEAK, 1.0)])
 
 
 @torch.no_grad()

@@ -38,26 +38,24 @@ class Contestant(NamedTuple):
 def ours(seed: int) -> Contestant:
     """The recipe `pictures` without its captions: TextUNet, cosine schedule, v, averaged weights, DDIM."""
     from cs348k_diffusion.denoiser import clip
-    from cs348k_diffusion.noise import uniform
     from cs348k_diffusion.recipes import pictures
     from cs348k_diffusion.running import last
     from cs348k_diffusion.sampling import ddim, path
-    from cs348k_diffusion.training import average_into, denoising, update, warm_cosine
+    from cs348k_diffusion.training import denoising, update, warm_cosine
 
     generator, model = torch.Generator().manual_seed(seed), pictures.denoiser()
-    average = copy.deepcopy(model).eval().requires_grad_(False)
-    optimizer, rate, done = torch.optim.AdamW(model.parameters()), warm_cosine(pictures.PEAK), [0]
+    averaged = Averaged(model, pictures.EMA)
+    optimizer, rate = torch.optim.AdamW(model.parameters()), warm_cosine(pictures.PEAK)
     loss = denoising(times=pictures.noisy_times)
 
     def step(images: Tensor, fraction: float) -> None:
         optimizer.param_groups[0]["lr"] = rate(fraction)
         update(model.train(), images, loss, optimizer, generator=generator)
-        done[0] += 1
-        average_into(average, model, min(pictures.EMA, (1 + done[0]) / (10 + done[0])))
+        averaged.update(model)
 
     def sample(n: int, evaluations: int) -> Tensor:
-        noise = uniform(1, generator).new_empty(n, CHANNELS, SIZE, SIZE).normal_(generator=generator)
-        return last(ddim(clip(average), noise, path(evaluations))).x
+        noise = torch.randn(n, CHANNELS, SIZE, SIZE, generator=generator)
+        return last(ddim(clip(averaged.network), noise, path(evaluations))).x
 
     return Contestant(model, pictures.RECIPE.batch, step, sample)
 

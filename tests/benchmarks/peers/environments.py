@@ -25,13 +25,8 @@ def python(name: str) -> Path:
         subprocess.run([sys.executable, "-m", "venv", "--clear", home], check=True)
         pip = [interpreter, "-m", "pip", "install", "--quiet", "--no-deps", *installs]
         subprocess.run(pip, check=True)
-        inside = subprocess.run(
-            [interpreter, "-c", "import sysconfig; print(sysconfig.get_path('purelib'))"],
-            check=True,
-            capture_output=True,
-            text=True,
-        )
-        (Path(inside.stdout.strip()) / COURSE).write_text(sysconfig.get_path("purelib") + "\n")
+        inside = sysconfig.get_path("purelib", "venv", {"base": str(home)})
+        Path(inside, COURSE).write_text(sysconfig.get_path("purelib") + "\n")
         ready.write_text(json.dumps(list(installs)))
     return interpreter
 
