@@ -51,11 +51,12 @@ from cs348k_diffusion.recipes.recipe import Recipe
 from cs348k_diffusion.recipes.stages import pictures_codec
 from cs348k_diffusion.running import Run
 from cs348k_diffusion.schedule import cosine
-from cs348k_diffusion.training import Progress, denoising, fit, warm_cosine
+from cs348k_diffusion.training import Fitting, Phases, Progress, denoising, fit, warm_cosine
 
 SIZE, CODE = 64, (4, 16, 16)
 TRAIN_SIZE, EVALUATED = 40_000, 500
 WORDINGS = (0, 1, 2)  # of each training caption
+FIRST, SECOND = 9_000, 21_000  # updates of the two phases: the rate falls to nothing, rises again and falls once more
 SCALES = (1.5, 2.0, 3.0, 4.0, 6.0)
 CALLS, SCALE = 16, 4.0
 FACES = 210  # pictures of a big cat
@@ -89,11 +90,16 @@ def batches(n: int, batch: int, generator: torch.Generator, device: torch.device
 
 
 def training(model: NetDenoiser, steps: int, batch: int, generator: torch.Generator) -> Run[Progress]:
-    """Train on codes of captioned pictures, 10 % of them without their caption."""
+    """Train on codes of captioned pictures, 10 % of them without their caption, and again from what came out."""
     device = next(model.parameters()).device
     stock = batches(min(TRAIN_SIZE, steps * batch), batch, generator, device)
     loss = autocast_bf16(denoising(dropout=0.1, times=noisy_times), device)
-    return fit(model, stock, steps, loss, lr=warm_cosine(PEAK), ema=EMA, generator=generator)
+
+    def begin(updates: int, model: NetDenoiser) -> Fitting:
+        return fit(model, stock, updates, loss, lr=warm_cosine(PEAK), ema=EMA, generator=generator)
+
+    first = -(-steps * FIRST // (FIRST + SECOND))
+    return Phases(model, [(updates, partial(begin, updates)) for updates in (first, steps - first)])
 
 
 def drawing(model: NetDenoiser) -> Pipeline:
@@ -142,7 +148,7 @@ RECIPE = Recipe(
     about="pictures of trees, cats and houses from a prompt, 64 x 64, drawn in codes of 16 x 16 x 4",
     data=f"{TRAIN_SIZE:,} pictures of data.pictures with captions in {len(WORDINGS)} wordings, world {TRAINING_WORLD}; "
     f"scale chosen in world {CHOOSING_WORLD}, judged in world {EVALUATION_WORLD}; pairs in HELD_OUT never trained",
-    steps=9000,
+    steps=FIRST + SECOND,
     batch=64,
     build=denoiser,
     training=training,
@@ -154,7 +160,7 @@ RECIPE = Recipe(
         "predict": "v",
         "dropout": 0.1,
         "times": "uniform ** (2 / 3)",
-        "lr": f"warm_cosine({PEAK:g})",
+        "lr": f"warm_cosine({PEAK:g}) over {FIRST:,} updates, and again over {SECOND:,}",
         "products": "bfloat16 where the processor has it",
         "ema": EMA,
         "samples": f"DDIM, {CALLS} steps, guidance, not clipped, decoded once",
