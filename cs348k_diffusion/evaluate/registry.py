@@ -10,6 +10,7 @@ from __future__ import annotations
 import functools
 import importlib
 import json
+import re
 import time
 from collections.abc import Iterable
 from dataclasses import replace
@@ -22,7 +23,8 @@ from cs348k_diffusion.evaluate.study import Results, function_of, run_study
 RESULTS = Path(__file__).parent / "results"
 STORED = RESULTS / "claims.json"
 ROOM = "cs348k_diffusion.evaluate"
-SUBJECTS = ("trees", "exact_scores", "digits", "attention", "bigger_steps", "planted", "latent")
+LETTERS = "MEDGASLT"  # of the parts of the lecture, in the order of the table
+SUBJECTS = ("trees", "exact_scores", "digits", "attention", "bigger_steps", "planted", "latent", "superresolution")
 
 
 class Resolved(NamedTuple):
@@ -37,7 +39,7 @@ class Resolved(NamedTuple):
 
 @functools.cache
 def every_claim() -> dict[str, Claim]:
-    """All claims by id, in the order of the letters M, E, D, G, A and then S, L, T. ValueError for an id used twice."""
+    """All claims by id, in the order of `LETTERS`. ValueError for an id used twice or of another form."""
     found: dict[str, Claim] = {}
     for subject in SUBJECTS:
         for claim in importlib.import_module(f"{ROOM}.claims.{subject}").CLAIMS:
@@ -48,7 +50,10 @@ def every_claim() -> dict[str, Claim]:
 
 
 def _place(id: str) -> tuple[int, int, str]:
-    return "MEDGASLT".index(id[0]), int("".join(filter(str.isdigit, id))), id
+    named = re.fullmatch(rf"([{LETTERS}])(\d+)[a-z]*", id)
+    if not named:
+        raise ValueError(f"a claim's id is one of the letters {LETTERS}, a number and perhaps a letter, not {id!r}")
+    return LETTERS.index(named[1]), int(named[2]), id
 
 
 def chosen(ids: Iterable[str]) -> list[Claim]:

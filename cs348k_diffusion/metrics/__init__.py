@@ -16,7 +16,8 @@ from cs348k_diffusion.metrics.distances import (
     sliced_wasserstein,
 )
 from cs348k_diffusion.metrics.fidelity import psnr, ssim
-from cs348k_diffusion.metrics.two_sample import TwoSample, texture, texture_distance, two_sample_test
+from cs348k_diffusion.metrics.texture import texture, texture_distance
+from cs348k_diffusion.metrics.two_sample import TwoSample, two_sample_test
 
 __all__ = [
     "TwoSample",

@@ -5,7 +5,8 @@ import torch
 from torch.testing import assert_close
 
 from cs348k_diffusion.data.pictures import complete, draw_scenes, parse, pictures
-from cs348k_diffusion.metrics.two_sample import judge_net, texture, texture_distance, two_sample_test
+from cs348k_diffusion.metrics.texture import texture, texture_distance
+from cs348k_diffusion.metrics.two_sample import judge_net, two_sample_test
 
 N = 320
 
