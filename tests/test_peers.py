@@ -29,7 +29,7 @@ def row(contestant, seed, fd, updates=100):
 def result(*rows):
     seeds = len({row["seed"] for row in rows})
     return {
-        "machine": {"processor": "abacus", "cores": 2, "python": "3.11", "torch": "2"},
+        "machine": "abacus, 2 cores; torch 2",
         "settings": {"seconds": [60], "seeds": seeds, "n": 8, "evaluations": 2},
         "rows": [*rows],
         "floors": [{"fd": 0.5, "texture": 1.0}, {"fd": 1.5, "texture": 3.0}],
@@ -62,6 +62,14 @@ def test_the_page_has_the_floor_and_marks_what_changed(peers, tmp_path):
     assert "| other | 2.0 | 10.0 | 2.0 | 3.00 | 6.0 |" in text
     assert "| true pictures (floor) | | | | 1.00 | 2.0 |" in text
     assert "abacus, 2 cores" in text
+
+
+def test_the_page_tells_how_long_tiles_take_beside_torch(peers, tmp_path):
+    row = {"n": 1024, "pass": "both", "causal": True, "tiled_ms": 3.0, "torch_ms": 2.0}
+    result = {"machine": "abacus", "d": 64, "tile": 512, "rounds": 7}
+    rows = [row | {"ratio": 1.5, "interval_95": [1.25, 1.75]}]
+    (tmp_path / "tiled.json").write_text(json.dumps(result | {"rows": rows}))
+    assert "| 1024 | both | yes | 3.0 | 2.0 | 1.50 [1.25, 1.75] |" in peers["page"].write_page(tmp_path, {}).read_text()
 
 
 def test_the_clock_runs_between_batches_only(peers, monkeypatch):

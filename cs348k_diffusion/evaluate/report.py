@@ -6,7 +6,9 @@ The page is one HTML file that needs nothing else, wide or on a phone; `markdown
 
 from __future__ import annotations
 
+import os
 import platform
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
@@ -71,10 +73,13 @@ def limits(claim: Claim, verdict: Verdict) -> str:
 
 
 def made() -> str:
-    """Where numbers come from: versions and processor, without the machine's name."""
+    """Where numbers come from: processor and versions, without the machine's name."""
     import torch
 
-    return f"Python {platform.python_version()}, torch {torch.__version__}, {platform.system()} on {platform.machine()}"
+    cpus = Path("/proc/cpuinfo")  # Linux; elsewhere the kind of processor is all that is told
+    named = re.search(r"^model name\s*: (.+)$", cpus.read_text(), re.MULTILINE) if cpus.is_file() else None
+    cores, kind = os.cpu_count(), named[1] if named else platform.machine()
+    return f"{kind}, {cores} cores, {platform.system()}; Python {platform.python_version()}, torch {torch.__version__}"
 
 
 def figure_of(claim: Claim, findings: Sequence[Finding]) -> dict[str, Any]:

@@ -32,6 +32,8 @@ def write_page(folder: Path, before: dict[str, dict]) -> Path:
     ]
     if (limits := folder / "limits.json").is_file():
         parts.append(limits_section(json.loads(limits.read_text())))
+    if (tiles := folder / "tiled.json").is_file():
+        parts.append(tiles_section(json.loads(tiles.read_text())))
     page = folder / "README.md"
     page.write_text("\n".join([INTRO, *parts]))
     return page
@@ -43,7 +45,8 @@ def limits_section(result: dict) -> str:
     lines = [
         "## The processor's limit\n",
         f"One evaluation of a network for {result['batch']} pictures, one thread; share: of the multiply-adds a second "
-        "that a product of two 1024 x 1024 matrices reaches on the same core in the same minute.\n",
+        "that a product of two 1024 x 1024 matrices reaches on the same core in the same minute. "
+        f"{result['machine']}.\n",
         "| network | million multiply-adds a picture | way | seconds | share |",
         "|---|---:|---|---:|---:|",
     ]
@@ -61,13 +64,30 @@ def limits_section(result: dict) -> str:
     return "\n".join([*lines, ""])
 
 
+def tiles_section(result: dict) -> str:
+    """How many times the time of torch's own attention the tiled one takes, size by size."""
+    lines = [
+        "## Attention in tiles\n",
+        f"One head, d = {result['d']}, float32, one thread, tiles of {result['tile']} rows: its time over that of "
+        f"torch's own `scaled_dot_product_attention`, {result['rounds']} paired rounds. {result['machine']}.\n",
+        "| N | pass | causal | tiled, ms | torch, ms | ratio, 95 % interval |",
+        "|---:|---|---|---:|---:|---:|",
+    ]
+    for row in result["rows"]:
+        low, high = row["interval_95"]
+        lines.append(
+            f"| {row['n']} | {row['pass']} | {'yes' if row['causal'] else 'no'} | {row['tiled_ms']:.1f} | "
+            f"{row['torch_ms']:.1f} | {row['ratio']:.2f} [{low:.2f}, {high:.2f}] |"
+        )
+    return "\n".join([*lines, ""])
+
+
 def section(title: str, result: dict, before: dict | None = None) -> str:
     """One result: the machine, a table for each length of training, and the ratios."""
-    machine, settings = result["machine"], result["settings"]
+    settings = result["settings"]
     lines = [
         f"## {title}\n",
-        f"{machine['processor']}, {machine['cores']} cores; Python {machine['python']}, torch {machine['torch']}. "
-        f"{settings['n']} pictures a contestant, {settings['evaluations']} evaluations each, "
+        f"{result['machine']}. {settings['n']} pictures a contestant, {settings['evaluations']} evaluations each, "
         f"{settings['seeds']} seed{'s' * (settings['seeds'] > 1)}.\n",
     ]
     for seconds in settings["seconds"]:

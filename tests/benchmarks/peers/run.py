@@ -11,7 +11,6 @@ that is done is not done again; `make clean` forgets them.
 import argparse
 import json
 import os
-import platform
 import subprocess
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -26,6 +25,7 @@ from tqdm import tqdm
 
 from cs348k_diffusion.data.images import to_bytes
 from cs348k_diffusion.data.pictures import pictures
+from cs348k_diffusion.evaluate.report import made
 from cs348k_diffusion.metrics import frechet, texture_distance
 from cs348k_diffusion.metrics.intervals import rounded
 from cs348k_diffusion.recipes.classifiers.picture_reader import frozen
@@ -87,15 +87,6 @@ def judged(rows: list[dict], settings: dict) -> dict:
     return {"rows": found, "floors": floors}
 
 
-def machine() -> dict:
-    """What it was measured on."""
-    cpu = next(
-        (line.split(":")[1].strip() for line in Path("/proc/cpuinfo").read_text().splitlines() if "model name" in line),
-        platform.processor(),
-    )
-    return {"processor": cpu, "cores": os.cpu_count(), "python": platform.python_version(), "torch": torch.__version__}
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="one minute, one seed: in all about ten minutes")
@@ -109,7 +100,7 @@ def main() -> None:
     with ThreadPoolExecutor(given.at_once) as pool:
         rows = [row for part in tqdm(pool.map(done, listed), total=len(listed), desc="contests") for row in part]
     with torch.no_grad():
-        result = {"machine": machine(), "settings": settings, **judged(rows, settings)}
+        result = {"machine": made(), "settings": settings, **judged(rows, settings)}
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
     before = json.loads(path.read_text()) if path.is_file() else None

@@ -18,6 +18,7 @@ from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
 from cs348k_diffusion import recipes
+from cs348k_diffusion.evaluate.report import made
 from cs348k_diffusion.metrics.intervals import rounded
 
 SIDE, ROUNDS = 1024, 7
@@ -92,5 +93,7 @@ if __name__ == "__main__":
     abilities = sorted(name for name, has in torch.cpu.get_capabilities().items() if has is True)
     out = Path(__file__).parents[1] / "results" / "limits.json"
     out.parent.mkdir(exist_ok=True)
-    out.write_text(json.dumps(rounded({"batch": BATCH, "processor": abilities, **found}), indent=1) + "\n")
+    out.write_text(
+        json.dumps(rounded({"machine": made(), "batch": BATCH, "processor": abilities, **found}), indent=1) + "\n"
+    )
     print(out.read_text())
