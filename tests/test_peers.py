@@ -8,14 +8,15 @@ from pathlib import Path
 import pytest
 import torch
 
-FOLDER = Path(__file__).parent / "benchmarks" / "peers"
+FOLDER = Path(__file__).parent / "benchmarks"
 
 
 @pytest.fixture
 def peers(monkeypatch):
-    """The modules of the benchmark by name, imported as its scripts do."""
-    monkeypatch.syspath_prepend(str(FOLDER))
-    names = ("contestants", "contest", "environments", "page")
+    """The modules of the benchmarks by name, imported as their scripts do."""
+    for room in ("peers", "timing"):
+        monkeypatch.syspath_prepend(str(FOLDER / room))
+    names = ("contestants", "contest", "environments", "page", "classes")
     yield {name: importlib.import_module(name) for name in names}
     for name in names:
         del sys.modules[name]
@@ -93,3 +94,33 @@ def test_ours_is_the_shipped_recipe_without_captions(peers):
     drawn, _ = peers["contest"].drawn(contestant, 3, 2, at_once=2)
     assert drawn.shape == (3, 3, 32, 32) and abs(drawn).max() <= 1
     assert peers["environments"].python("cs348k_diffusion") == Path(sys.executable)
+
+
+def test_a_queue_of_hand_ins_by_hand(peers):
+    """Three come at once and one later; each takes 10 seconds."""
+    times = peers["classes"].np.array([0.0, 0.0, 0.0, 25.0])
+    assert peers["classes"].waits(times, 10.0, 1).tolist() == [10, 20, 30, 15]
+    assert peers["classes"].waits(times, 10.0, 2).tolist() == [10, 10, 20, 10]
+
+
+def test_half_of_a_week_s_hand_ins_come_in_its_last_hours(peers):
+    classes = peers["classes"]
+    times = classes.arrivals(1000)
+    late = (times > classes.WEEK - classes.RUSH).sum()
+    assert 500 <= late < 540 and (times[1:] >= times[:-1]).all() and times[-1] < classes.WEEK
+
+
+def test_the_cost_of_a_student_is_the_slope(peers, tmp_path):
+    classes = peers["classes"]
+    rows = [{"n": n, "seconds": 3.0 + 0.5 * n} for n in classes.SIZES]
+    each, (low, high) = classes.slope(rows, "seconds")
+    assert each == pytest.approx(0.5) and low == pytest.approx(high)
+    result = {
+        "machine": "abacus", "rows": rows, "students": 3000, "core_hours": 0.4, "gigabytes": 1.5,
+        "seconds_a_student": {"one worker": [0.5, 0.4, 0.6], "two workers": [0.25, 0.2, 0.3]},
+        "parent_seconds_a_student": [0.1, 0.09, 0.11], "workers_where_the_parent_is_the_limit": 5.0,
+        "longest_wait_minutes": {"1": 7.0}, "all_at_once_minutes": {"1": 25.0},
+    }  # fmt: skip
+    (tmp_path / "classes.json").write_text(json.dumps(result))
+    text = peers["page"].write_page(tmp_path, {}).read_text()
+    assert "0.50 [0.40, 0.60] seconds with one worker" in text and "| 1 | 7 min | 25 min |" in text

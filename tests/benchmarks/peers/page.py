@@ -34,6 +34,8 @@ def write_page(folder: Path, before: dict[str, dict]) -> Path:
         parts.append(limits_section(json.loads(limits.read_text())))
     if (tiles := folder / "tiled.json").is_file():
         parts.append(tiles_section(json.loads(tiles.read_text())))
+    if (classes := folder / "classes.json").is_file():
+        parts.append(classes_section(json.loads(classes.read_text())))
     page = folder / "README.md"
     page.write_text("\n".join([INTRO, *parts]))
     return page
@@ -79,6 +81,31 @@ def tiles_section(result: dict) -> str:
             f"| {row['n']} | {row['pass']} | {'yes' if row['causal'] else 'no'} | {row['tiled_ms']:.1f} | "
             f"{row['torch_ms']:.1f} | {row['ratio']:.2f} [{low:.2f}, {high:.2f}] |"
         )
+    return "\n".join([*lines, ""])
+
+
+def classes_section(result: dict) -> str:
+    """What a hand-in costs to grade, and what a large course needs."""
+    alone, two = (
+        "{:.2f} [{:.2f}, {:.2f}]".format(*result["seconds_a_student"][name]) for name in ("one worker", "two workers")
+    )
+    handing = "{:.3f} [{:.3f}, {:.3f}]".format(*result["parent_seconds_a_student"])
+    lines = [
+        "## Grading a class\n",
+        f"Notebook 02, solved. {result['machine']}.\n",
+        f"- A hand-in takes {alone} seconds with one worker, {two} with two (the slope over "
+        f"{sorted({row['n'] for row in result['rows']})} students).",
+        f"- The process that hands out the work spends {handing} of them: from "
+        f"{result['workers_where_the_parent_is_the_limit']:.0f} workers on, it is the limit.",
+        f"- {result['students']:,} students a week need {result['core_hours']:.1f} core-hours and "
+        f"{result['gigabytes']:.1f} GB a notebook, hand-ins and marks.\n",
+        "| workers | longest wait for marks in a week, half of it handed in within six hours | all at once |",
+        "|---:|---:|---:|",
+        *(
+            f"| {k} | {wait:.0f} min | {result['all_at_once_minutes'][k]:.0f} min |"
+            for k, wait in result["longest_wait_minutes"].items()
+        ),
+    ]
     return "\n".join([*lines, ""])
 
 
