@@ -98,5 +98,6 @@ bench: $(DEV) ## what is timed, and the course beside other libraries: two hours
 	@OMP_NUM_THREADS=1 $(BIN)/python tests/benchmarks/timing/limits.py
 	@OMP_NUM_THREADS=1 $(BIN)/python tests/benchmarks/timing/tiled.py
 	@OMP_NUM_THREADS=1 $(BIN)/python tests/benchmarks/timing/classes.py
+	@OMP_NUM_THREADS=1 $(BIN)/python tests/benchmarks/timing/scaling.py
 	@OMP_NUM_THREADS=1 $(BIN)/python tests/benchmarks/peers/run.py $(if $(QUICK),--quick)
 	@OMP_NUM_THREADS=1 $(BIN)/python -m pytest tests/benchmarks -s $(ARGS)

@@ -16,7 +16,7 @@ def peers(monkeypatch):
     """The modules of the benchmarks by name, imported as their scripts do."""
     for room in ("peers", "timing"):
         monkeypatch.syspath_prepend(str(FOLDER / room))
-    names = ("contestants", "contest", "environments", "page", "classes")
+    names = ("contestants", "contest", "environments", "page", "classes", "scaling")
     yield {name: importlib.import_module(name) for name in names}
     for name in names:
         del sys.modules[name]
@@ -124,3 +124,19 @@ def test_the_cost_of_a_student_is_the_slope(peers, tmp_path):
     (tmp_path / "classes.json").write_text(json.dumps(result))
     text = peers["page"].write_page(tmp_path, {}).read_text()
     assert "0.50 [0.40, 0.60] seconds with one worker" in text and "| 1 | 7 min | 25 min |" in text
+
+
+def test_a_power_law_is_continued_as_it_is(peers, tmp_path):
+    """Seconds that grow as the square root: 100 times the parameters and pictures take 1,000 times as long."""
+    rows = [{"parameters": n, "seconds": n**0.5 / 1000} for n in (1e6, 4e6, 9e6, 16e6)]
+    value, low, high = peers["scaling"].extrapolated(rows, 100, 1_000_000, 3600)
+    assert value == pytest.approx(1000) and low == pytest.approx(value) and high == pytest.approx(value)
+    rows[1]["seconds"] *= 1.1
+    value, low, high = peers["scaling"].extrapolated(rows, 100, 1_000_000, 3600)
+    assert low < 1000 < high and low < value < high
+    power = {"all": peers["scaling"].fitted(rows).slope, "the three widest": 0.5}
+    result = {"machine": "abacus", "rows": rows, "power": power, "core_hours": {"1": [1, 1, 1], "10": [32, 30, 34]}}
+    (tmp_path / "scaling.json").write_text(json.dumps(result))
+    assert "- 10 times the parameters and pictures: 32 [30, 34] core-hours" in (
+        peers["page"].write_page(tmp_path, {}).read_text()
+    )

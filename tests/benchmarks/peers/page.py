@@ -36,6 +36,8 @@ def write_page(folder: Path, before: dict[str, dict]) -> Path:
         parts.append(tiles_section(json.loads(tiles.read_text())))
     if (classes := folder / "classes.json").is_file():
         parts.append(classes_section(json.loads(classes.read_text())))
+    if (scaling := folder / "scaling.json").is_file():
+        parts.append(scaling_section(json.loads(scaling.read_text())))
     page = folder / "README.md"
     page.write_text("\n".join([INTRO, *parts]))
     return page
@@ -104,6 +106,24 @@ def classes_section(result: dict) -> str:
         *(
             f"| {k} | {wait:.0f} min | {result['all_at_once_minutes'][k]:.0f} min |"
             for k, wait in result["longest_wait_minutes"].items()
+        ),
+    ]
+    return "\n".join([*lines, ""])
+
+
+def scaling_section(result: dict) -> str:
+    """What a longer training of a larger model would take."""
+    rows, power = result["rows"], result["power"]
+    hours = {int(k): [f"{each:,.0f}" for each in ends] for k, ends in result["core_hours"].items() if int(k) > 1}
+    least, most = (f"{rows[k]['parameters'] / 1e6:.1f}" for k in (0, -1))
+    lines = [
+        "## Training ten and a hundred times as much\n",
+        f"The 64-pixel model at {len(rows)} widths, {least} to {most} million parameters: seconds an update grow as parameters to the "
+        f"power {power['all']:.2f} (the three widest: "
+        f"{power['the three widest']:.2f}, so what follows is a lower bound). {result['machine']}.\n",
+        *(
+            f"- {k} times the parameters and pictures: {value} [{low}, {high}] core-hours"
+            for k, (value, low, high) in hours.items()
         ),
     ]
     return "\n".join([*lines, ""])
