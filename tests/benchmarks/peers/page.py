@@ -118,7 +118,8 @@ def scaling_section(result: dict) -> str:
     least, most = (f"{rows[k]['parameters'] / 1e6:.1f}" for k in (0, -1))
     lines = [
         "## Training ten and a hundred times as much\n",
-        f"The 64-pixel model at {len(rows)} widths, {least} to {most} million parameters: seconds an update grow as parameters to the "
+        f"The 64-pixel model at {len(rows)} widths, {least} to {most} million parameters: "
+        "seconds an update grow as parameters to the "
         f"power {power['all']:.2f} (the three widest: "
         f"{power['the three widest']:.2f}, so what follows is a lower bound). {result['machine']}.\n",
         *(
