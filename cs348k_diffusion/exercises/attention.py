@@ -342,10 +342,11 @@ def quotient(softmax_pieces, parts):
 @pytest.mark.exercise("E6.2", points=1)
 def test_never_overflow(softmax_pieces):
     x = torch.tensor([[1000.0, 999.0, 0.0], [-1000.0, -1001.0, -1000.5], [0.0, 1.0, 2.0]])
+    (case,) = varied(((3, 4),), seed=3)
     agree(
         quotient(softmax_pieces, right_pieces),
         lambda x: torch.softmax(x.double(), -1).to(x.dtype),
-        [(x,), (x.double(),), (x[1:2],), (torch.full((2, 4), -5000.0),)],
+        [(x,), (x.double(),), (x[1:2],), (torch.full((2, 4), -5000.0),), (case.normal(scale=300.0),)],
         says="f / l must be the softmax of each row, however large the numbers and however different the rows.",
         mistakes={
             name: lambda x, name=name: (lambda m, f, l: f / l)(*PIECES[name](x))

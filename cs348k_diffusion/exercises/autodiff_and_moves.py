@@ -341,8 +341,8 @@ def test_can_be_moved_by_its_gradient(soft_disc):
 
 @pytest.mark.exercise("E1.2", points=1)
 def test_survives_its_centre_and_sharp_edges(soft_disc):
-    points = torch.tensor([[0.0, 0.0], [0.5, 0.0], [3.0, 4.0]])
-    centre, radius = torch.zeros(1, 2), torch.ones(1)
+    centre, radius = uniforms(1, 2, seed=5, low=-1), torch.ones(1)
+    points = centre + torch.tensor([[0.0, 0.0], [0.5, 0.0], [3.0, 4.0]])
     want = torch.tensor([[1.0, 1.0, 0.0]])
     says = "far from the edge coverage is 1 inside and 0 outside, however small the softness; tried softness = 1e-3."
     expect(soft_disc(points, centre, radius, 1e-3), want, says=says, atol=1e-4)
@@ -430,8 +430,8 @@ def piled(slope, x, steps, size):
 
 @pytest.mark.exercise("E1.3", points=1)
 def test_shrinks_the_distance_at_the_known_rate(gradient_descent):
-    curvature, bottom, x = torch.tensor([0.5, 1.0, 3.0]), torch.tensor([1.0, -2.0, 0.0]), torch.tensor([2.0, 1.0, -1.0])
-    size, steps = 0.3, 6
+    curvature, bottom, size, steps = torch.tensor([0.5, 1.0, 3.0]), normals(3, seed=13), 0.3, 6
+    x = bottom + torch.tensor([1.0, 3.0, -1.0])
     shrink = (1 - size * curvature) ** torch.arange(1, steps + 1)[:, None]
     got = walk(gradient_descent, lambda x: (curvature * (x - bottom).square()).sum() / 2, x, steps, size)
     expect(len(got), steps, says="There must be one x after each step.", mistakes={
@@ -515,6 +515,13 @@ def cases(gains, q=(0.0,)):
     return old, old + gain, there, there + ratio, uniform
 
 
+def some_moves(seed, low=-4.0, proposals=-1.0):
+    """Forty moves between logarithms in [low, low + 3), the proposals' within 1 of `proposals`."""
+    (case,) = varied(((40,),), seed=seed)
+    old, new = case.uniform(low, low + 3), case.uniform(low, low + 3)
+    return old, new, *(case.uniform(proposals - 1, proposals + 1) for _ in range(2)), case.uniform(0, 1)
+
+
 def taken(old, new, there, back, uniform):
     """With the ratio itself, in float64."""
     old, new, there, back, uniform = (each.double() for each in (old, new, there, back, uniform))
@@ -523,11 +530,12 @@ def taken(old, new, there, back, uniform):
 
 @pytest.mark.exercise("E1.4", points=1)
 def test_takes_worse_moves_with_the_right_chance(accept):
-    given = cases((-2.0, -1.2, -0.6, -0.11, 0.4, 2.0))
+    given, (old, new, there, _, uniform) = cases((-2.0, -1.2, -0.6, -0.11, 0.4, 2.0)), some_moves(14)
+    inputs = [given, tuple(each[20:21] for each in given), tuple(each.double() for each in given)]
     agree(
         accept,
         taken,
-        [given, tuple(each[20:21] for each in given), tuple(each.double() for each in given)],
+        [*inputs, (old, new, there, there, uniform)],
         says="with equal proposals, a move is taken with probability min(1, p(new) / p(old)).",
         mistakes=ACCEPT_MISTAKES,
     )
@@ -539,7 +547,7 @@ def test_keeps_the_traffic_balanced(accept):
     agree(
         accept,
         taken,
-        [given, tuple(each[:1] for each in given)],
+        [given, tuple(each[:1] for each in given), some_moves(15)],
         says="p(old) q(there) A(there) = p(new) q(back) A(back): as much traffic one way as the other.",
         mistakes=ACCEPT_MISTAKES,
     )
@@ -554,8 +562,8 @@ def test_holds_at_the_extremes(accept):
     uniform = torch.tensor([0.5, 0.5, 0.999, 0.0, 0.0, 0.5, 0.5, 0.999])
     agree(
         accept,
-        lambda *given: torch.tensor([True, False, True, False, True, False, False, True]),
-        [(old, new, there, back, uniform)],
+        taken,
+        [(old, new, there, back, uniform), some_moves(16, low=-2000.0, proposals=-300.0)],
         says="log p of -2000 is no reason for NaN; what is impossible (log p = -inf) is never accepted, whether "
         "uniform is 0 or the start was impossible, too; and an impossible start is left for any possible place.",
         mistakes=ACCEPT_MISTAKES,
@@ -918,16 +926,18 @@ def determinant(length, angle, u, v):
 
 @pytest.mark.exercise("E1.7", points=2)
 def test_stretches_with_the_length(split_log_ratio):
-    for length in (0.1, 0.7, 2.0):
-        at, half = (split_log_ratio(one, 0.1, 0.3, 4, 3) for one in (length, 0.5))
+    (case,) = varied(((1,),), seed=18)
+    v, spread = case.number(-0.5, 0.5), case.number(0.2, 1)
+    for length in (0.1, 0.7, 2.0, case.number(0.2, 3)):
+        at, half = (split_log_ratio(one, v, spread, 4, 3) for one in (length, 0.5))
         for answer in (at, half):
             must(isinstance(answer, float), f"not a number: return a float, not {getattr(answer, 'kind', answer)!r}")
-        log_j = math.log(determinant(length, 0.3, 0.25, 0.1))  # at length 1/2 it is log 1
+        log_j = math.log(determinant(length, 0.3, 0.25, v))  # at length 1/2 it is log 1
         expect(
             at - half,
             log_j,
             says="(l, a, u, v) -> (l1, a1, l2, a2) stretches volume in proportion to l: compared were the answers for "
-            f"the lengths {length} and 0.5, all else equal.",
+            f"the lengths {length:.3g} and 0.5, all else equal.",
             mistakes={
                 "the Jacobian is forgotten, or its length": 0.0,
                 "the Jacobian is upside down": -log_j,

@@ -488,10 +488,9 @@ def test_drops_the_examples_that_the_numbers_say(drop_condition):
 
 @pytest.mark.exercise("E5.4", points=1)
 def test_drops_a_whole_caption_or_nothing_of_it(drop_condition):
-    inputs = []
-    for shape, null in (((3, 3), 50), ((3, 4), 0), ((1, 2), 20), ((2, 1), 0)):
-        y, uniform = torch.arange(1, 1 + shape[0] * shape[1]).view(shape), torch.tensor([0.7, 0.2, 0.4])
-        inputs.append((y, null, 0.5, uniform[: shape[0]]))
+    inputs, nulls = [], (50, 0, 20, 0)
+    for case, null in zip(varied(((3, 3), (3, 4), (1, 2), (2, 1)), seed=15), nulls):
+        inputs.append((case.integers(1, 20), null, 0.5, torch.tensor([0.7, 0.2, 0.4])[: case.batch]))
     agree(
         drop_condition,
         right_drop,

@@ -419,21 +419,25 @@ def family_slips(steps, end):
 
 @pytest.mark.exercise("E10.3", points=2)
 def test_each_student_teaches_the_next(halve):
-    for steps, end in ((16, 1), (16, 4), (2, 1), (12, 3)):
+    (case,) = varied(((2,),), seed=103)
+    times, odd = case.integers(2, 6).tolist()
+    for steps, end in ((16, 1), (16, 4), (2, 1), (12, 3), (2**times * (2 * odd + 1), 2 * odd + 1)):
         says = f"From {steps} steps to {end}: one student for each halving, taught by the one before."
         try:
             got = halve(Counted(lineage, 40), "model", steps, end)
         except StudentError as error:
             if error.kind != "ValueError":
                 raise
-            odd = ["powers of two alone are accepted: end may be any number"] if end == 3 else []
-            raise Wrong(says, str(error), odd) from None
+            name = ["powers of two alone are accepted: end may be any number"] if end % 2 and end > 1 else []
+            raise Wrong(says, str(error), name) from None
         expect(got, family(steps, end), says=says, mistakes=family_slips(steps, end))
 
 
 @pytest.mark.exercise("E10.3", points=1)
 def test_refuses_what_does_not_halve(halve):
-    for steps, end in ((12, 1), (16, 3), (4, 4), (6, 2)):
+    (case,) = varied(((1,),), seed=104)
+    odd = 2 * int(case.integers(2, 20)) + 1
+    for steps, end in ((12, 1), (16, 3), (4, 4), (6, 2), (12 * odd, odd)):
         train, said = Counted(lineage, 40), f"halving does not lead from {steps} steps to {end}: raise ValueError"
         try:
             halve(train, "model", steps, end)

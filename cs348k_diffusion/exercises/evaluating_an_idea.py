@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from cs348k_diffusion.exercises import Counted, Exercise, Wrong, expect
+from cs348k_diffusion.exercises import Counted, Exercise, Wrong, expect, generator, varied
 from cs348k_diffusion.exercises.framework.catalogue import FreeText
 
 EXERCISES = (
@@ -98,7 +98,7 @@ FLAWS = ("minimum", "cost", "samples", "tuning", "checkpoint", "star")
 
 def normals(*shape, seed=0):
     """Standard normal numbers in float64."""
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64)
+    return torch.randn(shape, generator=generator(seed), dtype=torch.float64)
 
 
 # E11.1
@@ -106,7 +106,7 @@ def normals(*shape, seed=0):
 
 def drawn(n, resamples, seed):
     """Indices (resamples, n) with replacement."""
-    return torch.randint(n, (resamples, n), generator=torch.Generator().manual_seed(seed))
+    return torch.randint(n, (resamples, n), generator=generator(seed))
 
 
 def quantiles(values, low=0.025, high=0.975):
@@ -272,16 +272,18 @@ def test_is_where_the_line_meets_infinitely_many(fd_of_all):
 
 @pytest.mark.exercise("E11.3", points=1)
 def test_two_sizes_are_enough_and_float32_is_welcome(fd_of_all):
-    sizes = torch.tensor([500.0, 1000.0])
+    sizes, (case,) = torch.tensor([500.0, 1000.0]), varied(((1,),), seed=113)
+    true = round(case.number(1.5, 2.5), 2)
     expect(
-        fd_of_all(sizes, torch.tensor([3.0, 2.5])),
-        2.0,
-        says="FD 3.0 of 500 and 2.5 of 1,000: the bias halves from the first to the second, so 2.0 without it.",
+        fd_of_all(sizes, true + 500 / sizes),
+        true,
+        says=f"FD {true + 1:.2f} of 500 and {true + 0.5:.2f} of 1,000: the bias halves from the first to the second, "
+        f"so {true:.2f} without it.",
         mistakes={
             "the slope is returned, not the value at 1 / N = 0": 500.0,
-            "a line in N: its value at N = 0 is that of no images": 3.5,
-            "the value at the largest N still carries its bias": 2.5,
-            "the mean over all N": 2.75,
+            "a line in N: its value at N = 0 is that of no images": true + 1.5,
+            "the value at the largest N still carries its bias": true + 0.5,
+            "the mean over all N": true + 0.75,
         },
         rtol=1e-4,
         atol=1e-4,
@@ -412,6 +414,16 @@ def test_gives_every_method_its_best_setting(tuned_alike):
         says="All settings are equally good here: the first of each method counts.",
         mistakes={"among equals the last is kept, not the first": {"ours": 6, "plain": "c"}},
     )
+    (case,) = varied(((2, 4, 2),), seed=115)
+    luck, labels = case.normal(), (100 * torch.arange(4) + case.integers(0, 100, 2, 4)).tolist()
+    spaces = dict(zip(("ours", "plain"), labels))
+    expect(
+        tuned_alike(
+            lambda name, one, seed: float(luck[list(spaces).index(name), one // 100, seed]), spaces, 12, [0, 1]
+        ),
+        {name: space[int(luck[k, :3].mean(1).argmin())] for k, (name, space) in enumerate(spaces.items())},
+        says=f"The best of the first three settings of each method, {spaces}: 12 calls for 2 methods and seeds [0, 1].",
+    )
 
 
 def calls_of(tried, seeds):
@@ -421,7 +433,9 @@ def calls_of(tried, seeds):
 
 @pytest.mark.exercise("E11.5", points=2)
 def test_spends_the_same_on_each_and_no_more_than_there_is(tuned_alike):
-    for budget, seeds in ((4, [5]), (18, [3, 4]), (13, [5]), (25, [1, 2])):
+    (case,) = varied(((2,),), seed=116)
+    drawn, seed = case.integers(9, 40).tolist()
+    for budget, seeds in ((4, [5]), (18, [3, 4]), (13, [5]), (25, [1, 2]), (drawn, [seed])):
         loss = Counted(made_up_loss)
         tuned_alike(loss, SPACES, budget, seeds)
         spent = {name: sum(args[0] == name for args, _ in loss.seen) for name in SPACES}

@@ -7,7 +7,18 @@ import torch
 from torch import Tensor, nn
 
 from cs348k_diffusion.exact import Mixture
-from cs348k_diffusion.exercises import Counted, Exercise, Wrong, agree, expect, must, picture, run_against, varied
+from cs348k_diffusion.exercises import (
+    Counted,
+    Exercise,
+    Wrong,
+    agree,
+    expect,
+    generator,
+    must,
+    picture,
+    run_against,
+    varied,
+)
 from cs348k_diffusion.exercises.framework.expecting import Evidence, explaining
 from cs348k_diffusion.exercises.framework.forms import kind_of
 from cs348k_diffusion.schedule import cosine, exploding, straight
@@ -89,7 +100,7 @@ EXERCISES = (
 
 def normals(*shape, seed=0):
     """Standard normal numbers."""
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed))
+    return torch.randn(shape, generator=generator(seed))
 
 
 def oracle(x, weights, means, stds):
@@ -228,7 +239,8 @@ def test_shakes_by_the_root_of_two_steps(langevin_step):
 @pytest.mark.exercise("E3.2", points=1)
 def test_settles_at_the_known_variance(langevin_step):
     one, none = torch.ones(1, 1, dtype=torch.float64), torch.zeros(1, 1, dtype=torch.float64)
-    for step in (0.01, 0.1, 0.5, 1.0):
+    (case,) = varied(((1,),), seed=30)
+    for step in (0.01, 0.1, 0.5, 1.0, case.number(0.2, 0.9)):
         kept = langevin_step(one, -one, step, none)  # on N(0, 1), where score(x) = -x, the chain is x <- a x + b z
         shaken = langevin_step(none, none, step, one)
         says = f"On N(0, 1) the chain's variance must settle at 1 / (1 - step / 2); tried step = {step:g}."
@@ -330,7 +342,8 @@ def corners(sigma):
 @pytest.mark.exercise("E3.3", points=1)
 def test_is_least_at_the_true_score(score_matching_loss):
     gains = (0.0, 0.5, 1.0, 1.5)
-    for sigma in (0.5, 3.0):
+    (case,) = varied(((1,),), seed=39)
+    for sigma in (0.5, 3.0, case.number(0.7, 2)):
         got = [score_matching_loss(Gain(gain).requires_grad_(False), *corners(sigma)) for gain in gains]
         share = sigma**2 / (4 + sigma**2)  # of the variance of x that is noise
         naive = [torch.tensor((1 - gain * share) ** 2) for gain in gains]
@@ -358,9 +371,10 @@ def test_is_least_at_the_true_score(score_matching_loss):
 
 @pytest.mark.exercise("E3.3", points=1)
 def test_teaches_the_network(score_matching_loss):
-    for gain in (0.2, 1.0, 2.0):
-        network, share = Gain(gain), 1 / 5
-        score_matching_loss.vjp((network, *corners(1.0)), torch.ones(()), wrt=())
+    (case,) = varied(((1,),), seed=29)
+    for gain, sigma in ((0.2, 1.0), (1.0, case.number(0.8, 1.5)), (2.0, case.number(0.8, 1.5))):
+        network, share = Gain(gain), sigma**2 / (4 + sigma**2)
+        score_matching_loss.vjp((network, *corners(sigma)), torch.ones(()), wrt=())
         assert network.gain.grad is not None, "detached gradient: the loss does not reach the network's parameters"
         expect(
             network.gain.grad,
@@ -584,7 +598,8 @@ def test_draws_new_noise_for_every_update(anneal):
 
 @pytest.mark.exercise("E3.4", points=1)
 def test_one_level_is_the_plain_chain(anneal):
-    step, count = 0.5, 40
+    (case,) = varied(((1,),), seed=28)
+    step, count = case.number(0.45, 0.55), 40
     turn = torch.eye(count)[:, :, None]  # the k-th shake moves only chain k: together they show every response
     given = lambda x, sigma: -x, torch.zeros(count, 1), [0.5], step, count, turn
     got = walked(anneal)(*given)

@@ -6,7 +6,17 @@ import pytest
 import torch
 import torch.nn.functional as F
 
-from cs348k_diffusion.exercises import Counted, Exercise, StudentError, Wrong, expect, picture, run_against
+from cs348k_diffusion.exercises import (
+    Counted,
+    Exercise,
+    StudentError,
+    Wrong,
+    expect,
+    generator,
+    picture,
+    run_against,
+    varied,
+)
 
 EXERCISES = (
     Exercise(
@@ -109,7 +119,7 @@ EXERCISES = (
 
 def draws(*shape, seed=0, dtype=torch.float32):
     """Standard normal numbers."""
-    return torch.randn(shape, generator=torch.Generator().manual_seed(seed), dtype=torch.float64).to(dtype)
+    return torch.randn(shape, generator=generator(seed), dtype=torch.float64).to(dtype)
 
 
 # ---- E9.1 ----------------------------------------------------------------------------------------------------------
@@ -180,7 +190,9 @@ def resizing_mistakes(kernel, n, size):
 
 @pytest.mark.exercise("E9.1", points=2)
 def test_enlarges_rows_of_pixels(resize_matrix):
-    for kernel, n, size in ((KEYS, 8, 32), (SHARPER, 5, 7), (tent, 1, 3), (KEYS, 6, 6)):
+    (case,) = varied(((1,),), seed=91)
+    old, more = case.integers(4, 12, 2).tolist()
+    for kernel, n, size in ((KEYS, 8, 32), (SHARPER, 5, 7), (tent, 1, 3), (KEYS, 6, 6), (SHARPER, old, old + more)):
         got = single(resize_matrix(kernel, n, size))
         if isinstance(got, torch.Tensor) and got.shape == (32, 8):
             row = torch.tensor([0.0, 0, 1, 1, 0, 1, 0, 0])
@@ -198,7 +210,9 @@ def test_enlarges_rows_of_pixels(resize_matrix):
 
 @pytest.mark.exercise("E9.1", points=2)
 def test_shrinks_rows_without_passing_pixels_over(resize_matrix):
-    for kernel, n, size in ((KEYS, 32, 8), (SHARPER, 13, 5), (tent, 9, 1)):
+    (case,) = varied(((1,),), seed=92)
+    new, more = case.integers(4, 12, 2).tolist()
+    for kernel, n, size in ((KEYS, 32, 8), (SHARPER, 13, 5), (tent, 9, 1), (KEYS, 2 * new + more, new)):
         expect(
             single(resize_matrix(kernel, n, size)),
             table(kernel, n, size),
