@@ -59,6 +59,10 @@ def print_class(rows: Mapping[str, StudentRow], out: Path) -> None:
         typer.echo(f"{len(names)} {what}: {', '.join(names)}" if names else "", nl=bool(names))
     if waiting := sum(record.status == "waiting" for row in rows.values() for record in row.records):
         typer.echo(f"{waiting} answers wait to be read in {out / 'answers'}; their points go into {out / 'texts.csv'}")
+    requests = [request for row in rows.values() for request in row.regrades.values() if request.status == "open"]
+    if requests:
+        names = ", ".join(f"{request.student} {request.exercise}" for request in requests)
+        typer.echo(f"{len(requests)} regrade requests are open in {out / 'overrides.csv'}: {names}")
     changed = [change for row in rows.values() for change in row.changes]
     for change in changed[:MOST_CHANGES]:
         typer.echo(f"  {change}")

@@ -94,7 +94,10 @@ def read_table(path: Path, needed: Sequence[str]) -> list[tuple[int, dict[str, s
             raise ValueError(f"{path.name} {fault} {name!r}; its header is: {', '.join(header) or 'empty'}")
     for line, cells in lines:
         if any(cells[len(header) :]):
-            raise ValueError(f"{path.name}, line {line} has more cells than the header; quote text that holds a comma")
+            raise ValueError(
+                f"{path.name}, line {line} has more cells than the header ({', '.join(header)}); "
+                "quote text that holds a comma"
+            )
     padded = [(line, cells + [""] * (len(header) - len(cells))) for line, cells in lines if any(cells)]
     rows = [(line, dict(zip(header, cells, strict=False))) for line, cells in padded]
     return [(line, row) for line, row in rows if row.get("student", "").lower() not in NOT_A_STUDENT]

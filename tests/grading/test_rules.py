@@ -1,12 +1,10 @@
 """The instructor's rules: the roster, regrading and what it changed, overrides, late days, hand-in, Gradescope."""
 
-import csv
 import json
 import os
 import sys
 import zipfile
 from datetime import datetime, timedelta
-from pathlib import Path
 
 import pytest
 
@@ -14,56 +12,12 @@ from cs348k_diffusion.grading.batch import run as batch
 from cs348k_diffusion.grading.gradebook.overrides import read_overrides
 from cs348k_diffusion.grading.gradebook.roster import Enrolled, extended, read_roster
 from cs348k_diffusion.grading.gradebook.rules import NOT_ON_ROSTER, NOT_SUBMITTED, Late, Rules
-from cs348k_diffusion.grading.records import Record
 from cs348k_diffusion.grading.submissions.lms import collect
 from cs348k_diffusion.grading.submissions.source import handed_in
 from cs348k_diffusion.grading.tables import key, moment
+from tests.grading.a_class import gradebook, table, write
 
-TOYS = Path(__file__).parents[1] / "toy_exercises"
 linux = pytest.mark.skipif(sys.platform != "linux", reason="grading a class is Linux's")
-
-
-def table(path):
-    with path.open(encoding="utf-8-sig", newline="") as file:
-        return list(csv.DictReader(file))
-
-
-def write(path, text):
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(text, encoding="utf-8")
-    return path
-
-
-@pytest.fixture
-def grade(tmp_path, monkeypatch):
-    """A grading whose checks pass for those whose file says so: `grade({"ada": "E9.1 E9.2"}, only=...)`."""
-
-    def checked(students, plan, jobs, dask=""):
-        for student, paths in students.items():
-            text = paths[0].read_text()
-            if text == "interrupt":
-                raise KeyboardInterrupt
-            graded.append(student)
-            records = [
-                Record(student, id, test, points, points if id in text.split() else 0, message="no")
-                for id, test, points in plan.expected
-            ]
-            yield batch.Graded(student, records)
-
-    def run(hand_ins, only=("E9.1", "E9.2"), **options):
-        for student, text in hand_ins.items():
-            write(tmp_path / "in" / f"{student}.ipynb", text)
-        graded.clear()
-        return batch.grade(tmp_path / "in", tmp_path / "out", only=only, checks=TOYS, jobs=1, **options)
-
-    graded = []
-    run.graded = graded
-    monkeypatch.setattr(batch, "graded", checked)
-    return run
-
-
-def gradebook(tmp_path):
-    return {row["student"]: row for row in table(tmp_path / "out" / "gradebook.csv")}
 
 
 @linux
@@ -159,7 +113,7 @@ def test_again_grades_everyone_even_where_it_was_interrupted(grade):
 def test_overrides_and_comments_outlive_regrading(tmp_path, grade):
     grade({"ada": "E9.1", "bob": "E9.1 E9.2"})
     file = tmp_path / "out" / "overrides.csv"
-    assert file.read_text() == "student,exercise,points,comment\n"
+    assert file.read_text() == "student,exercise,points,comment,status,request\n"
     text = (
         'student,exercise,points,comment\nada,E9.2,1.5,"Right idea, <b>wrong</b> sign"\nBob,e9.1,0,\nbob,E9.2,,See me\n'
     )
@@ -229,7 +183,7 @@ def test_what_changed_between_two_gradebooks_is_listed_whoever_changed_it(tmp_pa
 def test_a_bad_override_is_told_with_its_place(tmp_path, row, says):
     file = write(tmp_path / "overrides.csv", f"student,exercise,points,comment\n{row}\n")
     with pytest.raises(ValueError, match=says):
-        read_overrides(file, ["ada"], {"E9.1": 3.0}.get)
+        read_overrides(file, ["ada"], {"E9.1": 3.0}.get, lambda _: ())
 
 
 @linux

@@ -7,7 +7,7 @@ and rules, overrides and what was read by a person turn records into the gradebo
 from __future__ import annotations
 
 import sys
-from collections.abc import Generator, Iterable, Sequence
+from collections.abc import Callable, Generator, Iterable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,7 @@ from cs348k_diffusion.grading.gradebook.rules import LOST, Rules, StudentRow, ro
 from cs348k_diffusion.grading.records import Graded
 from cs348k_diffusion.grading.submissions.lms_grades import Mark, numbers, write_grades
 from cs348k_diffusion.grading.submissions.source import handed_in
+from cs348k_diffusion.grading.tables import key
 from cs348k_diffusion.grading.workers.scratch import ending_tidily, remove_abandoned
 
 NO_RULES = Rules()  # no roster, nothing late
@@ -74,7 +75,7 @@ def grade(
     earlier = read_journal(journal)
     enrolled = [each.student for each in (rules.roster or {}).values()]
     named = [*hand_ins([*students, *earlier], rules.roster), *enrolled]
-    overrides = read_overrides(out / "overrides.csv", named, plan.worth)
+    overrides = read_overrides(out / "overrides.csv", named, plan.worth, _exercises_of(plan, earlier, rules))
     marks = free_text.read_marks(out / free_text.FILE, plan.texts)
     fresh = up_to_date(students, plan, journal, again, lambda todo: graded(todo, plan, jobs, dask))
     expected = plan.expected + [(text.id, free_text.TEST, text.points) for text in plan.texts.values()]
@@ -122,6 +123,15 @@ def _with_texts(graded: dict[str, Graded], plan: Plan, marks: free_text.Marks) -
         for student, each in graded.items()
     }
     return {student: replace(each, records=every[student]) for student, each in graded.items()}
+
+
+def _exercises_of(plan: Plan, earlier: dict[str, Graded], rules: Rules) -> Callable[[str], set[str]]:
+    """For a student, the exercises that are graded now or were before."""
+    before = {
+        key(student): {record.exercise for record in earlier[name].records}
+        for student, name in hand_ins(earlier, rules.roster).items()
+    }
+    return lambda student: {*plan.exercises, *plan.texts} | before.get(key(student), set())
 
 
 def _by_student(graded: dict[str, Graded], rules: Rules) -> dict[str, Graded]:

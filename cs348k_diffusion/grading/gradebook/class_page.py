@@ -8,7 +8,7 @@ Prose that nobody has read yet has no points: it is in neither.
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -18,6 +18,7 @@ from markupsafe import Markup
 
 from cs348k_diffusion.exercises.framework.catalogue import Exercise
 from cs348k_diffusion.grading.gradebook.feedback import MISTAKE, POLICY, RAISED, STYLE, Result, group, readable_text
+from cs348k_diffusion.grading.gradebook.overrides import STATUSES, Override
 from cs348k_diffusion.grading.gradebook.rules import NOT_SUBMITTED, StudentRow
 from cs348k_diffusion.grading.records import WAITING
 from cs348k_diffusion.grading.tables import write_whole
@@ -60,6 +61,8 @@ def render(shown: Mapping[str, StudentRow], exercises: Mapping[str, Exercise], n
         "named": named,
         "lines": lines(handed_in, exercises),
         "absent": [_called(row) for row in shown.values() if row not in handed_in],
+        "requests": (requests := _requests(shown.values())),
+        "decided": Counter(request.status for _, request in requests),
         "count": len(handed_in),
     }
     return templates.get_template("class.html").render(facts)
@@ -83,6 +86,12 @@ def lines(rows: Sequence[StudentRow], exercises: Mapping[str, Exercise]) -> list
             Line(exercises[id], counts, len(rows), difficulty, _correlation(earned, column), _mistakes(results, id))
         )
     return found
+
+
+def _requests(rows: Iterable[StudentRow]) -> list[tuple[str, Override]]:
+    """Regrades that were requested and by whom, those that are still open first."""
+    found = [(_called(row), request) for row in rows for request in row.regrades.values()]
+    return sorted(found, key=lambda each: STATUSES.index(each[1].status))
 
 
 def _called(row: StudentRow) -> str:

@@ -12,6 +12,7 @@ import itertools
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from jinja2 import Environment, FileSystemLoader
@@ -20,7 +21,7 @@ from markupsafe import Markup
 from cs348k_diffusion.exercises.framework.catalogue import Exercise, in_course_order, registry
 from cs348k_diffusion.grading.checks.card import property_of
 from cs348k_diffusion.grading.gradebook import free_text
-from cs348k_diffusion.grading.gradebook.overrides import TEST
+from cs348k_diffusion.grading.gradebook.overrides import TEST, Override, request_line
 from cs348k_diffusion.grading.records import WAITING, Record
 from cs348k_diffusion.grading.tables import write_whole
 
@@ -90,16 +91,19 @@ def write_feedback(
     exercises: Mapping[str, Exercise] | None = None,
     notes: Sequence[str] = (),
     comments: Mapping[str, str] | None = None,
+    regrades: Mapping[str, Override] | None = None,
     hints_used: Mapping[str, int] | None = None,
+    name: str = "",
 ) -> None:
     """Write the page of `student` to `path`; records of other students are ignored.
 
     exercises: by id, the package's own without; notes: sentences about the file handed in (a cell that does not parse);
-    comments: the instructor's, by exercise; hints_used: how many hints were opened, by exercise, where that is known.
+    comments: the instructor's, by exercise; regrades: what the student asked to be graded again, by exercise;
+    hints_used: how many hints were opened, by exercise, where that is known; name: the student's on the roster.
     """
     known = registry() if exercises is None else exercises
     results = group([record for record in records if record.student == student], known)
-    page = render(results, student, notes, comments or {}, hints_used or {})
+    page = render(results, student, notes, comments or {}, hints_used or {}, regrades or {}, name)
     write_whole(path, page)
 
 
@@ -117,18 +121,21 @@ def render(
     notes: Sequence[str],
     comments: Mapping[str, str],
     hints_used: Mapping[str, int],
+    regrades: Mapping[str, Override] = MappingProxyType({}),
+    name: str = "",
 ) -> str:
     """The whole page; whatever is put into it is escaped by the template."""
     cards = [
         _card(result, comments.get(result.exercise.id, ""), hints_used.get(result.exercise.id))
+        | _regrade(result, student, regrades.get(result.exercise.id))
         for result in results
-        if not unread(result, notes)
+        if not unread(result, notes) or result.exercise.id in regrades
     ]
     notebooks = [(name, list(each)) for name, each in itertools.groupby(cards, key=lambda card: card["notebook"])]
     earned, points = sum(r.earned for r in results), sum(r.points for r in results)
     facts = {
-        "student": student, "policy": POLICY, "style": Markup(STYLE.read_text(encoding="utf-8")), "results": results,
-        "notes": notes, "notebooks": notebooks, "summary": summary(results),
+        "student": name or student, "policy": POLICY, "style": Markup(STYLE.read_text(encoding="utf-8")),
+        "results": results, "notes": notes, "notebooks": notebooks, "summary": summary(results),
         "earned": f"{earned:g}", "points": counted(points, "point"),
     }  # fmt: skip
     return _templates().get_template("feedback.html").render(facts)
@@ -179,6 +186,12 @@ def _card(result: Result, comment: str, hints_used: int | None) -> dict[str, Any
         "lines": [] if blank else [check_line(record) for record in result.records],
         **advice(result, hints_used),
     }  # fmt: skip
+
+
+def _regrade(result: Result, student: str, request: Override | None) -> dict[str, Any]:
+    """What became of a request for a regrade, or else how to make one where points are missing."""
+    asks = request is None and result.grade not in ("full", WAITING)
+    return {"regrade": request, "ask": request_line(student, result.exercise.id) if asks else ""}
 
 
 def absence(records: Sequence[Record]) -> str:

@@ -43,7 +43,8 @@ def _write_files_of(row: StudentRow, file: str, exercises: Mapping[str, Exercise
     result["score"] -= row.lost
     write_whole(out / "gradescope" / f"{file}.json", json.dumps(result, indent=1, ensure_ascii=False))
     page, more = out / "feedback" / f"{file}.html", {"notes": row.notes, "comments": row.comments}
-    write_feedback(row.records, row.student, page, exercises=exercises, hints_used=row.hints, **more)
+    more |= {"regrades": row.regrades, "hints_used": row.hints, "name": row.name}
+    write_feedback(row.records, row.student, page, exercises=exercises, **more)
 
 
 def file_names(students: Iterable[str]) -> dict[str, str]:

@@ -92,6 +92,7 @@ class StudentRow:
     name: str = ""
     remarks: list[str] = field(default_factory=list)
     comments: dict[str, str] = field(default_factory=dict)
+    regrades: dict[str, Override] = field(default_factory=dict)  # requested, by exercise
     hints: dict[str, int] = field(default_factory=dict)
     days_late: int | None = None
     lost: float = 0.0
@@ -115,7 +116,11 @@ class StudentRow:
     def by_hand(self) -> dict[str, str]:
         """The exercises that an override gave their points, each with what to say of that."""
         ids = [record.exercise for record in self.records if record.test == TEST]
-        return {id: f"by hand: {self.comments[id]}" if self.comments.get(id) else "by hand" for id in ids}
+        return {id: ": ".join(filter(None, (self._whose(id), self.comments.get(id)))) for id in ids}
+
+    def _whose(self, id: str) -> str:
+        granted = id in self.regrades and self.regrades[id].status == "granted"
+        return "regrade granted" if granted else "by hand"
 
 
 def rows(
@@ -180,6 +185,9 @@ def _override(row: StudentRow, overrides: Sequence[Override]) -> None:
         if override.comment:
             row.comments[override.exercise] = override.comment
             row.remarks.append(f"{override.exercise}: {override.comment}")
+        if override.status:
+            row.regrades[override.exercise] = override
+            row.remarks.append(f"{override.exercise}: regrade {override.status}.")
 
 
 def _take_off(row: StudentRow, rules: Rules) -> None:
