@@ -250,7 +250,7 @@ def grade(
     jobs: Annotated[int, typer.Option(min=1, help="How many processes.")] = 2,
     again: Annotated[bool, typer.Option("--again", help="Ignore the results of an earlier run.")] = False,
     roster: Annotated[
-        Path | None, typer.Option(help="A CSV with a column student (name, submitted, due, group).")
+        Path | None, typer.Option(help="A CSV with a column student (name, submitted, due, group, id).")
     ] = None,
     due: Annotated[str, typer.Option(help="When it was due, such as 2026-11-30T23:59.", show_default=False)] = "",
     late_days: Annotated[int, typer.Option(help="Days late that cost nothing.")] = 0,

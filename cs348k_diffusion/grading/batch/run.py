@@ -24,7 +24,7 @@ from cs348k_diffusion.grading.gradebook.reports import in_order, reasons, write_
 from cs348k_diffusion.grading.gradebook.roster import hand_ins
 from cs348k_diffusion.grading.gradebook.rules import LOST, Rules, StudentRow, rows
 from cs348k_diffusion.grading.records import Graded
-from cs348k_diffusion.grading.submissions.lms_grades import Mark, numbers, write_grades
+from cs348k_diffusion.grading.submissions.lms_grades import NO_NUMBER, Mark, numbers, of_members, write_grades
 from cs348k_diffusion.grading.submissions.source import handed_in
 from cs348k_diffusion.grading.tables import key
 from cs348k_diffusion.grading.workers.scratch import ending_tidily, remove_abandoned
@@ -64,7 +64,7 @@ def grade(
         raise NotADirectoryError(f"{folder} is not a folder; grade wants a folder of notebooks named by student")
     folder, held_back = folder.absolute(), held_back and held_back.absolute()  # other processes run elsewhere
     remove_abandoned()
-    known = numbers(folder)
+    known = of_members(numbers(folder), rules.roster or {})
     students = handed_in(folder, {exercise.word for exercise in registry(checks).values()}, out)
     unseen = tuple(str(path.resolve()) for path in (folder, out, *hidden))
     plan = plan_for(students, only, checks, held_back, unseen)
@@ -85,6 +85,8 @@ def grade(
         given = {name: each.texts for name, each in fresh.items()}
         free_text.write_out(out, given, plan.texts, marks)
         _say_of_texts(shown, given, hand_ins(fresh, rules.roster), plan, marks)
+    for student, row in shown.items():
+        row.remarks += [NO_NUMBER] if known and key(student) not in known else []
     _report(shown, plan, out)
     write_grades(known, {student: _mark(row, plan) for student, row in shown.items()}, out)
     _tell_changes(shown, plan, out)

@@ -1,7 +1,8 @@
-"""The class: a CSV with a column `student`, named as the hand-ins are, and optional name, submitted, due, group.
+"""The class: a CSV with a column `student`, named as the hand-ins are, and optional name, submitted, due, group, id.
 
 `due` is a student's own due time, where it is not everybody's; extensions are a second table that says the same.
-`group` is what the hand-in is named by, where several students hand in one.
+`group` is what the hand-in is named by, where several students hand in one. `id` is the student's number in Canvas or
+Moodle, for those whom no file of the download is named after.
 """
 
 from __future__ import annotations
@@ -18,7 +19,7 @@ from cs348k_diffusion.grading.tables import key, moment, read_table
 class Enrolled:
     """One row of the roster; submitted: when the hand-in came, where that is known; due: a time of one's own.
 
-    group: the name of the hand-in that is shared with others.
+    group: the name of the hand-in that is shared with others; id: the number in Canvas or Moodle.
     """
 
     student: str
@@ -26,11 +27,13 @@ class Enrolled:
     submitted: datetime | None = None
     due: datetime | None = None
     group: str = ""
+    id: str = ""
 
 
 def read_roster(path: Path) -> dict[str, Enrolled]:
-    """The class by `key` of the student. Raises ValueError for a missing column, a name twice, or no names at all."""
+    """The class by `key` of the student. Raises ValueError for a missing column, a name or id twice, or no names."""
     found: dict[str, Enrolled] = {}
+    ids: set[str] = set()
     for line, row in read_table(path, ["student"]):
         place, student = f"{path.name}, line {line}", row["student"]
         if not student:
@@ -38,7 +41,11 @@ def read_roster(path: Path) -> dict[str, Enrolled]:
         if key(student) in found:
             raise ValueError(f"{place}: {student} is there twice; each student needs one row")
         submitted, due = (moment(row.get(column, ""), place) for column in ("submitted", "due"))
-        found[key(student)] = Enrolled(student, row.get("name", ""), submitted, due, row.get("group", ""))
+        id = row.get("id", "").removeprefix("Participant ")  # as Moodle writes it
+        if id in ids:
+            raise ValueError(f"{place}: the id {id} is there twice; each student has one of their own")
+        ids |= {id} - {""}
+        found[key(student)] = Enrolled(student, row.get("name", ""), submitted, due, row.get("group", ""), id)
     if not found:
         raise ValueError(f"{path.name} names no students: one row each is wanted below the header")
     return found

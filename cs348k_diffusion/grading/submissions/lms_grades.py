@@ -2,6 +2,7 @@
 
 `collect` keeps the numbers in lms.csv beside the students' folders; `grade` then writes canvas.csv or moodle.csv beside
 the gradebook. Canvas knows a student by ID, Moodle's grading worksheet by its Identifier; other columns they fill.
+Members of a group, whose one file carries one number, have theirs on the roster.
 """
 
 from __future__ import annotations
@@ -10,11 +11,13 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
+from cs348k_diffusion.grading.gradebook.roster import Enrolled
 from cs348k_diffusion.grading.tables import key, read_table, write_table
 
 IDS = "lms.csv"
 TITLE = "CS348K"  # of the column of marks in Canvas; an assignment of that name, or a new one
 CANVAS = ("Student", "ID", "SIS User ID", "SIS Login ID", "Section", TITLE)
+NO_NUMBER = "In no file for Canvas or Moodle: the number there belongs into a column id of the roster."
 MOODLE = ("Identifier", "Full name", "Email address", "Grade", "Maximum grade", "Feedback comments")
 
 
@@ -49,6 +52,23 @@ def numbers(folder: Path) -> dict[str, tuple[str, Number]]:
         return {}
     rows = [row for _, row in read_table(path, ["student", *Number._fields])]
     return {key(row["student"]): (row["student"], Number(row["system"], row["id"], row["name"])) for row in rows}
+
+
+def of_members(
+    known: Mapping[str, tuple[str, Number]], roster: Mapping[str, Enrolled]
+) -> dict[str, tuple[str, Number]]:
+    """`known` with the students whose number stands on the roster alone: members of groups, and who handed in nothing.
+
+    The system is the one that the group's file came from, or else the only one there is.
+    """
+    systems = {number.system for _, number in known.values()}
+    found = dict(known)
+    for student, each in roster.items():
+        group = known.get(key(each.group))
+        system = group[1].system if group else next(iter(systems)) if len(systems) == 1 else ""
+        if each.id and system and student not in known:
+            found[student] = (each.student, Number(system, each.id, each.name or each.student))
+    return found
 
 
 def write_grades(known: Mapping[str, tuple[str, Number]], marks: Mapping[str, Mark], out: Path) -> None:
