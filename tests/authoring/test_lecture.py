@@ -51,18 +51,40 @@ def test_every_slide_of_the_lecture_has_its_page_in_order():
         assert slide.notes
 
 
-def test_pages_without_a_demo_are_figures_to_talk_about():
-    assert [slide.title for slide in SLIDES if not slide.demo] == [
-        "Evaluating a technical idea",
-        "A significant fraction of your project grade",
-    ]
+def test_every_page_has_one_demo_of_its_own():
+    assert sorted(slide.demo for slide in SLIDES) == sorted(demos.DEMOS)
+
+
+@pytest.mark.parametrize("slide", SLIDES, ids=lambda slide: slide.title)
+def test_labels_that_were_drawn_into_a_grid_of_pictures_are_written_by_the_deck(slide):
+    """In a picture they are small, and grey in both themes: thin letters on transparent paper."""
+    found = re.search(r'base64,([^"]*)" width="\d+" style', lecture.stored(*slide.shown))
+    alpha = np.asarray(Image.open(io.BytesIO(base64.b64decode(found[1]))).convert("RGBA"))[..., 3] if found else 0
+    if not slide.labels:
+        assert not ((alpha > 0) & (alpha < 255)).any()
+        return
+    html = lecture.in_tiles(lecture.stored(*slide.shown), slide.labels)
+    assert re.findall(r"<span>(.*?)</span>", html) == list(slide.labels)
+    kept = [np.asarray(image) for image in images_of(html)]
+    whole = np.asarray(images_of(lecture.stored(*slide.shown))[0])
+    assert all((each[..., 3].mean(1) > 128).all() for each in kept)  # no row of letters is left
+    counts = [each.reshape(-1, 4)[each.reshape(-1, 4)[:, 3] == 255].shape[0] for each in kept]
+    assert 0.97 * (alpha == 255).sum() < sum(counts) <= (alpha == 255).sum() <= whole[..., 3].size
+
+
+def test_labels_that_do_not_fit_the_grid_are_refused():
+    with pytest.raises(ValueError, match="2 labels for 3 rows of 24 pictures"):
+        lecture.in_tiles(lecture.stored("09", "s051"), ("one", "two"))
+
+
+def images_of(html):
+    return [Image.open(io.BytesIO(base64.b64decode(each))) for each in re.findall(r'png;base64,([^"]*)"', html)]
 
 
 @pytest.mark.parametrize("count", [1, 2, 3, 5])
 def test_a_wide_figure_is_cut_into_equal_pieces_with_every_pixel(count):
     def images(html):
-        found = re.findall(r'src="data:image/png;base64,([^"]*)"', html)
-        return [np.asarray(Image.open(io.BytesIO(base64.b64decode(each))).convert("RGB")) for each in found]
+        return [np.asarray(each.convert("RGB")) for each in images_of(html)]
 
     (whole,) = images(lecture.stored("02", "digits"))
     pieces = images(lecture.in_pieces(lecture.stored("02", "digits"), count))

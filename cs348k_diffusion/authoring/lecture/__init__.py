@@ -8,17 +8,20 @@ from __future__ import annotations
 
 import base64
 import io
+import itertools
 import json
 import re
 import secrets
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from functools import cache
+from html import escape
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 from PIL import Image
 from traitlets.config import Config
 
@@ -46,7 +49,9 @@ def page(token: str | None = None) -> str:
     pages = [
         {
             "slide": slide,
-            "shown": in_pieces(stored(*slide.shown), slide.pieces),
+            "shown": in_tiles(stored(*slide.shown), slide.labels)
+            if slide.labels
+            else in_pieces(stored(*slide.shown), slide.pieces),
             "formulas": [mathml(formula, "block") for formula in slide.formulas],
         }
         for slide in SLIDES
@@ -87,14 +92,53 @@ def in_pieces(html: str, count: int) -> str:
     """The picture of a figure, cut into `count` of equal width that stand one below the other; 1 leaves it whole."""
     if count == 1:
         return html
-    alt, data = re.findall(r'<img alt="([^"]*)" src="data:image/png;base64,([^"]*)"', html)[0]
-    whole = Image.open(io.BytesIO(base64.b64decode(data)))
-    images = []
-    for left in range(count):
-        file, wide = io.BytesIO(), whole.width / count
-        whole.crop((round(left * wide), 0, round((left + 1) * wide), whole.height)).save(file, "PNG")
-        images.append(f'<img alt="{alt}" src="data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}">')
+    alt, whole = _picture(html)
+    edges = [round(left * whole.width / count) for left in range(count + 1)]
+    images = [_img(whole.crop((left, 0, right, whole.height)), alt) for left, right in itertools.pairwise(edges)]
     return f'<div class="pieces">{"".join(images)}</div>'
+
+
+def in_tiles(html: str, labels: Sequence[str]) -> str:
+    """A labelled grid of pictures, its labels taken off and written in the page's letters: a picture's or a row's.
+
+    Raises ValueError where there are neither as many pictures nor as many rows as labels.
+    """
+    alt, whole = _picture(html)
+    rows = tiles(whole)
+    if len(labels) == len(rows) > 1:
+        pairs = [(label, (row[0][0], row[0][1], row[-1][2], row[-1][3])) for label, row in zip(labels, rows)]
+        kind, columns = "rows", 2
+    elif len(labels) == sum(map(len, rows)):
+        pairs, kind, columns = list(zip(labels, itertools.chain(*rows))), "each", len(rows[0])
+    else:
+        raise ValueError(f"{len(labels)} labels for {len(rows)} rows of {sum(map(len, rows))} pictures: {labels}")
+    parts = [f"<div><span>{escape(label)}</span>{_img(whole.crop(box), alt)}</div>" for label, box in pairs]
+    return f'<div class="tiles {kind}" style="--columns:{columns}">{"".join(parts)}</div>'
+
+
+def tiles(whole: Image.Image) -> list[list[tuple[int, int, int, int]]]:
+    """The boxes (left, top, right, bottom) of the pictures in a grid, row by row: what is opaque, and no label."""
+    opaque = np.asarray(whole.convert("RGBA"))[..., 3] == 255
+    down = _runs(opaque.mean(1) > 0.4)  # a label covers less of its row
+    return [[(l, top, r, bottom) for l, r in _runs(opaque[top:bottom].all(0))] for top, bottom in down]
+
+
+def _runs(inside: np.ndarray) -> list[tuple[int, int]]:
+    """Where it is true without a gap: (first, end)."""
+    edges = np.flatnonzero(np.diff(np.concatenate([[False], inside, [False]]).astype(int)))
+    return list(zip(edges[::2].tolist(), edges[1::2].tolist()))
+
+
+def _picture(html: str) -> tuple[str, Image.Image]:
+    """The text and the image of the first PNG in an output."""
+    alt, data = re.findall(r'<img alt="([^"]*)" src="data:image/png;base64,([^"]*)"', html)[0]
+    return alt, Image.open(io.BytesIO(base64.b64decode(data)))
+
+
+def _img(picture: Image.Image, alt: str) -> str:
+    file = io.BytesIO()
+    picture.save(file, "PNG")
+    return f'<img alt="{alt}" src="data:image/png;base64,{base64.b64encode(file.getvalue()).decode()}">'
 
 
 @cache

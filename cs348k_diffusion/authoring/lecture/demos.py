@@ -81,6 +81,47 @@ def demo(softness):
     words = f"loss against the leaf's place; slope at -0.8: {away.grad:+.4f}"
     stage.show_curve(losses, words, 0, float(losses.max()) * 1.05)
 """),
+    "contest": Demo(slider("target", 1, 12, 1, 3), """
+from cs348k_diffusion.procedural.fit import sharp_loss
+from cs348k_diffusion.procedural.grammar import Grammar
+from cs348k_diffusion.procedural.pack import pack
+from cs348k_diffusion.procedural.policies import POLICIES, enter
+from cs348k_diffusion.procedural.render import Style, draw, tree_parts
+from cs348k_diffusion.procedural.targets import fixed_trees
+
+trees, style = fixed_trees(12), Style()
+
+@torch.no_grad()
+def photo(tree):
+    return draw(tree_parts(pack([tree], Grammar()), style), 32, None, style.sky).image
+
+def demo(value):
+    goal = trees[int(value) - 1]
+    entered = [enter(entry, [goal], budget=1500) for entry in POLICIES.values()]
+    now = [next(run) for run in (runs := [iter(run) for _, run in entered])]
+    for units in range(50, 1501, 50):  # as many for each: a render costs 1, one with its gradient 3
+        now = [next((step for step in run if step.cost.units >= units), old) for run, old in zip(runs, now)]
+        losses = [float(sharp_loss(step.trees, target)) for step, (target, _) in zip(now, entered)]
+        words = ", ".join(f"{name} {x:.0e}" for name, x in zip(("moves", "gradient", "pruned", "both"), losses))
+        stage.show(torch.cat([photo(tree) for tree in (goal, *(step.best.tree for step in now))]),
+                   f"the target; after {units} units each: {words}", columns=5)
+"""),
+    "forks": Demo(slider("experiment", 0, 60, 1, 3), """
+from cs348k_diffusion.lab.plot import figure, figure_frame
+from cs348k_diffusion.metrics.intervals import student_t
+
+def demo(experiment):
+    noise = torch.randn(25, 8, generator=torch.Generator().manual_seed(int(experiment)))
+    found = [student_t(way) for way in 0.5**0.5 * (noise[:24] + noise[24])]  # 8 seeds, an idea that does nothing
+    good = [one.low > 0 for one in found]
+    fig, ax = figure(size=(7, 3))
+    fig.set_dpi(200)
+    for k, one in enumerate(found):
+        ax.plot((one.low, one.high), (k, k), lw=3, color="#009E73" if good[k] else "0.65")
+    ax.axvline(0, color="black")
+    ax.set(xlim=(-2, 2), yticks=(), xlabel="difference, 95 % interval")
+    stage.show(figure_frame(fig), f"a useless idea, read in 24 ways: {sum(good)} of them say that it works")
+"""),
     "claim": Demo(Control("buttons", "claim", "G1a", ("M1", "G1a", "A1", "L2", "T1", "T2")), """
 from cs348k_diffusion.evaluate import registry
 

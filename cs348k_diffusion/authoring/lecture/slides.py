@@ -12,8 +12,8 @@ class Slide(NamedTuple):
     """One page of the deck.
 
     lines: what the audience reads; formulas: LaTeX; shown: (notebook, cell id); pieces: that a wide figure is cut into,
-    one below the other; notes: for the speaker; seconds: of an eighty-minute lecture; short: of a ten-minute one, 0
-    where it leaves the page out.
+    one below the other; labels: of a grid of pictures, one a picture or one a row, in the deck's own letters; notes: for
+    the speaker; seconds: of an eighty-minute lecture; short: of a ten-minute one, 0 where it leaves the page out.
     """
 
     title: str
@@ -21,6 +21,7 @@ class Slide(NamedTuple):
     formulas: tuple[str, ...] = ()
     shown: tuple[str, str] = ("", "")
     pieces: int = 1
+    labels: tuple[str, ...] = ()
     demo: str = ""
     notes: str = ""
     seconds: int = 120
@@ -51,6 +52,7 @@ SLIDES = (
          "Rules: modify, add leaf, remove leaf, split branch, remove branch, add anywhere",
          "Constraints: angles, radii"),
         shown=("01", "moves-figure"), demo="rules",
+        labels=("before", "modify", "add leaf", "remove leaf", "split branch", "remove branch", "add anywhere"),
         notes="Live: press a rule and see the tree change. A move that breaks a constraint is not proposed.",
         seconds=210, short=45,
     ),
@@ -67,8 +69,9 @@ SLIDES = (
         "Evaluating a technical idea",
         ("What is the claimed idea?", "What is the proposed solution?", "What are the best known alternatives?",
          "Which questions would a reasonable person ask?", "Which experiments answer them?"),
-        shown=("01", "contest-figure"),
-        notes="The contest of notebook 01: four policies, twelve targets, equal units. Ask for bets before you go on.",
+        shown=("01", "contest-figure"), demo="contest",
+        notes="The contest of notebook 01: four policies, twelve targets, equal units. Ask for bets, then live: one "
+        "target, the four of them side by side.",
         seconds=160,
     ),
     Slide(
@@ -82,9 +85,9 @@ SLIDES = (
     Slide(
         "A significant fraction of your project grade",
         ("How thoughtfully did you define your problem?", "How thoughtfully did you evaluate your idea?"),
-        shown=("11", "forks"),
-        notes="24 ways to cut one noisy experiment: one of them always looks good. Grades go to the design, "
-        "not the star.",
+        shown=("11", "forks"), demo="forks",
+        notes="24 ways to cut one noisy experiment: one of them often looks good. Live: another experiment. Grades go "
+        "to the design, not the star.",
         seconds=100,
     ),
     Slide(
@@ -177,14 +180,14 @@ SLIDES = (
     Slide(
         "Performance challenges of inference",
         ("Diffusion is iterative: many evaluations.", "Low-dimensional space. Superresolution. Bigger steps."),
-        shown=("10", "knee-look"), demo="steps",
+        shown=("10", "knee-look"), demo="steps", labels=("1 step", "2 steps", "4 steps", "8 steps", "16 steps"),
         notes="The slider is the number of steps; seconds and evaluations stand below. Where do they look right?",
         seconds=210, short=30,
     ),
     Slide(
         "Superresolution",
         ("Diffusion draws a low-resolution image.", "Subsequent models enlarge it."),
-        shown=("09", "s044"), demo="enlarge",
+        shown=("09", "s051"), demo="enlarge", labels=("drawn, 8 x 8", "bicubic", "diffusion"),
         notes="Choose a picture by its number: bicubic, the mean of what is possible, one draw of it.",
         seconds=210, short=15,
     ),
@@ -201,6 +204,7 @@ SLIDES = (
         "Bicubic upsampling vs. two forms of learned upsampling",
         ("Bicubic: no knowledge.", "Regression: the mean, smooth.", "Diffusion: one of the possible, sharp."),
         shown=("09", "s006"), demo="upsamplings",
+        labels=("given", "bicubic", "regression", "diffusion", "the truth"),
         notes="Regression wins PSNR by 3 dB where all is Gaussian; diffusion wins the distances. Notebook 09.",
         seconds=210,
     ),
@@ -223,6 +227,7 @@ SLIDES = (
         "Learn to take larger steps",
         ("A student reproduces several steps of its teacher.", "Ours 2 and 4 steps; DDIM 2x2 and 4x2."),
         shown=("10", "panel"), demo="student",
+        labels=("ours, 2", "ours, 4", "DDIM 2x2", "DDIM 4x2", "DDIM 8x2", "DDIM 20x2"),
         notes="Progressive distillation, guidance included. One evaluation a step instead of two.",
         seconds=210, short=30,
     ),
