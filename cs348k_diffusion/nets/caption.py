@@ -104,7 +104,7 @@ class CaptionEncoder(nn.Module):
     def forward(self, tokens: Int[Tensor, "batch m"]) -> TextFeatures:
         """Any amount of padding, anywhere in a row, gives the same visible vectors in the same order."""
         mask = visible(tokens)
-        h = self.word(tokens) + self.place(mask.cumsum(1))
+        h = self.word(tokens) + self.place(mask.long().cumsum(1))
         h = torch.cat([self.start.expand(len(h), 1, -1), h], dim=1)
         mask = F.pad(mask, (1, 0), value=True)
         for layer in self.layers:

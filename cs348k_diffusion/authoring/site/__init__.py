@@ -14,7 +14,7 @@ from io import StringIO
 from pathlib import Path
 
 from cs348k_diffusion import __version__
-from cs348k_diffusion.authoring.site import font, pages, reference
+from cs348k_diffusion.authoring.site import drawing, font, pages, reference
 from cs348k_diffusion.authoring.site import one_file as one_file_copies
 
 ROOT = Path(__file__).parents[3]
@@ -29,13 +29,21 @@ class SiteError(ValueError):
     """The site cannot be made; the text says why."""
 
 
-def build(out: Path, solutions: bool = False, which: Sequence[str] = (), one_file: bool = False) -> list[str]:
+def build(
+    out: Path,
+    solutions: bool = False,
+    which: Sequence[str] = (),
+    one_file: bool = False,
+    runtime: Path | None = None,
+) -> list[str]:
     """Write the site into the folder `out`; returns what Sphinx warned of.
 
     solutions: keep the solutions and the cards of the checks, which students do not see.
     which: numbers of notebooks, such as "02"; all of them without. A page on each module is left out where it is given.
     one_file: write each notebook as one HTML file too, into `out`/one_file.
-    Raises SiteError where `out` holds something else than a site, RuntimeError without Sphinx.
+    runtime: a folder of npm's onnxruntime-web, for the page that draws; without one it says that it cannot.
+    Raises SiteError where `out` holds something else than a site, ValueError where `runtime` is something else,
+    RuntimeError without Sphinx.
     """
     if not all(map(find_spec, NEEDED)):
         raise RuntimeError(EXTRA)
@@ -49,6 +57,7 @@ def build(out: Path, solutions: bool = False, which: Sequence[str] = (), one_fil
     with tempfile.TemporaryDirectory() as made, patch_docutils(), docutils_namespace():
         source = Path(made) / "source"
         pages.write(source, ROOT, solutions, which)
+        drawing.write(source, runtime)
         reference.write(source / "reference", [] if which else reference.modules())
         font.write(source / "_static" / "math.woff")
         settings = _settings(solutions) | {"one_file": bodies}
