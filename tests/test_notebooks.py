@@ -19,12 +19,14 @@ ROOT = Path(__file__).parents[1]
 SOLUTIONS = sorted((ROOT / "solutions").glob("*.ipynb"))
 STUDENTS = sorted((ROOT / "notebooks").glob("*.ipynb"))
 WORDS, MEDIAN, LONGEST, COLUMNS = 80, 6, 25, 88  # of an idea; of the lines of a code cell; of a line
+TIMED = {"l4"}  # whose random numbers are not looked at
 NOT_WORDS = re.compile(
     r"<details>.*?</details>|<!--.*?-->|<[^>]+>|\$\$.*?\$\$|\$[^$]+\$|```.*?```|^ *\|[^\n]*$|^#+ [^\n]*$|\]\([^)]*\)",
     re.DOTALL | re.MULTILINE,
 )
 
 each_solution = pytest.mark.parametrize("path", SOLUTIONS, ids=lambda path: path.stem)
+each_from_04_to_07 = pytest.mark.parametrize("path", SOLUTIONS[4:8], ids=lambda path: path.stem)
 each_student = pytest.mark.parametrize("path", STUDENTS, ids=lambda path: path.stem)
 
 
@@ -123,6 +125,47 @@ def test_minutes_follow_the_formula():
 def test_lines_of_code_fit_a_projector(path):
     long = {cell.id: line for cell in cells(path, "code") for line in cell.source.splitlines() if len(line) > COLUMNS}
     assert long == {}
+
+
+@each_from_04_to_07
+def test_what_is_printed_fits_a_projector(path):
+    printed = [(cell.id, output.text) for cell in cells(path, "code") for output in cell.outputs if "text" in output]
+    assert {id: line for id, text in printed for line in text.splitlines() if len(line) > COLUMNS} == {}
+
+
+@each_from_04_to_07
+def test_minutes_stand_right_under_the_heading_of_an_exercise(path):
+    headings = [cell for cell in cells(path, "markdown") if re.match(r"#+ E\d", cell.source)]
+    assert [cell.id for cell in headings if not re.match(r"#+ E[^\n]*\n\n\*About \d", cell.source)] == []
+
+
+@each_from_04_to_07
+def test_a_figure_has_a_title_or_is_a_drawing_without_axes(path):
+    figures = [cell for cell in cells(path, "code") if re.search(r"^show_figure\(", cell.source, re.MULTILINE)]
+    assert [cell.id for cell in figures if not re.search(r"title|\.axis\(\"off\"\)", cell.source)] == []
+
+
+@each_solution
+def test_no_cell_draws_from_the_global_generator(path):
+    """Its numbers would depend on which cells ran before; exercises may, a check seeds them."""
+    drawing = re.compile(r"torch\.(rand|randn|randint|randperm|normal|multinomial|bernoulli)$")
+    unseeded = {
+        cell.id: ast.unparse(node)
+        for cell in cells(path, "code")
+        if not exercise_tags(cell) and cell.id not in TIMED
+        for node in ast.walk(parse(cell.source))
+        if isinstance(node, ast.Call) and drawing.match(ast.unparse(node.func))
+        if "generator" not in {keyword.arg for keyword in node.keywords}
+    }
+    assert unseeded == {}
+
+
+@each_solution
+def test_comparisons_are_sentences(path):
+    """Not "FD: this one, than that one", in what is read or printed."""
+    shown = [cell.source for cell in cells(path, "markdown")]
+    shown += [output.text for cell in cells(path, "code") for output in cell.outputs if "text" in output]
+    assert [line for text in shown for line in text.splitlines() if ", than " in line] == []
 
 
 ANSWERS = re.compile(

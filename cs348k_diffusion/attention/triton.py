@@ -64,16 +64,22 @@ def _kernel(
     stop = tl.minimum(m, tl.program_id(0) * TILE + TILE) if CAUSAL else m
     for start in range(0, stop, TILE):
         j = start + tl.arange(0, TILE)
-        k = tl.load(K + head * m * d + j[:, None] * d + at_d, mask=(j[:, None] < m) & (at_d < d), other=0.0)
-        v = tl.load(V + head * m * e + j[:, None] * e + at_e, mask=(j[:, None] < m) & (at_e < e), other=0.0)
+        there = j[:, None] < m
+        k_at = K + head * m * d + j[:, None] * d + at_d
+        v_at = V + head * m * e + j[:, None] * e + at_e
+        k = tl.load(k_at, mask=there & (at_d < d), other=0.0)
+        v = tl.load(v_at, mask=there & (at_e < e), other=0.0)
         seen = j[None, :] < m
         if CAUSAL:
             seen = seen & (j[None, :] <= i[:, None])
         if MASKED:
-            seen = seen & (tl.load(MASK + head * m + j, mask=j < m, other=0) != 0)[None, :]
-        s = tl.where(seen, scale * tl.dot(q, tl.trans(k), input_precision="ieee"), float("-inf"))
+            allowed = tl.load(MASK + head * m + j, mask=j < m, other=0)
+            seen = seen & (allowed != 0)[None, :]
+        s = scale * tl.dot(q, tl.trans(k), input_precision="ieee")
+        s = tl.where(seen, s, float("-inf"))
         new_top = tl.maximum(top, tl.max(s, 1))
-        finite = tl.where(new_top == float("-inf"), 0.0, new_top)  # a row that has seen no key yet
+        # 0 for a row that has seen no key yet
+        finite = tl.where(new_top == float("-inf"), 0.0, new_top)
         f = tl.exp(s - finite[:, None])
         shrink = tl.exp(top - finite)
         l = shrink * l + tl.sum(f, 1)

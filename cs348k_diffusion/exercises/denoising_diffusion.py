@@ -42,12 +42,11 @@ EXERCISES = (
         "The ancestral step",
         gives="x_s: tensor",
         hints=(
-            "If x_s were known, x_t would be (alpha_t / alpha_s) x_s plus noise of variance "
-            "b2 = sigma_t^2 - (alpha_t / alpha_s)^2 sigma_s^2. Multiply it with N(x_s; alpha_s x0, sigma_s^2).",
-            "Precisions add, 1 / variance = 1 / sigma_s^2 + (alpha_t / alpha_s)^2 / b2, and the mean weighs the two "
-            "means by them. Multiply out what is 0/0 at s = 0.",
-            "variance = b2 sigma_s^2 / sigma_t^2, which is 0 at s = 0; x0_hat's weight in the mean is "
-            "alpha_s b2 / sigma_t^2. What is x_t's?",
+            "Which two Gaussians in x_s does the text multiply? Name their means m1, m2 and variances v1, v2.",
+            "m1 = alpha_s x0_hat, v1 = sigma_s^2, m2 = x_t / r, v2 = b^2 / r^2. Each mean is weighed by the variance "
+            "of the other. Put in v1 + v2 = sigma_t^2 / r^2: then nothing divides by r, which is 0 at t = 1.",
+            "variance = b^2 sigma_s^2 / sigma_t^2, which is 0 at s = 0; x0_hat's weight in the mean is "
+            "alpha_s b^2 / sigma_t^2. What is x_t's? The noise is multiplied by a standard deviation.",
         ),
         withheld=(
             "sampling.step",

@@ -27,9 +27,11 @@ def sliced_wasserstein(
 
     SW^2 = mean over u of  integral over q in [0, 1] of  (F_a^-1(q; u) - F_b^-1(q; u))^2
     F^-1(q; u) is the quantile function of u . x for a unit vector u; n and m may differ, and the integral is exact.
-    In the units of the data. On the line it is the distance itself. Source: Bonneel et al. 2015, JMIV 51.
+    In the units of the data. On the line it is the distance itself. Without `generator` the directions are the same in
+    every call. Source: Bonneel et al. 2015, JMIV 51.
     """
     _paired(a, b)
+    generator = generator or torch.Generator().manual_seed(0)
     u = torch.randn(a.shape[1], directions if a.shape[1] > 1 else 1, generator=generator).to(a)
     u = u / u.norm(dim=0)
     left, right, mass = _couple(len(a), len(b))
@@ -147,9 +149,10 @@ def real_floor(
 ) -> Float[Tensor, " repeats"]:
     """metric(real part, other real part) over random disjoint parts of `size` examples: what a perfect model scores.
 
-    Returns all the values: take their mean for the floor and their quantiles for its width. Raises ValueError when
-    two parts of that size do not fit into `real`.
+    Returns all the values: take their mean for the floor and their quantiles for its width. Without `generator` the
+    parts are the same in every call. Raises ValueError when two parts of that size do not fit into `real`.
     """
+    generator = generator or torch.Generator().manual_seed(0)
     if not 0 < 2 * size <= len(real):
         raise ValueError(f"two disjoint parts of {size} do not fit into {len(real)} real examples")
     orders = (torch.randperm(len(real), generator=generator).to(real.device) for _ in range(repeats))

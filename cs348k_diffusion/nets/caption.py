@@ -35,8 +35,8 @@ class Tokenizer:
     def __call__(self, captions: str | Sequence[str]) -> Int[Tensor, "batch length"]:
         """One row of tokens for each caption; capitals, commas and full stops are ignored.
 
-        Raises ValueError for a word that is not in the vocabulary, naming the nearest that is, and for a caption of
-        more than `length` words.
+        Raises ValueError for words that are not in the vocabulary, a line each with the nearest that is, and for a
+        caption of more than `length` words.
         """
         captions = [captions] if isinstance(captions, str) else captions
         rows = [self._row(caption) for caption in captions]
@@ -51,9 +51,8 @@ class Tokenizer:
         if len(spoken) > self.length:
             raise ValueError(f"a caption has at most {self.length} words, this one has {len(spoken)}: say less")
         number = {word: k for k, word in enumerate(self.words, start=1)}
-        for word in spoken:
-            if word not in number:
-                raise ValueError(unknown(word, self.words))
+        if strange := [word for word in dict.fromkeys(spoken) if word not in number]:
+            raise ValueError("\n".join(unknown(word, self.words) for word in strange))
         return [number[word] for word in spoken] + [PADDING] * (self.length - len(spoken))
 
 

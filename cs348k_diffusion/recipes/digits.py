@@ -64,7 +64,7 @@ class DigitReport(NamedTuple):
         low, high = self.accuracy_95
         return (
             f"accuracy {self.accuracy:.3f} [{low:.3f}, {high:.3f}]   FD {self.fd:.2f}   "
-            f"precision {self.precision:.2f}   recall {self.recall:.2f}   nearest {self.nearest:.2f}   (n = {self.n})"
+            f"precision {self.precision:.2f}   recall {self.recall:.2f}   nearest {self.nearest:.2f}"
         )
 
 

@@ -76,6 +76,14 @@ def test_sliced_wasserstein_sees_a_wrong_variance():
 # --- MMD ------------------------------------------------------------------------------------------------------------
 
 
+def test_a_metric_without_a_generator_is_a_function_of_its_arguments():
+    a, b = normal(300, 2), 1.2 * normal(300, 2, seed=5)
+    torch.manual_seed(0)
+    first = sliced_wasserstein(a, b), real_floor(sliced_wasserstein, a, 100, repeats=3).tolist()
+    torch.manual_seed(1)
+    assert (sliced_wasserstein(a, b), real_floor(sliced_wasserstein, a, 100, repeats=3).tolist()) == first
+
+
 def test_mmd_with_a_linear_kernel_is_the_squared_gap_of_means_less_its_noise():
     a, b = normal(9, 4, seed=1), normal(13, 4, seed=2) + 0.5
     noise = a.var(0).sum() / len(a) + b.var(0).sum() / len(b)

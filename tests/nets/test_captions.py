@@ -67,6 +67,11 @@ def test_an_unknown_word_is_named_with_the_nearest_known_one(tokenize, word, nea
         tokenize(f"a red {word}")
 
 
+def test_every_unknown_word_is_named(tokenize):
+    with pytest.raises(ValueError, match=r"(?s)'purpel'; did you mean 'purple.*'catt'; did you mean 'cat'"):
+        tokenize("a purpel catt")
+
+
 def test_a_word_near_to_none_gets_the_whole_list(tokenize):
     with pytest.raises(ValueError, match=r"the words are: .*orange"):
         tokenize("a red zzzz")
