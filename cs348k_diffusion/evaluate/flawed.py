@@ -1,20 +1,24 @@
 """Three convincing reports on an idea that does nothing, each with one flaw: notebook 11 opens with them.
 
-The idea, "polish", runs every step of a sampler twice over; the second time changes nothing. What the reports measure
-is real: distances of Gaussian features and of samples of a mixture, at the numbers of samples and steps they hide.
+The idea, "polish", runs every step of a sampler once more, from the same place with the guess that is there already:
+it ends where the first run ended, and calls no network. What the reports measure is real: distances of Gaussian
+features and of samples of a mixture, at the numbers of samples and steps they hide.
 """
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import Any, NamedTuple
 
 import torch
 
-from cs348k_diffusion.evaluate.claims.exact_scores import to_data
+from cs348k_diffusion.evaluate.claims.exact_scores import hills
 from cs348k_diffusion.metrics import frechet
 from cs348k_diffusion.noise import keyed_generator
+from cs348k_diffusion.sampling import ancestral_step, path
+from cs348k_diffusion.schedule import cosine
 
-FEATURES = 16
+FEATURES, SAMPLES = 16, 20_000
 
 
 class Flawed(NamedTuple):
@@ -65,16 +69,38 @@ def best_of_three() -> Flawed:
 
 
 def twice_the_evaluations() -> Flawed:
-    """Every step twice over costs twice, and the alternative could have spent that on smaller steps."""
-    ours = arm([to_data(seed, "ancestral", 16)["distance"] for seed in range(8)], evaluations=32, samples=20_000)
-    plain = arm([to_data(seed, "ancestral", 8)["distance"] for seed in range(8)], evaluations=16, samples=20_000)
+    """Polish costs no evaluation, and the report spends what that seems to save on smaller steps."""
+    ours, plain = (arm(*eight_runs(steps, polish), SAMPLES) for steps, polish in ((32, True), (16, False)))
     text = (
-        f"Mean distance to the data over eight seeds: {plain['shown']:.3f} with the plain sampler, {ours['shown']:.3f} "
-        "with polish, on the same schedule, the same weights and the same noise. Polish is better on "
-        f"{sum(a < b for a, b in zip(ours['runs'], plain['runs']))} of 8 seeds. Each plain step is simply followed "
-        "by a polishing one."
+        f"Mean distance to the data over eight seeds: {plain['shown']:.3f} with the plain sampler in its usual "
+        f"setting, {ours['shown']:.3f} with polish, on the same schedule, the same weights and the same seeds. Polish "
+        f"is better on {sum(a < b for a, b in zip(ours['runs'], plain['runs']))} of 8 seeds. And it calls no network, "
+        "which leaves room for smaller steps."
     )
     return Flawed(text, report(ours, plain), "cost")
+
+
+def eight_runs(steps: int, polish: bool) -> tuple[list[float], int]:
+    """The distance to the data for each of eight seeds, and the evaluations that a sample costs."""
+    runs = [to_data(seed, steps, polish) for seed in range(8)]
+    return [distance for distance, _ in runs], runs[0][1]
+
+
+def to_data(seed: int, steps: int, polish: bool) -> tuple[float, int]:
+    """How far ancestral samples end from the data (2-Wasserstein), and the evaluations that a sample costs.
+
+    polish: every step is run once more, from the same x, guess and noise.
+    """
+    data = hills(seed)
+    denoise, evaluations = data.denoiser(cosine()), 0
+    x = torch.randn(SAMPLES, 1, generator=keyed_generator(22, seed), dtype=torch.float64)
+    for t, s in pairwise(path(steps).tolist()):
+        guess, evaluations = denoise(x, t), evaluations + 1
+        noise = torch.randn(x.shape, generator=keyed_generator(23, seed, evaluations), dtype=x.dtype)
+        runs = [ancestral_step(denoise.schedule, x, guess, t, s, noise) for _ in range(1 + polish)]
+        x = runs[-1]
+    truth = data.sample(10 * SAMPLES, keyed_generator(24, seed)).sort(0).values.view(SAMPLES, 10)
+    return float((x.sort(0).values - truth).square().mean().sqrt()), evaluations
 
 
 def more_samples() -> Flawed:

@@ -31,7 +31,7 @@ def sentence(claim: Claim, verdict: Verdict) -> str:
     what = f"{claim.metric} is {_gap(claim)} than with {one.against}" if claim.alternatives else f"{claim.metric} is"
     return (
         f"Over {len(one.values)} seeds {what} {'by ' if claim.alternatives else ''}{number(one.interval.value)}, "
-        f"95 % interval {low} to {high}; the claim needs {_need(claim)}. An effect of {number(one.detectable)} "
+        f"95 % interval {low} to {high}; the claim needs {need(claim)}. An effect of {number(one.detectable)} "
         "would have been seen in four of five such studies."
     )
 
@@ -40,7 +40,8 @@ def _gap(claim: Claim) -> str:
     return "higher" if claim.better == "more" else "lower"
 
 
-def _need(claim: Claim) -> str:
+def need(claim: Claim) -> str:
+    """What the interval has to be for the claim to be supported: "more than 0"."""
     if claim.alternatives:
         return f"more than {number(claim.threshold)}"
     return f"{claim.better} than {number(claim.threshold)}"
@@ -52,7 +53,7 @@ def described(claim: Claim, costs: Mapping[str, float]) -> list[tuple[str, str]]
     spent = "; ".join(f"{name}: {cost:,.0f}" for name, cost in costs.items())
     rows = [
         ("Proposed", label(claim.proposed)),
-        ("Alternatives", others or f"none: the metric must be {_need(claim)}"),
+        ("Alternatives", others or f"none: the metric must be {need(claim)}"),
         ("Factors", "; ".join(f"{name}: {', '.join(map(str, levels))}" for name, levels in claim.factors.items())),
         ("Measured", f"{claim.metric}, {claim.better} is better"),
         ("Seeds", f"{claim.seeds}, the same for every setting; differences are taken seed by seed"),
