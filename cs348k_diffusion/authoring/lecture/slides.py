@@ -12,8 +12,8 @@ class Slide(NamedTuple):
     """One page of the deck.
 
     lines: what the audience reads; formulas: LaTeX; shown: (notebook, cell id); pieces: that a wide figure is cut into,
-    one below the other; labels: of a grid of pictures, one a picture or one a row, in the deck's own letters; notes: for
-    the speaker; seconds: of an eighty-minute lecture; short: of a ten-minute one, 0 where it leaves the page out.
+    one below the other; labels: of a grid of pictures, one a picture or one a row, in the deck's own letters; notes:
+    for the speaker; seconds: of an eighty-minute lecture; short: of a ten-minute one, 0 where it leaves the page out.
     """
 
     title: str
