@@ -13,7 +13,6 @@ from cs348k_diffusion.grading.safe_path import safe_path
 
 sys.path[:] = safe_path()  # before anything else is imported: the current folder may hold hand-ins
 
-import io
 import json
 import shlex
 from contextlib import nullcontext
@@ -23,7 +22,7 @@ from typing import Annotated
 import typer
 
 from cs348k_diffusion import __version__
-from cs348k_diffusion.commands.arguments import seed_of
+from cs348k_diffusion.commands.arguments import say_everything, seed_of
 from cs348k_diffusion.course import CourseError
 
 app = typer.Typer(
@@ -40,7 +39,7 @@ LEARN, MAKE, TEACH, OWN = "Learn", "Make pictures", "Teach", "the model's"
 
 def main() -> None:
     """Run the command line; what a reader can mend is one sentence and exit status 2, never a traceback."""
-    _say_everything()
+    say_everything()
     try:
         app()
     except (ValueError, LookupError, OSError, RuntimeError, CourseError) as error:
@@ -49,13 +48,6 @@ def main() -> None:
         message = str(error) if not isinstance(error, KeyError) else str(error.args[0])
         typer.secho(f"cs348k: {message}", fg="red", err=True)
         sys.exit(2)
-
-
-def _say_everything() -> None:
-    """Have a console that cannot print a letter (cp1252, ASCII) print an escape in its place, and not stop."""
-    for stream in (sys.stdout, sys.stderr):
-        if isinstance(stream, io.TextIOWrapper):
-            stream.reconfigure(errors="backslashreplace")
 
 
 def _version(wanted: bool | None) -> None:

@@ -1,7 +1,9 @@
-"""What several commands ask of an argument."""
+"""What several commands ask of an argument and of the console."""
 
 from __future__ import annotations
 
+import io
+import sys
 from pathlib import Path
 
 MOST_SEED = 2**62  # every generator takes it, and some more
@@ -29,3 +31,10 @@ def writable(path: Path) -> Path:
     if not path.absolute().parent.is_dir():
         raise ValueError(f"there is no folder {path.parent} to write {path.name} to: make it first")
     return path
+
+
+def say_everything() -> None:
+    """Have a console that cannot print a letter (cp1252, ASCII) print an escape in its place, and not stop."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="backslashreplace")
