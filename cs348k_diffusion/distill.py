@@ -11,7 +11,7 @@ from __future__ import annotations
 
 import copy
 from collections.abc import Callable, Iterable, Iterator
-from typing import NamedTuple
+from typing import NamedTuple, TypeVar
 
 import torch
 from torch import Tensor
@@ -36,6 +36,7 @@ from cs348k_diffusion.training import (
 )
 
 Teacher = Callable[[Cond], Denoiser]
+Model = TypeVar("Model")
 
 
 def conditional(model: NetDenoiser) -> Teacher:
@@ -157,14 +158,31 @@ def progressive(
     of each stage is the teacher of the next, so walk each training to its end. Raises ValueError if you did not, and
     unless steps is `end` times a power of two, above `end`. Source: Salimans & Ho 2022, algorithm 2.
     """
+    counts = halved(steps, end)
+    return _halvings(student, teacher, iter(batches), counts, updates, lr, ema, generator)
+
+
+def halved(steps: int, end: int) -> list[int]:
+    """steps / 2, steps / 4, ..., end. Raises ValueError unless steps is `end` times 2, 4, 8, ..."""
     halvings = (steps // max(end, 1)).bit_length() - 1
     if end < 1 or halvings < 1 or end * 2**halvings != steps:
         raise ValueError(
             f"halving leads from end * 2, end * 4, ... steps to end; it does not lead from {steps} to {end}"
         )
-    return _halvings(
-        student, teacher, iter(batches), [steps >> k for k in range(1, halvings + 1)], updates, lr, ema, generator
-    )
+    return [steps >> k for k in range(1, halvings + 1)]
+
+
+def halve(train: Callable[[Model, int], Model], teacher: Model, steps: int, end: int) -> list[tuple[int, Model]]:
+    """(n, student of n steps) for n = steps / 2, ..., end: train(teacher, n), and each student teaches the next.
+
+    Notebook 10 builds it; `progressive` is the same for one network, trained on in place. Raises ValueError, before
+    anything is trained, unless steps is `end` times 2, 4, 8, ...
+    """
+    students: list[tuple[int, Model]] = []
+    for n in halved(steps, end):
+        teacher = train(teacher, n)
+        students.append((n, teacher))
+    return students
 
 
 def _halvings(

@@ -14,6 +14,7 @@ from cs348k_diffusion.authoring import handout
 from cs348k_diffusion.exercises.framework.catalogue import FOLDER, Exercise, checks_of, of_notebook, registry
 from cs348k_diffusion.exercises.framework.expecting import LIKELY
 from cs348k_diffusion.grading.batch import run as batch
+from cs348k_diffusion.grading.checks.check import ours
 from cs348k_diffusion.grading.checks.plugin import Grader, run_checks
 from tests import mutants
 from tests.answers import HERE, Given, answers, definition, records_of, runs, solution
@@ -124,6 +125,14 @@ def test_answers_belong_to_exercises(word):
 def test_in_the_kernel_right_answers_pass_and_wrong_ones_are_named(word):
     found = problems(word, records_of(of_notebook(word), live(word)))
     assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize("exercise", [exercise for exercise in EXERCISES if exercise.ours], ids=named)
+def test_the_packages_own_answer_passes(exercise):
+    """What `mine_or_ours` hands out where a student's own is missing."""
+    records = records_of([exercise], [Given("the package", {exercise.id: ours(exercise)})])
+    assert {record.test for record in records} == {check.test for check in checks_of(exercise)}
+    assert [record for record in records if record.status != "passed"] == []
 
 
 @pytest.mark.parametrize("word", WORDS)

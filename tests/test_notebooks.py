@@ -12,7 +12,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook, new_outp
 from cs348k_diffusion.authoring import handout, minutes, outputs
 from cs348k_diffusion.authoring.handout import STOPS, exercise_tags, points_of
 from cs348k_diffusion.authoring.minutes import code_lines as lines
-from cs348k_diffusion.authoring.stub_flow import called, parse
+from cs348k_diffusion.authoring.stub_flow import Names, bound, called, parse
 from cs348k_diffusion.exercises.framework.catalogue import free_texts, registry
 
 ROOT = Path(__file__).parents[1]
@@ -252,17 +252,46 @@ def test_any_cell_may_run_again_after_any_other(path):
     assert {name: ids for name, ids in owners.items() if name in taken and len(ids) > 1} == {}
 
 
+LAZY = {"keyed_generator", "batches", "fit", "diffusion", "from_noise", "cascade", "ddpm"}
+
+
+def draws_later(value: ast.expr) -> bool:
+    """Is this a generator, or something that draws from one when it is used?"""
+    lazy = isinstance(value, ast.GeneratorExp) or (isinstance(value, ast.Call) and called(value.func) in LAZY)
+    return lazy and "keyed_generator(" in ast.unparse(value)
+
+
+def trained_in_place(source: str) -> set[str]:
+    """The names of models that `fit` changes in this cell, outside of functions."""
+    calls = [n for statement in parse(source).body for n in ast.walk(statement) if isinstance(n, ast.Call)]
+    return {n.args[0].id for n in calls if called(n.func) == "fit" and n.args and isinstance(n.args[0], ast.Name)}
+
+
+def worn(sources: dict[str, str]) -> dict[str, str]:
+    """Cells that give something else when they run again: name -> the cell that uses up, or trains, another's value."""
+    made, found = {}, {}
+    for id, source in sources.items():
+        for node in parse(source).body:
+            if isinstance(node, ast.Assign) and draws_later(node.value):
+                made |= dict.fromkeys((name for target in node.targets for name in bound(target)), id)
+    for id, source in sources.items():
+        binds, takes = names_of(source)
+        found |= {name: id for name in takes if made.get(name, id) != id}
+        found |= dict.fromkeys(trained_in_place(source) & takes - binds, id)
+    return found
+
+
+def test_what_a_cell_uses_up_or_trains_is_found():
+    assert worn({"a": "g = keyed_generator(1, 2)", "b": "x = noise_like(y, g)"}) == {"g": "b"}
+    assert worn({"a": "stock = batches(x, generator=keyed_generator(1))", "b": "y = next(stock)"}) == {"stock": "b"}
+    assert worn({"a": "model = Net()", "b": "run = fit(model, data)"}) == {"model": "b"}
+    assert worn({"a": "def f(m):\n    m = copy(m)\n    return fit(m, data)\nx = randn(3, g=keyed_generator(1))"}) == {}
+
+
 @each_solution
-def test_random_numbers_do_not_depend_on_what_ran_before(path):
-    """No cell draws from a generator that another cell made: run again, it would draw other numbers."""
-    made, taken = {}, {}
-    for cell in cells(path, "code"):
-        for node in parse(cell.source).body:
-            if isinstance(node, ast.Assign) and ast.unparse(node.value).startswith("keyed_generator("):
-                made |= {name.id: cell.id for name in ast.walk(node) if isinstance(name, ast.Name)}
-        taken |= dict.fromkeys(names_of(cell.source)[1], cell.id)
-    made.pop("keyed_generator", None)
-    assert {name: taken[name] for name in made if name in taken} == {}
+def test_no_cell_uses_up_or_trains_what_another_made(path):
+    """A generator, a stock of batches or a model of another cell: run again, the cell would give other numbers."""
+    assert worn({cell.id: cell.source for cell in cells(path, "code")}) == {}
 
 
 @each_solution
@@ -324,11 +353,24 @@ def test_student_notebooks_hold_no_outputs_and_a_stub_for_each_exercise(path):
 
 
 @each_student
+def test_no_cell_misses_a_name_where_exercises_are_unsolved(path):
+    """What a cell would have bound, had it not stopped at a stub, no later cell takes: it would end in a NameError."""
+    names, lacking = Names(), {}
+    for cell in cells(path, "code"):
+        if missing := names_of(cell.source)[1] & names.missing:
+            lacking[cell.id] = missing
+        names.run(parse(cell.source), bool(exercise_tags(cell)))
+    assert lacking == {}
+
+
+@each_student
 def test_a_blank_notebook_stops_exactly_at_the_cells_that_are_tagged(path):
+    """And each of them says in one line which exercise it waits for."""
     notebook = handout.read(path)
     outputs.execute(notebook, path.name, blank=True)
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
-    raised = {cell.id: o.ename for cell in code for o in cell.outputs if o.output_type == "error"}
+    raised = {cell.id: o for cell in code for o in cell.outputs if o.output_type == "error"}
     tagged = {cell.id for cell in code if STOPS in cell.metadata.get("tags", [])}
     assert set(raised) == tagged
-    assert set(raised.values()) <= {"NotYet", "NameError"}
+    assert {id: o.ename for id, o in raised.items() if o.ename != "NotYet"} == {}
+    assert all(re.fullmatch(r"E\d+\.\d+: not yet", "\n".join(o.traceback)) for o in raised.values())

@@ -57,7 +57,8 @@ EXERCISES = (
             "First find out whether the halving ends at `end`: steps must be end times 2, 4, 8, ... Divide by 2 while "
             "it is even and above end, and see what is left.",
         ),
-        withheld=("distill.progressive",),
+        withheld=("distill.halve", "distill.halved", "distill.progressive"),
+        ours="distill.halve",
     ),
     Exercise(
         "E10.4",
