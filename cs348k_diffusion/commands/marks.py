@@ -14,6 +14,7 @@ from cs348k_diffusion.grading.gradebook.roster import extended, read_roster
 from cs348k_diffusion.grading.gradebook.rules import NOT_ON_ROSTER, NOT_SUBMITTED, Late, Rules, StudentRow
 from cs348k_diffusion.grading.records import IN_NOTEBOOK, Graded
 from cs348k_diffusion.grading.submissions import similarity
+from cs348k_diffusion.grading.submissions.side_by_side import write_page
 from cs348k_diffusion.grading.tables import moment
 
 MOST_CHANGES = 20  # that are printed; the file has all
@@ -75,6 +76,8 @@ def print_similar(folder: Path, out: Path, threshold: float, most: int = 20) -> 
     """The pairs of answers that are alike after renaming, into a table; the first `most` of them printed."""
     pairs = similarity.similar(folder, threshold)
     similarity.write_pairs(pairs, out)
+    write_page(pairs, out.with_suffix(".html"))
     for pair in pairs[:most]:
         typer.echo(f"  {pair.one}, {pair.other}: " + ", ".join(f"{id} {score:.2f}" for id, score in pair.alike.items()))
-    typer.echo(f"{out}: {len(pairs)} pairs to look at; answers can be alike for good reasons")
+    typer.echo(f"{out}: {len(pairs)} pairs to look at, side by side in {out.with_suffix('.html')}")
+    typer.echo("Answers can be alike for good reasons.")

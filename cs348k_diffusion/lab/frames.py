@@ -68,13 +68,18 @@ def pixels(images: Float[Tensor, "b c h w"]) -> np.ndarray:
     return bright.to("cpu", torch.uint8).permute(0, 2, 3, 1).contiguous().numpy()
 
 
+def columns_for(count: int) -> int:
+    """Columns of a grid of so many pictures: up to three in one row, more in a square."""
+    return count if count <= 3 else int(np.ceil(np.sqrt(count)))
+
+
 def tiled(images: np.ndarray, columns: int | None = None, scale: int = 1, gap: int | None = None) -> Image.Image:
     """uint8 images (b, h, w, c) as one picture, `scale` picture pixels to each of theirs, gaps transparent.
 
     gap: in pixels of the images; a fourteenth of their height without it, none for a single image.
     """
     count, high, wide, _ = images.shape
-    columns = columns or int(np.ceil(np.sqrt(count)))
+    columns = columns or columns_for(count)
     if gap is None:
         gap = max(1, round(high / 14)) if count > 1 else 0
     sheet = np.zeros((-(-count // columns) * (high + gap) - gap, columns * (wide + gap) - gap, 4), np.uint8)

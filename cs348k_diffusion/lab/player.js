@@ -273,8 +273,16 @@ const play = async (root, spec, payload) => {
 };
 
 // ---- the other use: a widget that draws the latest frame its kernel sent
+
+// Sliders of ipywidgets have a label beside them, and no name of their own.
+const nameSliders = host => host.closest(".widget-vbox, .jupyter-widgets.widget-box")?.querySelectorAll(".widget-slider").forEach(row => {
+  const name = row.querySelector("label")?.textContent;
+  row.querySelectorAll("[role=slider]").forEach(handle => handle.setAttribute("aria-label", name));
+  row.querySelectorAll("[contenteditable]").forEach(number => { number.setAttribute("role", "textbox"); number.setAttribute("aria-label", `${name}, typed`); });
+});
+
 const render = ({ model, el: host }) => {
-  const root = make("div", "tp"), controls = make("div", "tp-controls"), trouble = make("pre", "tp-trouble");
+  const root = make("div", "tp"), controls = make("div", "tp-controls"), trouble = make("pre", "tp-trouble", { role: "status" });
   const stop = make("button", "tp-button", { ...QUIET, type: "button" }, "\u25a0 Stop");
   stop.onclick = () => { stop.disabled = true; stop.textContent = "Stopping \u2026"; model.send({ type: "stop" }); };
   let view = null, latest = null, waiting = false, past = [];
@@ -293,6 +301,7 @@ const render = ({ model, el: host }) => {
     draw();
   };
   const receive = (message, buffers) => {
+    nameSliders(host);
     trouble.textContent = message.error || "";
     if (message.error) return;
     if (message.frame) {
@@ -302,6 +311,12 @@ const render = ({ model, el: host }) => {
     latest = { ...latest, ...message };
     if (!waiting) { waiting = true; requestAnimationFrame(draw); }   // never more drawings than the screen shows
   };
+  // a kernel that ends cannot say so; JupyterLab's connection to it can
+  const kernel = model.widget_manager?.kernel;
+  const lost = () => { trouble.textContent = "The kernel behind this has ended: run the cells above, then this one again."; };
+  const follow = (_, status) => { if (/restarting|terminating|dead/.test(status)) lost(); };
+  kernel?.statusChanged?.connect(follow);
+  kernel?.disposed?.connect(lost);
   model.on("change:spec", build);
   model.on("msg:custom", receive);
   root.append(trouble);   // where the first picture fails there is no stage, and still something to say
@@ -309,7 +324,12 @@ const render = ({ model, el: host }) => {
   build();
   followPage(root, () => view && view.redraw());
   model.send({ type: "ready" });
-  return () => { model.off("change:spec", build); model.off("msg:custom", receive); };
+  return () => {
+    kernel?.statusChanged?.disconnect(follow);
+    kernel?.disposed?.disconnect(lost);
+    model.off("change:spec", build);
+    model.off("msg:custom", receive);
+  };
 };
 
 export default { render };

@@ -23,6 +23,7 @@ from cs348k_diffusion.lab.frames import (
     Limits,
     Recording,
     caption_of,
+    columns_for,
     encode,
     frame_of,
     is_points,
@@ -158,7 +159,7 @@ def panel(name: str, recording: Recording, limits: Limits | None, look: Look, of
     shared = {"name": name, "count": len(first), "captions": captions, "size": {1: 340, 2: 300}.get(of, 230)}
     if not is_points(first):
         shape = dict(zip(("height", "width", "channels"), first.shape[1:], strict=True))
-        columns = look.get("columns") or int(np.ceil(np.sqrt(len(first))))
+        columns = look.get("columns") or columns_for(len(first))
         return shared | shape | {"kind": "images", "columns": columns, "bytes": first.size}
     points = {"kind": "points", "bytes": 4 * len(first), "limits": limits, "trail": look.get("trail", 0)}
     return shared | points | _colouring(look, len(first))

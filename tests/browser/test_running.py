@@ -141,3 +141,40 @@ def test_explore_follows_the_slider_and_the_latest_value_wins(opened):
     assert previews == sorted(previews)
     assert len(previews) > len(whole)
     assert ("cancelled" in dict(calls)) or len(whole) < len(previews)
+
+
+@pytest.mark.parametrize(
+    ("body", "says"), [("raise ValueError('no such word')", "no such word"), ("not_defined", "Run the first cell")]
+)
+def test_explore_whose_first_picture_fails_says_why(opened, body, says):
+    cell = f"def broken(level, preview, cancelled):\n    {body}\n\nexplore(broken, alt='nothing', level=(0, 90))"
+    sight = opened(f"broken_{len(body)}", cell)
+    sight.run_cell(0)
+    sight.run_cell(1)
+    sight.output(1).locator(".tp-trouble").get_by_text(says).wait_for()
+    assert sight.output(1).locator("canvas").count() == 0
+
+
+@pytest.mark.parametrize("kind", ["explore", "live"])
+def test_a_dead_kernel_is_said_in_the_output(opened, kind):
+    call = {"explore": 'explore(squares, alt="a square", level=(0, 90))', "live": 'live(endless(), alt="a run")'}[kind]
+    sight = opened(f"dead_{kind}", f"{EXPLORE}{call}", "import os\nos._exit(1)")
+    sight.run_cell(0)
+    sight.run_cell(1)
+    captions(sight, 1, different=1)
+    sight.run_cell(2)
+    sight.output(1).locator(".tp-trouble").get_by_text("kernel behind this has ended").wait_for()
+    sight.page.get_by_role("button", name="Ok", exact=True).click()  # JupyterLab says it, too, once
+
+
+def test_what_explore_is_moved_by_has_names(opened):
+    cell = 'explore(many, alt="a square", level=(0, 90), how_much=(0.0, 1.0), kind=["one", "two"], words="a red tree")'
+    body = "return torch.zeros(1, 1, 8, 8)"
+    sight = opened("named", f"def many(level, how_much, kind, words, preview, cancelled):\n    {body}\n\n{cell}")
+    sight.run_cell(0)
+    sight.run_cell(1)
+    sight.output(1).locator(".tp-caption").wait_for()
+    for role, name in (("slider", "level"), ("slider", "how much"), ("combobox", "kind"), ("textbox", "words")):
+        assert sight.output(1).get_by_role(role, name=name, exact=True).count() == 1, name
+    nameless = sight.output(1).locator("[contenteditable]:not([aria-label])")
+    assert nameless.count() == 0  # the numbers beside the sliders can be typed into

@@ -115,7 +115,31 @@ def test_a_cell_that_does_not_parse_costs_only_itself(tmp_path):
     cells = [nbformat.v4.new_code_cell(text) for text in ("def f(: pass", "def g(): return 1", "x = " + "(" * 500)]
     read = submission.read([write(tmp_path / "a.ipynb", nbformat.v4.new_notebook(cells=cells))])
     assert (read.has("f"), read.has("g")) == (False, True)
-    assert read.notes == ["Cell 1 is not valid Python (line 1: invalid syntax) and was skipped.", read.notes[1]]
+    assert read.notes == [
+        "Cell 1 of a.ipynb is not valid Python (line 1: invalid syntax) and was skipped.",
+        read.notes[1],
+    ]
+
+
+def test_a_cell_is_called_by_its_notebook_and_exercise(tmp_path):
+    v4 = nbformat.v4
+    below, tagged = v4.new_code_cell("# E9.9\ndef h(:"), v4.new_code_cell("def g(:")
+    tagged.metadata.tags = ["hide", "E9.2"]
+    heading = v4.new_markdown_cell("Text.\n\n## E9.1 Twice (2 points)\nMore about E9.3.")
+    cells = [
+        v4.new_code_cell("a b"),
+        heading,
+        below,
+        tagged,
+        v4.new_code_cell("%%bash\nls"),
+        v4.new_markdown_cell("## End"),
+    ]
+    for name in ("one.ipynb", "two.ipynb"):
+        write(tmp_path / name, v4.new_notebook(cells=cells))
+    read = submission.read([tmp_path / "one.ipynb", tmp_path / "two.ipynb"])
+    called = [note.partition(" is not ")[0].partition(" starts ")[0] for note in read.notes]
+    places = ("Cell 1 of {}", "Cell 2 of {}, under E9.1,", "Cell 3 of {}, under E9.2,", "Cell 4 of {}, under E9.2,")
+    assert called == [place.format(name) for name in ("one.ipynb", "two.ipynb") for place in places]
 
 
 def test_magics_and_shell_lines_do_no_harm(tmp_path):
@@ -268,7 +292,7 @@ def test_messages_help(class_of_students):
     assert "nly a failing assert counts" not in said(graded["rejects by error"], "E9.4")["failed"]
     assert "E9.5 asks you to write this" in graded["calls ours"].records[-3].message
     assert graded["syntax error"].notes == [
-        "Cell 2 is not valid Python (line 1: '(' was never closed) and was skipped."
+        "Cell 2 of syntax error.ipynb is not valid Python (line 1: '(' was never closed) and was skipped."
     ]
     assert graded["empty"].notes == ["The file empty.ipynb is empty."]
     assert "not a plain file" in graded["folder"].notes[0]

@@ -112,8 +112,8 @@ def table(path):
         return list(csv.DictReader(file))
 
 
-def fill(path, **points):
-    """Mark answers as a spreadsheet would: by student, points and a comment."""
+def fill(path, points):
+    """Mark answers as a spreadsheet would: by the code of the student, points and a comment."""
     rows = table(path)
     for row in rows:
         row["points"], row["comment"] = points.get(row["student"], (row["points"], row["comment"]))
@@ -140,17 +140,19 @@ def test_answers_are_written_out_and_their_marks_read_back(tmp_path, checks):
     graded, book = grade()
     assert [(book[name]["E9.2"], book[name]["total"], book[name]["of"]) for name in book] == [("0", "0", "6")] * 3
     assert (book["ada"]["notes"], book["cy"]["notes"]) == ("E9.2 waits to be read.", "")
-    assert (out / "answers" / "E9.2.md").read_text() == (
-        "# E9.2 Your verdict (4 points)\n\n## ada\n\n> # bob\n> =1+1\n\n## bob\n\n> <b>No</b>\n"
-    )
+    code = free_text.codes_of(("ada", "bob"), (out / ".key").read_text().strip())
+    quoted = {code["ada"]: "> # bob\n> =1+1", code["bob"]: "> <b>No</b>"}
+    assert (out / "answers" / "E9.2.md").read_text() == "\n\n".join(
+        ["# E9.2 Your verdict (4 points)", *(f"## {each}\n\n{quoted[each]}" for each in sorted(quoted))]
+    ) + "\n"
+    lines = {code["ada"]: "# bob =1+1", code["bob"]: "<b>No</b>"}
     assert [tuple(row.values()) for row in table(sheet)] == [
-        ("ada", "E9.2", "", "", "# bob =1+1"),
-        ("bob", "E9.2", "", "", "<b>No</b>"),
+        (each, "E9.2", "", "", lines[each]) for each in sorted(lines)
     ]
     assert "1 waiting to be read" in (out / "feedback" / "ada.html").read_text()
     assert ' skipped="' not in (out / "junit.xml").read_text() and "<skipped" in (out / "junit.xml").read_text()
 
-    fill(sheet, ada=("2,5", "Why <four>?"), bob=("4", ""))
+    fill(sheet, {code["ada"]: ("2,5", "Why <four>?"), code["bob"]: ("4", "")})
     graded, book = grade()
     assert [(book[name]["E9.2"], book[name]["total"], book[name]["notes"]) for name in book] == [
         ("2.5", "2.5", ""),
@@ -177,4 +179,27 @@ def test_answers_are_written_out_and_their_marks_read_back(tmp_path, checks):
 def test_a_bad_mark_is_told_with_its_place(tmp_path, row, says):
     (tmp_path / "texts.csv").write_text(f"student,exercise,points,comment,answer\n{row}\n")
     with pytest.raises(ValueError, match=says):
-        free_text.read_marks(tmp_path / "texts.csv", {"E9.2": FreeText("E9.2", "Your verdict", 4)})
+        free_text.read_marks(tmp_path / "texts.csv", {"E9.2": FreeText("E9.2", "Your verdict", 4)}, {})
+
+
+def test_answers_are_read_blind_and_marks_survive_who_leaves_and_older_files(tmp_path):
+    texts = {"E9.2": FreeText("E9.2", "Your verdict", 4)}
+    students = [f"student{k}" for k in range(200)]
+    codes = free_text.codes_of(students, "a secret")
+    assert len(set(codes.values())) == len(students)
+    shouted = free_text.codes_of([each.upper() for each in students], "a secret")
+    assert list(shouted.values()) == list(codes.values())
+    assert not set(codes.values()) & set(free_text.codes_of(students, "another").values())
+    by_name = "".join(f"{each},E9.2,{k % 5},Comment {k},The answer\n" for k, each in enumerate(students))
+    (tmp_path / "texts.csv").write_text(f"student,exercise,points,comment,answer\n{by_name}")  # from before codes
+    marks = free_text.read_marks(tmp_path / "texts.csv", texts, codes)
+    free_text.write_out(tmp_path, {each: {"E9.2": "The answer"} for each in students}, texts, marks, codes)
+    written = (tmp_path / "texts.csv").read_text() + (tmp_path / "answers" / "E9.2.md").read_text()
+    assert "student1" not in written and all(code in written for code in codes.values())
+    order = [row["student"] for row in table(tmp_path / "texts.csv")]
+    assert order == sorted(codes.values()) != list(codes.values())
+    assert free_text.read_marks(tmp_path / "texts.csv", texts, codes) == marks
+    some = {each: codes[each] for each in students[:100]}  # the others have left, and come back
+    gone = free_text.read_marks(tmp_path / "texts.csv", texts, some)
+    free_text.write_out(tmp_path, {}, texts, gone, some)
+    assert free_text.read_marks(tmp_path / "texts.csv", texts, codes) == marks

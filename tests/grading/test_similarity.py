@@ -3,6 +3,7 @@
 import ast
 import csv
 import inspect
+import itertools
 import sys
 
 import nbformat
@@ -11,7 +12,7 @@ from nbformat.v4 import new_code_cell, new_notebook
 
 from cs348k_diffusion import exact, sampling
 from cs348k_diffusion.exercises import Exercise
-from cs348k_diffusion.grading.submissions import similarity
+from cs348k_diffusion.grading.submissions import side_by_side, similarity
 from cs348k_diffusion.grading.submissions.notebook import Submission
 
 CHECKS = """
@@ -84,7 +85,7 @@ def test_a_renamed_answer_is_listed_and_another_way_is_not(tmp_path, checks):
     pytest.importorskip("rapidfuzz")
     folder = hand_in(tmp_path / "in", ada=[WALK], bob=["import torch", RENAMED], cy=[OTHER], dee=["walk = 3"], eve=[])
     (folder / "broken.ipynb").write_text("{")
-    (pair,) = similarity.similar(folder, 0.9, checks)
+    (pair,) = similarity.similar(folder, 0.9, checks, tmp_path)
     assert (pair.one, pair.other, list(pair.alike)) == ("ada", "bob", ["E9.1"])
     assert 0.9 <= pair.alike["E9.1"] < 1  # one has a `pass` more
     similarity.write_pairs([pair], tmp_path / "pairs.csv")
@@ -96,9 +97,9 @@ def test_a_renamed_answer_is_listed_and_another_way_is_not(tmp_path, checks):
 def test_what_many_have_says_nothing(tmp_path, checks):
     pytest.importorskip("rapidfuzz")
     folder = hand_in(tmp_path / "in", **{f"student{i}": [WALK] for i in range(3)})
-    assert len(similarity.similar(folder, 1.0, checks)) == 3
+    assert len(similarity.similar(folder, 1.0, checks, tmp_path)) == 3
     hand_in(folder, student4=[RENAMED], student3=[WALK])
-    assert [pair.one for pair in similarity.similar(folder, 1.0, checks)] == []
+    assert [pair.one for pair in similarity.similar(folder, 1.0, checks, tmp_path)] == []
 
 
 def test_without_rapidfuzz_the_extra_is_named(tmp_path, monkeypatch):
@@ -119,3 +120,45 @@ def test_a_copy_of_the_packages_text_is_flagged_for_a_person():
         assert similarity.copies(read, {"E9.3": exercise}) == [said]
     own = Submission([(1, "def mine(x, eps, a, b):\n    total = a * x\n    return total + b * eps")])
     assert similarity.copies(own, {"E9.3": exercise}) == []
+
+
+START = "class Walk:\n    def __init__(self):\n        self.x = [%s]\n\n    def step(self, rate):\n        raise NotYet"
+LONG = ", ".join(map(str, range(40)))
+
+
+def test_starting_code_and_the_courses_own_answer_are_taken_out(tmp_path, checks):
+    pytest.importorskip("rapidfuzz")
+    (checks / "toy.py").write_text(CHECKS.replace('"walk"', '"Walk"'))
+    start = START % LONG
+    own = (
+        "self.x = [rate * each for each in self.x]\n        return sum(self.x)",
+        "return sum(each - rate for each in self.x)",
+    )
+    folder = hand_in(tmp_path / "in", **{f"s{k}": [start.replace("raise NotYet", body)] for k, body in enumerate(own)})
+    hand_in(folder, blank=[start], empty=[start])
+    (before,) = [pair for pair in similarity.similar(folder, 0.8, checks, tmp_path) if pair.one == "s0"][:1]
+    assert before.other == "blank" or before.alike["E9.1"] > 0.8  # the long line alone makes them so
+    hand_in(tmp_path / "notebooks", toy=[start])
+    assert similarity.similar(folder, 0.8, checks, tmp_path) == []
+    hand_in(folder, ada=[WALK.replace("walk", "Walk")], bob=[RENAMED.replace("walk", "Walk")])
+    assert [(pair.one, pair.other) for pair in similarity.similar(folder, 0.8, checks, tmp_path)] == [("ada", "bob")]
+    hand_in(tmp_path / "solutions", toy=[WALK.replace("walk", "Walk")])
+    assert similarity.similar(folder, 0.8, checks, tmp_path) == []  # one has the course's own
+
+
+def test_both_answers_stand_side_by_side_and_nothing_in_them_runs(tmp_path, checks):
+    pytest.importorskip("rapidfuzz")
+    evil = WALK.replace("# the gradient", "# </mark><script>alert(1)</script>")
+    folder = hand_in(tmp_path / "in", ada=[evil], bob=[WALK.replace("# the gradient", "").replace("slope", "down")])
+    pairs = similarity.similar(folder, 0.9, checks, tmp_path)
+    side_by_side.write_page(pairs, tmp_path / "similar.html")
+    page = (tmp_path / "similar.html").read_text(encoding="utf-8")
+    assert "<script" not in page and "&lt;script&gt;alert(1)" in page
+    assert "<mark>    for step in range(steps):</mark><mark>    for step in range(steps):</mark>" in page
+    assert "<span>        slope = 2 * x  # &lt;/mark&gt;" in page and "<span>        down = 2 * x" in page
+    for one, other in itertools.product(("a\nb\n  c", "", "b\nb", "\x1b[31m\n\ttab"), repeat=2):
+        made = side_by_side.rows(one, other)
+        for text, side in ((one, 0), (other, 1)):  # every line is there, in its order
+            assert [row[side] for row in made if row[side]] == [
+                side_by_side.readable(line) for line in text.expandtabs(4).splitlines() if line
+            ]

@@ -15,7 +15,7 @@ import torch
 from PIL import Image
 
 from cs348k_diffusion.lab import compare, show_trajectory
-from cs348k_diffusion.lab.frames import MOST_FRAMES, Curve, Recording
+from cs348k_diffusion.lab.frames import MOST_FRAMES, Curve, Recording, tiled
 from cs348k_diffusion.lab.player import player, record, source
 from cs348k_diffusion.sampling import State
 
@@ -246,3 +246,10 @@ def test_a_thinned_recording_keeps_both_ends():
     assert thin.captions == ["0", "2", "4", "6", "8", "9"]
     assert thin.frames[0].shape == (3, 2)
     assert thin.note() == " (first 3 of 5 shown)"
+
+
+@pytest.mark.parametrize(("count", "columns"), [(1, 1), (2, 2), (3, 3), (4, 2), (5, 3), (9, 3)])
+def test_up_to_three_pictures_stand_in_one_row(count, columns):
+    spec, _ = taken_apart(show_trajectory(images(shape=(count, 1, 6, 4)), alt="noise"))
+    assert spec["panels"][0]["columns"] == columns
+    assert tiled(np.zeros((count, 6, 4, 1), np.uint8), gap=0).width == 4 * columns

@@ -98,13 +98,14 @@ def photo(tree):
 def demo(value):
     goal = trees[int(value) - 1]
     entered = [enter(entry, [goal], budget=1500) for entry in POLICIES.values()]
-    now = [next(run) for run in (runs := [iter(run) for _, run in entered])]
+    runs = [iter(run) for _, run in entered]
+    now = [next(run) for run in runs]
     for units in range(50, 1501, 50):  # as many for each: a render costs 1, one with its gradient 3
         now = [next((step for step in run if step.cost.units >= units), old) for run, old in zip(runs, now)]
         losses = [float(sharp_loss(step.trees, target)) for step, (target, _) in zip(now, entered)]
         words = ", ".join(f"{name} {x:.0e}" for name, x in zip(("moves", "gradient", "pruned", "both"), losses))
         stage.show(torch.cat([photo(tree) for tree in (goal, *(step.best.tree for step in now))]),
-                   f"the target; after {units} units each: {words}", columns=5)
+                   f"target; {units} units each: {words}", columns=5)
 """),
     "forks": Demo(slider("experiment", 0, 60, 1, 3), """
 from cs348k_diffusion.lab.plot import figure, figure_frame

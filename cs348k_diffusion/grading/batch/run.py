@@ -76,14 +76,15 @@ def grade(
     enrolled = [each.student for each in (rules.roster or {}).values()]
     named = [*hand_ins([*students, *earlier], rules.roster), *enrolled]
     overrides = read_overrides(out / "overrides.csv", named, plan.worth, _exercises_of(plan, earlier, rules))
-    marks = free_text.read_marks(out / free_text.FILE, plan.texts)
+    codes = free_text.codes_of([*students, *earlier], plan.key)
+    marks = free_text.read_marks(out / free_text.FILE, plan.texts, codes)
     fresh = up_to_date(students, plan, journal, again, lambda todo: graded(todo, plan, jobs, dask))
     expected = plan.expected + [(text.id, free_text.TEST, text.points) for text in plan.texts.values()]
     found, before = (_by_student(_with_texts(each, plan, marks), rules) for each in (fresh, earlier))
     shown = rows(found, rules, overrides, expected, before)
     if plan.texts:
         given = {name: each.texts for name, each in fresh.items()}
-        free_text.write_out(out, given, plan.texts, marks)
+        free_text.write_out(out, given, plan.texts, marks, codes)
         _say_of_texts(shown, given, hand_ins(fresh, rules.roster), plan, marks)
     for student, row in shown.items():
         row.remarks += [NO_NUMBER] if known and key(student) not in known else []

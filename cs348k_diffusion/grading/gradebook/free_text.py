@@ -2,11 +2,14 @@
 
 A question stands in the `TEXTS` of a check module. Its answer is the markdown cell that opens with the line "Answer to
 E11.4" (or, where that line was deleted, the one tagged E11.4). A grading writes them to `answers/E11.4.md`, one file a
-question, and to texts.csv, where a person fills in points and comments; the next grading reads and keeps those.
+question, and to texts.csv, where a person fills in points and comments; the next grading reads and keeps those. Both
+are read blind: a student has a code there, the same in each grading into one folder, and codes are not in the order of
+names.
 """
 
 from __future__ import annotations
 
+import hashlib
 import re
 from collections.abc import Collection, Iterable, Mapping
 from pathlib import Path
@@ -34,6 +37,12 @@ class Mark(NamedTuple):
 
 
 Marks = dict[tuple[str, str], Mark]  # by (key of the student, exercise)
+Codes = Mapping[str, str]  # by student
+
+
+def codes_of(students: Iterable[str], secret: str) -> dict[str, str]:
+    """What each student is called where answers are read, such as x3f09a1c2; secret: of the folder of marks."""
+    return {each: "x" + hashlib.sha256(f"{secret} {key(each)}".encode()).hexdigest()[:8] for each in students}
 
 
 def answers(markdown: Iterable[tuple[list[str], str]], ids: Collection[str]) -> dict[str, str]:
@@ -49,11 +58,15 @@ def answers(markdown: Iterable[tuple[list[str], str]], ids: Collection[str]) -> 
     return {id: "\n\n".join(parts)[:LONGEST] for id, parts in found.items()}
 
 
-def read_marks(path: Path, texts: Mapping[str, FreeText]) -> Marks:
-    """What was filled in so far. Raises ValueError for points that are no number or out of range, with the line."""
-    found: Marks = {}
+def read_marks(path: Path, texts: Mapping[str, FreeText], codes: Codes) -> Marks:
+    """What was filled in so far, under the students' names or their codes.
+
+    Raises ValueError for points that are no number or out of range, with the line.
+    """
+    found, names = Marks(), {code: student for student, code in codes.items()}
     for line, row in read_table(path, COLUMNS) if path.exists() else []:
         student, id = re.sub("^'(?=[=+@-])", "", row["student"]), row["exercise"].upper()
+        student = names.get(student, student)
         if (key(student), id) in found:
             raise ValueError(f"{path.name}, line {line}: {student} has {id} twice; keep one row")
         most = texts[id].points if id in texts else float("inf")  # of another notebook, or no longer asked
@@ -104,7 +117,9 @@ def shown(answer: str) -> str:
     return spreadsheet_cell(cut)
 
 
-def write_out(out: Path, given: Mapping[str, Mapping[str, str]], texts: Mapping[str, FreeText], marks: Marks) -> None:
+def write_out(
+    out: Path, given: Mapping[str, Mapping[str, str]], texts: Mapping[str, FreeText], marks: Marks, codes: Codes
+) -> None:
     """Write texts.csv, with the marks there are, and a file to read for each question; `given` by student.
 
     A marked answer that has changed keeps the text it was marked by, so that the next grading says so again.
@@ -115,19 +130,22 @@ def write_out(out: Path, given: Mapping[str, Mapping[str, str]], texts: Mapping[
         table[key(student), id] = (
             mark if mark.points is not None and mark.answer else mark._replace(answer=shown(answer))
         )
-    _write_table(out / FILE, table)
+    _write_table(out / FILE, table, codes)
+    coded = sorted((codes[student], each) for student, each in given.items())
     for text in texts.values():
-        parts = [f"## {who}\n\n{_quoted(each[text.id])}" for who, each in sorted(given.items()) if text.id in each]
+        parts = [f"## {code}\n\n{_quoted(each[text.id])}" for code, each in coded if text.id in each]
         path = out / "answers" / f"{text.id}.md"
         write_whole(path, "\n\n".join([f"# {text.id} {text.title} ({text.points:g} points)", *parts]) + "\n")
 
 
-def _write_table(path: Path, table: Marks) -> None:
+def _write_table(path: Path, table: Marks, codes: Codes) -> None:
+    """One row an answer; a student who is no longer there keeps the name or code of before."""
+    called = {key(student): code for student, code in codes.items()}
     rows = [
-        (mark.student, id, "" if mark.points is None else f"{mark.points:g}", mark.comment, mark.answer)
-        for (_, id), mark in sorted(table.items(), key=lambda item: (item[0][1], item[0][0]))
+        (called.get(student, mark.student), id, "" if mark.points is None else f"{mark.points:g}", *mark[2:])
+        for (student, id), mark in table.items()
     ]
-    write_table(path, COLUMNS, rows)
+    write_table(path, COLUMNS, sorted(rows, key=lambda row: (row[1], row[0])))
 
 
 def _quoted(answer: str) -> str:

@@ -90,10 +90,10 @@ def _text(data: bytes) -> str:
     raise Unreadable("is not text in a known encoding")
 
 
-def sources(notebook: dict, kind: str) -> Iterator[tuple[dict, str]]:
-    """Every cell of a kind with its text, of formats 3 and 4: clean, with one kind of line end."""
+def sources(notebook: dict, *kinds: str) -> Iterator[tuple[dict, str]]:
+    """Every cell of these kinds with its text, of formats 3 and 4: clean, with one kind of line end."""
     for cell in cells_of(notebook)[:MAX_CELLS]:
-        if cell.get("cell_type") == kind:
+        if cell.get("cell_type") in kinds:
             source: Any = cell.get("source", cell.get("input", ""))
             lines = source if isinstance(source, list) else [source]
             text = "".join(line for line in lines if isinstance(line, str))

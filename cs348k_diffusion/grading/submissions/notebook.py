@@ -32,6 +32,8 @@ from cs348k_diffusion.grading.submissions.files import (
 )
 from cs348k_diffusion.grading.tables import readable
 
+EXERCISE = re.compile(r"E\d+\.\d+")
+SECTION = re.compile(rf"^#+\W*({EXERCISE.pattern})\b", re.MULTILINE)  # a heading such as "## E2.2 Jump to t (2 points)"
 COMPREHENSIONS = ("listcomp", "setcomp", "dictcomp", "genexpr")
 Place = tuple[int, int]  # cell, statement
 END: Place = (1 << 62, 0)
@@ -117,14 +119,6 @@ class Submission:
 
     def _part(self, cell: int) -> int:
         return bisect.bisect_left([part.last for part in self.parts], cell)
-
-    def _called(self, cell: int) -> str:
-        """A cell as the student counts it: within its file, which is named where there are several."""
-        part = self._part(cell)
-        if len(self.parts) < 2 or part >= len(self.parts):
-            return f"Cell {cell}"
-        before = self.parts[part - 1].last if part else 0
-        return f"{readable(self.parts[part].name)}: cell {cell - before}"
 
     def needed(self, name: str) -> list[tuple[int, str, list[int]]]:
         """The statements that a name needs, in order: (cell number, its text, indices of its statements)."""
@@ -225,22 +219,35 @@ def _add(made: Submission, path: Path) -> None:
     made.parts.append(Part(path.name, start + len(code), path.lstat().st_mtime))
     made.markdown += [(tags(cell), text) for cell, text in sources(notebook, "markdown")]
     made.hints |= opened_hints(cell for cell, _ in code)
-    newer = _newer_python(notebook)
+    newer, places = _newer_python(notebook), _places(notebook, path)
     for number, (_, text) in enumerate(code, start=start + 1):
+        called = places[number - start - 1]
         try:
             python = python_of(text)
             parsed(python)
             made.cells.append((number, python))
         except Skipped as why:
-            made.notes.append(f"{made._called(number)} {why} and was skipped.")
+            made.notes.append(f"{called} {why} and was skipped.")
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
             if isinstance(error, SyntaxError):
                 skipped = len(text) - len(text.lstrip("\n"))  # empty first lines, which python_of drops
                 made.broken.append((number, text, (error.lineno or 1) + skipped, f"{error.msg}{newer}"))
             place = f" (line {error.lineno}: {error.msg}{newer})" if isinstance(error, SyntaxError) else ""
-            made.notes.append(f"{made._called(number)} is not valid Python{place} and was skipped.")
+            made.notes.append(f"{called} is not valid Python{place} and was skipped.")
     if len(cells_of(notebook)) > MAX_CELLS:
         made.notes.append(f"The file {readable(path.name)} has more than {MAX_CELLS} cells; the rest was not read.")
+
+
+def _places(notebook: dict, path: Path) -> list[str]:
+    """What each code cell is called: its number, its file, and the exercise that it is tagged with or stands under."""
+    found, under = [], ""
+    for cell, text in sources(notebook, "code", "markdown"):
+        code = cell.get("cell_type") == "code"
+        named = [tag for tag in tags(cell) if EXERCISE.fullmatch(tag)] or ([] if code else SECTION.findall(text))
+        under = named[-1] if named else under
+        if code:
+            found.append(f"Cell {len(found) + 1} of {readable(path.name)}" + (f", under {under}," if under else ""))
+    return found
 
 
 def _definitions(cell: int, tree: ast.Module) -> Iterator[Definition]:
