@@ -217,6 +217,36 @@ def lab(browser, server):
     place.close()
 
 
+@pytest.fixture(scope="session")
+def whole_site(tmp_path_factory):
+    """The students' site with all its notebooks, each as one file too; its page that draws is without the runtime."""
+    from cs348k_diffusion.authoring import site
+
+    out = tmp_path_factory.mktemp("site") / "pages"
+    assert site.build(out, one_file=True) == []
+    return out
+
+
+@pytest.fixture(scope="session")
+def axe():
+    """axe(page, where): what axe-core finds there that keeps people out, by rule, with the first place of each."""
+    try:
+        import axe_playwright_python
+    except ImportError:
+        missing("no axe-core: pip install axe-playwright-python")
+    script = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
+    run = """async (where) => (await axe.run(where)).violations
+      .filter((found) => ["serious", "critical"].includes(found.impact))
+      .map((found) => [found.id, found.nodes[0].html, found.nodes[0].failureSummary])"""
+
+    def serious(page, where="html"):
+        if not page.evaluate("() => Boolean(window.axe)"):
+            page.evaluate(script)
+        return page.evaluate(run, where)
+
+    return serious
+
+
 @pytest.fixture
 def plain_page(browser):
     """A page without a network, in the dark, for files."""

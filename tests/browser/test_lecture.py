@@ -146,7 +146,7 @@ def test_a_page_is_live_on_a_key_stops_and_lives_again_after_its_kernel_is_kille
     page.close()
 
 
-def test_a_sentence_is_drawn_as_it_is_typed(browser, served):
+def test_a_sentence_is_drawn_as_it_is_typed(browser, served, axe):
     page = browser.new_page(viewport={"width": 1024, "height": 768})
     page.set_default_timeout(120_000)
     page.goto(f"{served[0]}#{len(SLIDES)}")
@@ -162,4 +162,5 @@ def test_a_sentence_is_drawn_as_it_is_typed(browser, served):
     page.fill(".page:not([hidden]) .live input[type=text]", "two red cats by da")
     page.wait_for_function(WORDS, arg="is not known")
     assert page.evaluate(SHOWN) == second
+    assert axe(page) == []
     page.close()
