@@ -131,3 +131,92 @@ def test_means_of_the_latent_study_are_those_of_its_sentence():
     said = re.search(r"FD falls only from ([\d.]+) to ([\d.]+) between .*? from ([\d.]+) to ([\d.]+),", text)
     assert said is not None
     assert list(map(float, said.groups())) == [round(mean, 2) for mean in means]
+
+
+def text_of(number: str) -> str:
+    """All text of a solution, in one line."""
+    (path,) = (path for path in SOLUTIONS if path.name.startswith(number))
+    return " ".join("".join(cell["source"]) for cell in cells(path) if cell["cell_type"] == "markdown").replace(
+        "\n", " "
+    )
+
+
+def shown_by(number: str, code: str) -> str:
+    """What a reader sees of the one cell of a solution that holds this code."""
+    (path,) = (path for path in SOLUTIONS if path.name.startswith(number))
+    (cell,) = (cell for cell in cells(path) if cell["cell_type"] == "code" and code in "".join(cell["source"]))
+    return shown(cell)
+
+
+def means(card: str, key: str, name: str) -> dict[tuple, float]:
+    """The mean of a measure over the runs of a stored result that share method and scale."""
+    runs = json.loads((RESULTS / f"{card}.json").read_text(encoding="utf-8"))["runs"]
+    found: dict[tuple, list[float]] = {}
+    for run in runs:
+        found.setdefault((run.get(key, ""), run["scale"]), []).append(run[name])
+    return {where: statistics.mean(values) for where, values in found.items()}
+
+
+def test_the_race_of_samplers_ends_as_its_fold_says():
+    needs = dict(re.findall(r"([\w+()-]+): (\d+|never)[,.]", shown_by("04", "reached = {")))
+    assert "DPM-Solver++(2M), which uses each guess twice: with 4 it just reaches the band" in text_of("04")
+    assert "From 8 on all three are inside" in text_of("04")
+    assert needs == {"DDPM": "8", "DDIM": "8", "DPM-Solver++(2M)": "4"}
+
+
+def test_guidance_overshoots_by_what_its_fold_says():
+    mean, spread = re.search(r"scale 3: guided mean ([\d.]+) .*?, std ([\d.]+)", shown_by("05", "guided mean")).groups()
+    assert "about half a unit beyond 1, a whole standard deviation of the class" in text_of("05")
+    assert 1.45 < float(mean) < 1.6
+    assert float(spread) < 0.5
+
+
+def test_curves_of_guidance_are_as_the_text_says():
+    fd, recall = means("guidance_digits", "method", "fd"), means("guidance_digits", "method", "recall")
+    real = json.loads((RESULTS / "guidance_digits.json").read_text(encoding="utf-8"))["held_out_real"]["fd"]
+    cfg = sorted(scale for method, scale in fd if method == "cfg")
+    aware = {scale: value for (method, scale), value in fd.items() if method == "noise-aware classifier"}
+    assert "its recall falls from scale 1 to 2, and its FD only rises" in text_of("05")
+    assert recall["cfg", 1] > recall["cfg", 2]
+    assert sorted(cfg, key=lambda scale: fd["cfg", scale]) == cfg
+    assert "At scale 1 its FD is below that of real digits, as the noise-aware classifier's is from 2 on" in text_of(
+        "05"
+    )
+    assert fd["cfg", 1] < real
+    assert [scale for scale, value in sorted(aware.items()) if value < real] == [2, 4, 8]
+
+
+def test_verdicts_on_guidance_are_those_of_the_lines():
+    lines = re.findall(
+        r"^(\d) .* (supported|refuted|not resolved)$", shown_by("05", "def claim") + shown_by("05", "plain ="), re.M
+    )
+    words = {claim: [word for number, word in lines if number == claim] for claim in "12345"}
+    assert set(words["3"]) == set(words["5"]) == {"supported"}
+    assert "Two claims hold in every line" in text_of("05")
+    assert all(len(set(words[claim])) > 1 for claim in "124")
+    assert words["4"] == ["supported", "not resolved", "refuted"]
+
+
+def test_strong_guidance_empties_clumps_as_the_text_says():
+    points = re.search(r"scale 4: \[(\d+), (\d+), (\d+)\]", shown_by("07", "landed = {")).groups()
+    assert "four of five points of *left* are in the middle one" in text_of("07")
+    assert round(5 * int(points[1]) / sum(map(int, points))) == 4
+
+
+def test_scales_of_pictures_are_as_the_text_says():
+    runs = json.loads((RESULTS / "guidance_pictures.json").read_text(encoding="utf-8"))["runs"]
+    at = {run["scale"]: run for run in runs}
+    assert "At scale 1 one prompt in seven is not kept in full" in text_of("07")
+    assert round(1 / (1 - at[1]["kept"]["share"])) == 7
+    assert round(1 / (1 - at[2]["kept"]["share"]), -1) == 30
+    assert sorted(sorted(at, key=lambda scale: at[scale]["fd"]["value"])[:2]) == [1.5, 2]
+    ends = [at[scale]["diversity"]["interval_95"] for scale in at if scale >= 1]
+    assert "from scale 1 on the bars overlap" in text_of("07")
+    assert max(low for low, _ in ends) < min(high for _, high in ends)
+
+
+def test_largest_tensors_grow_as_the_fold_says():
+    kib = re.findall(r"N = +(\d+) +(\w+) +largest tensor +(\d+) KiB", shown_by("06", "largest_tensor(way"))
+    held = {(name, int(n)): int(size) for n, name, size in kib}
+    assert "sixteenfold where all of S is held, fourfold with tiles" in text_of("06")
+    assert [held[name, 1024] // held[name, 256] for name in ("naive", "stable", "tiled")] == [16, 16, 4]
