@@ -9,8 +9,9 @@ nothing is lost; each is cast to float32 when the model is loaded, and all arith
 from __future__ import annotations
 
 import gzip
-import io
+import tempfile
 import warnings
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -50,14 +51,14 @@ def exported(net: nn.Module, inputs: tuple[torch.Tensor, ...]) -> bytes:
         import onnx
     except ImportError as error:
         raise RuntimeError(EXTRA) from error
-    file = io.BytesIO()
-    with warnings.catch_warnings():
+    with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
+        file = Path(folder) / "network.onnx"
         warnings.simplefilter("ignore")  # of shapes that become constants, which is what is wanted
         # the older of torch's two exporters: the other needs onnxscript too
         torch.onnx.export(
             net.eval(), inputs, file, dynamo=False, opset_version=OPSET, input_names=INPUTS, output_names=["v"]
         )
-    model = onnx.load_from_string(file.getvalue())
+        model = onnx.load(file)
     halve(model)
     onnx.checker.check_model(model)
     return model.SerializeToString()
