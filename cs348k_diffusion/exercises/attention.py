@@ -605,7 +605,7 @@ def test_any_tile_size_gives_the_dense_answer(attention_in_tiles):
     some = draws((5, 1), (3, 1), (3, 2), seed=7, dtype=torch.float32)
     agree(
         first_of(attention_in_tiles, 0),
-        lambda *args: dense(*args)[0],
+        lambda q, k, v, tile: dense(q, k, v, tile)[0],
         [(q, k, v, tile) for tile in (4, 1, 11, 3, 50)] + [(*few, 1), (*few, 8), (*some, 2)],
         says="O must be that of softmax(Q K^T / sqrt(d)) V, whatever the size of the tile.",
         mistakes=one_of(TILE_MISTAKES | {"softmax over columns": over_columns}, 0),
@@ -614,7 +614,7 @@ def test_any_tile_size_gives_the_dense_answer(attention_in_tiles):
     )
     agree(
         first_of(attention_in_tiles, 0),
-        lambda *args: dense(*args)[0],
+        lambda q, k, v, tile: dense(q, k, v, tile)[0],
         [(q, k, v, 4)],
         says="O must be exact in float64, too.",
         rtol=1e-10,
@@ -627,7 +627,7 @@ def test_large_logits_do_no_harm(attention_in_tiles):
     q, k, v = draws((9, 8), (10, 8), (10, 3), seed=6, size=200.0, dtype=torch.float32)
     agree(
         first_of(attention_in_tiles, 0),
-        lambda *args: dense(*(x.double() if isinstance(x, torch.Tensor) else x for x in args))[0].float(),
+        lambda q, k, v, tile: dense(q.double(), k.double(), v.double(), tile)[0].float(),
         [(q, k, v, tile) for tile in (4, 10)],
         says="With logits of a few hundred O must stay exact and finite.",
         mistakes=one_of(TILE_MISTAKES | {"one m for all queries of a tile": partial(walk, slip="one m")}, 0),
@@ -657,7 +657,7 @@ def test_returns_the_log_sum_exp(attention_in_tiles):
     few = draws((1, 9), (1, 9), (1, 1), seed=8)
     agree(
         first_of(attention_in_tiles, 1),
-        lambda *args: dense(*args)[1],
+        lambda q, k, v, tile: dense(q, k, v, tile)[1],
         [(q, k, v, 3), (q, k, v, 10), (*few, 2)],
         says="The second value is log sum exp of each row of S / sqrt(d), shape (N,): m + log(l).",
         mistakes=one_of(
@@ -1226,7 +1226,7 @@ def test_gives_the_values_their_gradient(tile_backward):
     inputs, rights = gradient_tiles()
     agree(
         part_of(tile_backward, rights, 2),
-        lambda q, k, *_: rights[id(k)][2],
+        lambda q, k, v, d_o, log_sum_exp, row_dot: rights[id(k)][2],
         inputs,
         says="dV of each tile must be autograd's, in rows of this tile's values: P^T dO.",
         mistakes={name: lambda *given, slip=slip: back(*given, slip=slip)[2] for name, slip in BACKWARD.items()},
@@ -1240,7 +1240,7 @@ def test_gives_queries_and_keys_their_gradients(tile_backward):
     inputs, rights = gradient_tiles()
     agree(
         lambda *given: tuple(part_of(tile_backward, rights, n)(*given) for n in (0, 1)),
-        lambda q, k, *_: rights[id(k)][:2],
+        lambda q, k, v, d_o, log_sum_exp, row_dot: rights[id(k)][:2],
         inputs,
         says="dQ and dK of each tile must be autograd's: this tile's share of dQ, and the dK of its keys.",
         mistakes={

@@ -229,7 +229,7 @@ def parts(way_back, which):
 def test_finds_the_branch_that_was_split(way_back):
     agree(
         parts(way_back, (0, 1)),
-        lambda *given: list(right_merge(*given)[:2]),
+        lambda l1, a1, l2, a2: list(right_merge(l1, a1, l2, a2)[:2]),
         [halves(*each) for each in splits(1)],
         says="merging the halves must give the branch back that was split.",
         mistakes=only(MERGE_MISTAKES, (0, 1)),
@@ -241,7 +241,7 @@ def test_finds_the_branch_that_was_split(way_back):
 def test_finds_where_and_how_far_it_was_bent(way_back):
     agree(
         parts(way_back, (2, 3)),
-        lambda *given: list(right_merge(*given)[2:]),
+        lambda l1, a1, l2, a2: list(right_merge(l1, a1, l2, a2)[2:]),
         [halves(*each) for each in splits(2)],
         says="the way back must find the u and v that the split drew, or nobody could split again.",
         mistakes=only(MERGE_MISTAKES, (2, 3)),
@@ -391,6 +391,8 @@ def descent_mistakes(slope, x, steps, size):
         "uphill": path(lambda x: -slope(x), x, steps, size),
         "the step size is forgotten": path(slope, x, steps, 1.0),
         "the gradient is divided by its length": path(lambda x: slope(x) / slope(x).norm(), x, steps, size),
+        "the gradient is cut to length 1": path(lambda x: slope(x) / slope(x).norm().clamp(min=1), x, steps, size),
+        "momentum 0.9 is added to each step": momentum(slope, x, steps, size),
         "only the sign of the gradient": path(lambda x: slope(x).sign(), x, steps, size),
         "the gradient is clipped to [-1, 1]": path(lambda x: slope(x).clamp(-1, 1), x, steps, size),
         "the gradient is taken at the start only": path(lambda _, at=x: slope(at), x, steps, size),
@@ -418,6 +420,16 @@ def shrinking(slope, x, steps, size):
     return torch.stack(found)
 
 
+def momentum(slope, x, steps, size, share=0.9):
+    """What happens when a share of the step before is added to each step."""
+    move, found = torch.zeros_like(x), []
+    for _ in range(steps):
+        move = share * move - size * slope(x)
+        x = x + move
+        found.append(x)
+    return torch.stack(found)
+
+
 def piled(slope, x, steps, size):
     """What happens when .grad is never set back to zero."""
     total, found = torch.zeros_like(x), []
@@ -434,8 +446,9 @@ def test_shrinks_the_distance_at_the_known_rate(gradient_descent):
     x = bottom + torch.tensor([1.0, 3.0, -1.0])
     shrink = (1 - size * curvature) ** torch.arange(1, steps + 1)[:, None]
     got = walk(gradient_descent, lambda x: (curvature * (x - bottom).square()).sum() / 2, x, steps, size)
+    first = "yields the start, too" if len(got) and got[0].equal(x) else "one step too many"
     expect(len(got), steps, says="There must be one x after each step.", mistakes={
-        "yields the start, too": steps + 1,
+        first: steps + 1,
         "yields only the last x": 1,
         "one step too few": steps - 1,
     })  # fmt: skip
@@ -494,6 +507,9 @@ ACCEPT_MISTAKES = {
     "half of the gain": deciding(lambda gain, q, u: u.log() < gain / 2 + q),
     "<= takes what is impossible when uniform is 0": deciding(lambda gain, q, u: u.log() <= gain + q),
     "not (uniform >= A) takes a NaN": deciding(lambda gain, q, u: ~(u.log() >= gain + q)),
+    "an epsilon in the logarithm of uniform: rare moves are never taken": deciding(
+        lambda gain, q, u: (u + 1e-3).log() < gain + q
+    ),
     "p is taken for log p": lambda old, new, there, back, u: u < new / old * (back / there),
     "p underflows: stay with logarithms": lambda old, new, there, back, u: (
         u < new.exp() * back.exp() / (old.exp() * there.exp())
@@ -522,10 +538,10 @@ def some_moves(seed, low=-4.0, proposals=-1.0):
     return old, new, *(case.uniform(proposals - 1, proposals + 1) for _ in range(2)), case.uniform(0, 1)
 
 
-def taken(old, new, there, back, uniform):
+def taken(log_p_old, log_p_new, log_q_there, log_q_back, uniform):
     """With the ratio itself, in float64."""
-    old, new, there, back, uniform = (each.double() for each in (old, new, there, back, uniform))
-    return uniform < ((new - old).exp() * (back - there).exp()).clamp(max=1)
+    old, new, there, back = (each.double() for each in (log_p_old, log_p_new, log_q_there, log_q_back))
+    return uniform.double() < ((new - old).exp() * (back - there).exp()).clamp(max=1)
 
 
 @pytest.mark.exercise("E1.4", points=1)
@@ -560,10 +576,16 @@ def test_holds_at_the_extremes(accept):
     there = torch.tensor([-300.0, -300.0, 0.0, 0.0, -1.0, 0.0, 0.0, 0.0])
     back = torch.tensor([-300.0, -300.0, 0.0, 5.0, -1.0, 0.0, 0.0, 0.0])
     uniform = torch.tensor([0.5, 0.5, 0.999, 0.0, 0.0, 0.5, 0.5, 0.999])
+    gain, rare = torch.tensor([-8.0, -13.6, -18.2]), torch.tensor([1e-4, 1e-6, 1e-8])  # each a little below exp(gain)
+    none = torch.zeros(3)
     agree(
         accept,
         taken,
-        [(old, new, there, back, uniform), some_moves(16, low=-2000.0, proposals=-300.0)],
+        [
+            (old, new, there, back, uniform),
+            (none, gain, none, none, rare),
+            some_moves(16, low=-2000.0, proposals=-300.0),
+        ],
         says="log p of -2000 is no reason for NaN; what is impossible (log p = -inf) is never accepted, whether "
         "uniform is 0 or the start was impossible, too; and an impossible start is left for any possible place.",
         mistakes=ACCEPT_MISTAKES,
@@ -939,7 +961,8 @@ def test_stretches_with_the_length(split_log_ratio):
             says="(l, a, u, v) -> (l1, a1, l2, a2) stretches volume in proportion to l: compared were the answers for "
             f"the lengths {length:.3g} and 0.5, all else equal.",
             mistakes={
-                "the Jacobian is forgotten, or its length": 0.0,
+                "the Jacobian is forgotten": 0.0,
+                "the Jacobian without its length": 0.0,
                 "the Jacobian is upside down": -log_j,
                 "the square of the length": 2 * log_j,
             },
@@ -1015,7 +1038,7 @@ def ranges(scales, seed):
 def test_stays_in_its_range(bounded):
     agree(
         lambda *given: bounded(*given)[0],
-        lambda *given: squashing()(*given)[0],
+        lambda x, low, high: squashing()(x, low, high)[0],
         ranges((3.0, 1.0, 2.0, 5.0), seed=8),
         says="theta = low + (high - low) sigmoid(x).",
         mistakes={name: lambda *given, wrong=wrong: wrong(*given)[0] for name, wrong in THETA_MISTAKES.items()},
@@ -1029,7 +1052,7 @@ def test_knows_how_it_stretches(bounded):
     far = torch.linspace(-100, 100, 11), -1.0, 1.0
     agree(
         lambda *given: bounded(*given)[1],
-        lambda *given: squashing()(*given)[1],
+        lambda x, low, high: squashing()(x, low, high)[1],
         [*ranges((2.0, 1.0, 20.0, 3.0), seed=9), far, (far[0].double(), 0.0, 3.0)],
         says="log |d theta / d x| = log((high - low) sigmoid(x) sigmoid(-x)), for |x| up to 100.",
         mistakes={name: lambda *given, wrong=wrong: wrong(*given)[1] for name, wrong in SLOPE_MISTAKES.items()},
@@ -1048,7 +1071,7 @@ def log_q(start, end, score, step, factor=2.0):
 
 def rating(ratio):
     """A ratio of (there, back) as a whole answer."""
-    return lambda x, y, sx, sy, step: ratio(log_q(x, y, sx, step), log_q(y, x, sy, step))
+    return lambda x, y, score_x, score_y, step: ratio(log_q(x, y, score_x, step), log_q(y, x, score_y, step))
 
 
 RATIO_MISTAKES = {

@@ -110,7 +110,7 @@ def blobs():
 
 def bayes(rule):
     """A rule of (x, guess, score, alpha, sigma) as a whole answer."""
-    return lambda schedule, x, t, guess, score: rule(x, guess, score, *schedule(t, x))
+    return lambda schedule, x, t, x0_hat, likelihood_score: rule(x, x0_hat, likelihood_score, *schedule(t, x))
 
 
 RIGHT_BAYES = bayes(lambda x, guess, score, alpha, sigma: guess + sigma**2 / alpha * score)
@@ -151,7 +151,7 @@ def test_moves_the_guess_as_bayes_says(bayes_x0):
             labels[schedule.name, round(t, 2)] = y
     agree(
         bayes_x0,
-        lambda schedule, x, t, guess, score: data.denoiser(schedule).given(
+        lambda schedule, x, t, x0_hat, likelihood_score: data.denoiser(schedule).given(
             labels[schedule.name, round(float(t[0]), 2)]
         )(x, t),
         inputs,

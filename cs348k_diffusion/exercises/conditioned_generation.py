@@ -248,7 +248,7 @@ def test_takes_from_each_word_by_softmax(read_caption):
     types = (torch.float32, torch.float64, torch.float32, torch.float64)
     agree(
         read_caption,
-        looking,
+        lambda h, words, mask, w_q, w_k, w_v, w_o: looking(h, words, mask, w_q, w_k, w_v, w_o),
         [a_look(seed + 1, sizes=size, dtype=dtype) for seed, (size, dtype) in enumerate(zip(sizes, types))],
         mistakes=LOOK_MISTAKES,
         rtol=1e-4,
@@ -359,10 +359,12 @@ class Answering:
 def walking(times=lambda times: times, scale=lambda scale: scale, null=lambda null: null, ask=None):
     """DDIM steps of the package under guidance, with one thing replaced, as a whole answer."""
 
-    def walk(model, tokens, empty, noise, moments, strength, schedule):
-        cond, uncond = Answering(tokens, schedule, ask), Answering(null(empty), schedule, ask)
-        moments, x = times(moments), noise
-        for state in ddim(guide(cond, uncond, scale(strength)), noise, torch.tensor(moments)) if moments[1:] else ():
+    changed_null, changed_times, changed_scale = null, times, scale
+
+    def walk(model, tokens, null, noise, times, scale, schedule):
+        cond, uncond = Answering(tokens, schedule, ask), Answering(changed_null(null), schedule, ask)
+        times, x = changed_times(times), noise
+        for state in ddim(guide(cond, uncond, changed_scale(scale)), noise, torch.tensor(times)) if times[1:] else ():
             x = state.x
         return x
 

@@ -259,22 +259,94 @@ def test_settles_at_the_known_variance(langevin_step):
 NOISY = torch.tensor([0.1, 0.5, 1.0, 2.0, 3.0])
 
 
+def losing(rest, total=lambda rest: rest.square().mean()):
+    """A wrong loss: rest(score, x0, sigma as a column, noise, sigma), and how it becomes one number."""
+    return lambda score, x0, sigma, noise: total(rest(score, x0, sigma[:, None], noise, sigma))
+
+
+def left_over(score, x0, level, noise, sigma):
+    """What the score does not explain of the noise."""
+    return level * score(x0 + level * noise, sigma) + noise
+
+
+LOSS_MISTAKES = {
+    "the target has the wrong sign: it is -noise / sigma": losing(
+        lambda score, x0, level, noise, sigma: level * score(x0 + level * noise, sigma) - noise
+    ),
+    "the score is asked at the clean x0": losing(
+        lambda score, x0, level, noise, sigma: level * score(x0, sigma) + noise
+    ),
+    "the noise is subtracted from x0 and added to the score": losing(
+        lambda score, x0, level, noise, sigma: level * score(x0 - level * noise, sigma) + noise
+    ),
+    "the noise has the wrong sign in both places": losing(
+        lambda score, x0, level, noise, sigma: level * score(x0 - level * noise, sigma) - noise
+    ),
+    "ignores the data: x is only noise": losing(
+        lambda score, x0, level, noise, sigma: level * score(level * noise, sigma) + noise
+    ),
+    "sigma is a standard deviation, not a variance": losing(
+        lambda score, x0, level, noise, sigma: level * score(x0 + level.sqrt() * noise, sigma) + noise
+    ),
+    "the target is noise times sigma, not noise over sigma": losing(
+        lambda score, x0, level, noise, sigma: level * (score(x0 + level * noise, sigma) + level * noise)
+    ),
+    "wrong weighting: without sigma^2 the smallest level is all that counts": losing(
+        lambda *given: left_over(*given) / given[2]
+    ),
+    "wrong weighting: sigma instead of sigma^2": losing(lambda *given: left_over(*given) / given[2].sqrt()),
+    "wrong weighting: sigma^4 instead of sigma^2": losing(lambda *given: left_over(*given) * given[2]),
+    "constant zero": losing(left_over, lambda rest: 0 * rest.sum()),
+    "a sum instead of a mean": losing(left_over, lambda rest: rest.square().sum()),
+    "a sum over coordinates instead of a mean": losing(left_over, lambda rest: rest.square().sum(1).mean()),
+    "half of it": losing(left_over, lambda rest: rest.square().mean() / 2),
+    "twice as much": losing(left_over, lambda rest: 2 * rest.square().mean()),
+    "the loss has the wrong sign": losing(left_over, lambda rest: -rest.square().mean()),
+    "the root of the mean square": losing(left_over, lambda rest: rest.square().mean().sqrt()),
+    "the square is missing": losing(left_over, lambda rest: rest.abs().mean()),
+    "the mean comes before the square": losing(left_over, lambda rest: rest.mean().square()),
+    "the median, not the mean": losing(left_over, lambda rest: rest.square().median()),
+    "a loss that is linear far out (Huber, smooth_l1_loss), not the square": losing(
+        left_over, lambda rest: nn.functional.smooth_l1_loss(rest, torch.zeros_like(rest))
+    ),
+    "one sigma for the whole batch": lambda score, x0, sigma, noise: losing(left_over)(
+        score, x0, sigma[:1].expand_as(sigma), noise
+    ),
+    "the mean sigma weighs every example": losing(
+        lambda score, x0, level, noise, sigma: level.mean() * score(x0 + level * noise, sigma) + noise
+    ),
+    "the score is asked at sigma = 1, whatever sigma is": losing(
+        lambda score, x0, level, noise, sigma: level * score(x0 + level * noise, torch.ones_like(sigma)) + noise
+    ),
+    "twice the noise is added to x0": losing(
+        lambda score, x0, level, noise, sigma: level * score(x0 + 2 * level * noise, sigma) + noise
+    ),
+    "x0 is scaled down as noise comes in; here it is not": losing(
+        lambda score, x0, level, noise, sigma: (
+            level * score((1 - level**2).clamp(min=0).sqrt() * x0 + level * noise, sigma) + noise
+        )
+    ),
+}
+
+
+def lost(*given):
+    """What the usual slips would lose."""
+    return {name: lambda wrong=wrong: wrong(*given) for name, wrong in LOSS_MISTAKES.items()}
+
+
 @pytest.mark.exercise("E3.3", points=1)
 def test_is_zero_when_the_score_explains_the_noise(score_matching_loss):
-    x0, noise = 2 + normals(5, 2), normals(5, 2, seed=1)
-    level = NOISY[:, None]
+    x0, noise = 2 + normals(5, 3), normals(5, 3, seed=1)
+
+    def back(x, sigma):
+        return (x0 - x) / sigma[:, None] ** 2
+
     says = "score(x, sigma) = (x0 - x) / sigma^2 points from every noisy x straight back to its x0: the loss must be 0."
     expect(
-        score_matching_loss(lambda x, sigma: (x0 - x) / sigma[:, None] ** 2, x0, NOISY, noise),
+        score_matching_loss(back, x0, NOISY, noise),
         torch.zeros(()),
         says=says,
-        mistakes={
-            "the target has the wrong sign: it is -noise / sigma": 4 * noise.square().mean(),
-            "the score is asked at the clean x0": noise.square().mean(),
-            "ignores the data: x is only noise": (x0 / level).square().mean(),
-            "sigma is a standard deviation, not a variance": ((1 - level**-0.5) * noise).square().mean(),
-            "the target is noise times sigma, not noise over sigma": lambda: ((1 - level**2) * noise).square().mean(),
-        },
+        mistakes=lost(back, x0, NOISY, noise),
         rtol=1e-4,
         atol=1e-5,
     )
@@ -288,22 +360,12 @@ def explained(score, x0, sigma, noise):
 
 @pytest.mark.exercise("E3.3", points=1)
 def test_weighs_every_level_alike(score_matching_loss):
-    x0, noise, level = normals(5, 2), normals(5, 2, seed=1), NOISY[:, None]
-    each = noise.square()
+    x0, noise = normals(5, 3), normals(5, 3, seed=1)
     expect(
-        score_matching_loss(lambda x, sigma: torch.zeros_like(x), x0, NOISY, noise),
-        each.mean(),
+        score_matching_loss(level, x0, NOISY, noise),
+        noise.square().mean(),
         says="A score that is 0 everywhere must lose the mean of noise^2, at small and at large sigma alike.",
-        mistakes={
-            "wrong weighting: without sigma^2 the smallest level is all that counts": (each / level**2).mean(),
-            "wrong weighting: sigma instead of sigma^2": (each / level).mean(),
-            "wrong weighting: sigma^4 instead of sigma^2": (each * level**2).mean(),
-            "constant zero": torch.zeros(()),
-            "a sum instead of a mean": each.sum(),
-            "a sum over coordinates instead of a mean": each.sum(1).mean(),
-            "half of it": each.mean() / 2,
-            "the square is missing": noise.abs().mean(),
-        },
+        mistakes=lost(level, x0, NOISY, noise),
     )
     for case in varied(((6, 2), (1, 3), (4, 1), (1, 1)), seed=34):
         x0, sigma, noise = case.normal(), case.uniform(0.2, 3, case.batch), case.normal()
@@ -311,7 +373,7 @@ def test_weighs_every_level_alike(score_matching_loss):
             score_matching_loss(cubic, x0, sigma, noise),
             explained(cubic, x0, sigma, noise),
             says=f"The loss must hold for any score and size; tried x0 of shape {case.shape} in {case.dtype}.",
-            mistakes={"one sigma for the whole batch": explained(cubic, x0, sigma[:1].expand_as(sigma), noise)},
+            mistakes=lost(cubic, x0, sigma, noise),
             rtol=1e-4,
         )
 
@@ -346,24 +408,16 @@ def test_is_least_at_the_true_score(score_matching_loss):
     for sigma in (0.5, 3.0, case.number(0.7, 2)):
         got = [score_matching_loss(Gain(gain).requires_grad_(False), *corners(sigma)) for gain in gains]
         share = sigma**2 / (4 + sigma**2)  # of the variance of x that is noise
-        naive = [torch.tensor((1 - gain * share) ** 2) for gain in gains]
+        wrong = {
+            name: [loss(Gain(gain).requires_grad_(False), *corners(sigma)) for gain in gains]
+            for name, loss in LOSS_MISTAKES.items()
+        }
         expect(
             got,
             [torch.tensor(1 - share + (gain - 1) ** 2 * share) for gain in gains],
             says="For data N(1, 4) the loss is least at the true score of the blurred data, 4 / (4 + sigma^2) there;"
             f" tried {gains} times that score at sigma = {sigma:g}.",
-            mistakes={
-                "constant zero": [torch.zeros(())] * 4,
-                "the target has the wrong sign: it is -noise / sigma": [
-                    torch.tensor(1 - share + (gain + 1) ** 2 * share) for gain in gains
-                ],
-                "the score is asked at the clean x0": [
-                    torch.tensor(1 + 4 * (gain * sigma / (4 + sigma**2)) ** 2) for gain in gains
-                ],
-                "ignores the data: x is only noise": [
-                    mean + torch.tensor((gain * sigma / (4 + sigma**2)) ** 2) for gain, mean in zip(gains, naive)
-                ],
-            },
+            mistakes=wrong,
             rtol=1e-4,
             atol=1e-5,
         )

@@ -11,10 +11,9 @@ it. `draws=True` allows random numbers, `changes=("x",)` arguments that an answe
 from __future__ import annotations
 
 import contextlib
-import inspect
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import torch
@@ -22,6 +21,7 @@ from torch import Tensor
 
 from cs348k_diffusion.exercises.framework.difference import difference, form_difference
 from cs348k_diffusion.exercises.framework.errors import StudentError
+from cs348k_diffusion.exercises.framework.guesses import names_of, of_arguments, of_result, surviving
 
 LIKELY = "This is what you get when the mistake is: "
 MANY = 3  # names: more than that fit by chance, and help nobody
@@ -46,23 +46,28 @@ class Wrong(AssertionError):
 
 @dataclass(frozen=True)
 class Evidence:
-    """One value that an answer gave, and what each mistake would have given in its place."""
+    """One value that an answer gave, and what each mistake would have given in its place; `guesses`: see there."""
 
     got: Any
     mistakes: Mapping[str, Any]
     rtol: float | None
     atol: float | None
+    guesses: Mapping[str, Any] = field(default_factory=dict)
 
     def fits(self, name: str) -> bool | None:
         """Whether the mistake gives the student's value; None where it was not considered or cannot be computed."""
-        if name not in self.mistakes:
+        if not self.considers(name):
             return None
-        value = self.mistakes[name]
+        value = self.mistakes[name] if name in self.mistakes else self.guesses[name]
         try:
             value = value() if callable(value) else value
         except Exception:
             return None
         return difference(self.got, value, self.rtol, self.atol) is None
+
+    def considers(self, name: str) -> bool:
+        """Whether the mistake was considered where this value was compared."""
+        return name in self.mistakes or name in self.guesses
 
 
 def explaining(names: Iterable[str], evidence: Sequence[Evidence]) -> list[str]:
@@ -89,11 +94,11 @@ def expect(
     names: what the values of a tuple are called ("alpha", "sigma"). Raises Wrong, an AssertionError with `says`, the
     difference, and "this is what you get when ...: name", where several that fit are named together.
     """
-    evidence = Evidence(got, mistakes or {}, rtol, atol)
+    evidence = Evidence(got, mistakes or {}, rtol, atol, of_result(got, want, names))
     _note(evidence)
     problem = difference(got, want, rtol, atol, names)
     if problem is not None:
-        raise Wrong(says, problem, explaining(mistakes or {}, [evidence]))
+        raise Wrong(says, problem, _names(mistakes or {}, [evidence]))
 
 
 def agree(
@@ -120,13 +125,21 @@ def agree(
             if first is None:
                 raise
             break
-        evidence.append(Evidence(got, {name: _later(wrong, args) for name, wrong in mistakes.items()}, rtol, atol))
+        want, wrong = right(*args), {name: _later(wrong, args) for name, wrong in mistakes.items()}
+        guesses = of_arguments(right, args) | of_result(got, want, names)
+        evidence.append(Evidence(got, wrong, rtol, atol, guesses))
         _note(evidence[-1])
-        problem = difference(got, right(*args), rtol, atol, names)
+        problem = difference(got, want, rtol, atol, names)
         if problem is not None and first is None:
             first = f"{problem}; tried {tried(right, args)}"
     if first is not None:
-        raise Wrong(says, first, explaining(mistakes, evidence))
+        raise Wrong(says, first, _names(mistakes, evidence))
+
+
+def _names(mistakes: Iterable[str], evidence: Sequence[Evidence]) -> list[str]:
+    """The mistakes of the list that explain it all, or else guesses that do; those stay out where they are many."""
+    found = explaining(mistakes, evidence) or list(surviving(evidence))
+    return found if len(found) <= MANY else []
 
 
 def _later(wrong: Callable, args: tuple) -> Callable[[], Any]:
@@ -135,11 +148,7 @@ def _later(wrong: Callable, args: tuple) -> Callable[[], Any]:
 
 def tried(function: Callable, args: tuple) -> str:
     """The inputs of a check in words: "x of shape (1, 3) in float64, beta = 0.04"."""
-    try:
-        names = list(inspect.signature(function).parameters)
-    except ValueError:
-        names = [f"argument {k + 1}" for k in range(len(args))]
-    return ", ".join(f"{name} {_described(value)}" for name, value in zip(names, args))
+    return ", ".join(f"{name} {_described(value)}" for name, value in zip(names_of(function, args), args))
 
 
 def _described(value: Any) -> str:
@@ -155,7 +164,7 @@ def _described(value: Any) -> str:
 
 def _note(evidence: Evidence) -> None:
     noted = _EVIDENCE.get()
-    if noted is not None and evidence.mistakes:
+    if noted is not None:
         noted.append(evidence)
 
 

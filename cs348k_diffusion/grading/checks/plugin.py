@@ -207,7 +207,7 @@ class Grader:
         evidence = [each for _, _, noted in story for each in noted]
         for record, error, _ in story:
             if isinstance(error, Wrong) and error.names:
-                doubtful = [name for name in error.names if any(name in each.mistakes for each in evidence)]
+                doubtful = [name for name in error.names if any(each.considers(name) for each in evidence)]
                 fitting = explaining(doubtful, evidence)
                 names = [name for name in error.names if name in fitting or name not in doubtful]
                 record.message = record.message.replace(str(error), error.with_names(names))

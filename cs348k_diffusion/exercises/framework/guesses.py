@@ -1,0 +1,184 @@
+"""Slips that need no list: what the right formula gives where one argument, or the result, is changed in a simple way.
+
+A check lists the mistakes that belong to its exercise. Where none of them gives the student's numbers, these are tried:
+an argument with the other sign, twice, squared, of the first example only, swapped with another; a result that is cut
+off, halved, its root. The same rule holds: a name is given only where its formula gives the student's numbers.
+"""
+
+from __future__ import annotations
+
+import inspect
+import itertools
+import math
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor
+
+ENOUGH = 5  # numbers that are compared: fewer agree by chance
+FLOATS: dict[str, Callable[[Any], Any]] = {
+    "{} has the wrong sign": lambda v: -v,
+    "twice {}": lambda v: 2 * v,
+    "half of {}": lambda v: v / 2,
+    "{} is squared": lambda v: v**2,
+    "the root of {}": lambda v: v**0.5,
+    "the absolute value of {}": abs,
+    "1 / {}": lambda v: 1 / v,
+    "1 - {}": lambda v: 1 - v,
+    "1 + {}": lambda v: 1 + v,
+}
+NUMBERS = {
+    "{} is not used: 0 stands in its place": lambda v: 0.0,
+    "{} is not used: 1 stands in its place": lambda v: 1.0,
+    "{} is rounded to a whole number": lambda v: float(round(v)),
+    "{} in per cent": lambda v: 100 * v,
+    "{} divided by 100": lambda v: v / 100,
+}
+TENSORS = {
+    "{} is not used: 0 stands in its place": torch.zeros_like,
+    "{} is not used: 1 stands in its place": torch.ones_like,
+    "{} is cut off at -1 and 1": lambda v: v.clamp(-1, 1),
+    "{} is cut off at -2 and 2": lambda v: v.clamp(-2, 2),
+    "{} is cut off at 0 and 1": lambda v: v.clamp(0, 1),
+    "one {}, the first, for all": lambda v: v[:1].expand_as(v),
+    "one {}, the last, for all": lambda v: v[-1:].expand_as(v),
+    "the mean of {} for all": lambda v: v.mean().expand_as(v),
+    "{} is in the opposite order": lambda v: v.flip(0),
+    "{} has length 1": lambda v: v / v.norm(),
+}
+INTEGERS = {
+    "{} is one too large": lambda v: v + 1,
+    "{} is one too small": lambda v: v - 1,
+    "twice {}": lambda v: 2 * v,
+    "half of {}": lambda v: v // 2,
+    "{} is squared": lambda v: v**2,
+}
+INTEGER_TENSORS = INTEGERS | {
+    "one {}, the first, for all": lambda v: v[:1].expand_as(v),
+    "one {}, the largest, for all": lambda v: v.max().expand_as(v),
+    "{} is in the opposite order": lambda v: v.flip(0),
+}
+RESULTS = FLOATS | {
+    "the exponential of {}": lambda v: v.exp(),
+    "the logarithm of {}": lambda v: v.log(),
+    "{} has its logarithm to base 2, not e": lambda v: v / math.log(2),
+    "{} has its logarithm to base 10, not e": lambda v: v / math.log(10),
+    "{} is rounded to whole numbers": lambda v: v.round(),
+    "{} has length 1": lambda v: v / v.norm(dim=-1, keepdim=True),
+    "{} is divided by its standard deviation": lambda v: v / v.std(),
+    "{} is always 0": torch.zeros_like,
+    "{} is always 1": torch.ones_like,
+    "the first example's result for all": lambda v: v[:1].expand_as(v),
+    "the mean of {} for all": lambda v: v.mean().expand_as(v),
+    "the examples are in the opposite order": lambda v: v.flip(0),
+    "{} is transposed": lambda v: v.mT,
+}
+
+
+def of_arguments(right: Callable, args: tuple) -> dict[str, Callable[[], Any]]:
+    """Name -> what right gives with one argument changed, or two swapped, for one set of arguments."""
+    names, found = names_of(right, args), {}
+    for k, value in enumerate(args):
+        for name, change in changes(value).items():
+            found[name.format(f"`{names[k]}`")] = _called(right, args, k, change)
+    for k, j in itertools.combinations(range(len(args)), 2):
+        if _alike(args[k], args[j]):
+            found[f"`{names[k]}` and `{names[j]}` are swapped"] = _swapped(right, args, k, j)
+    for k, value in enumerate(args):
+        found[f"`{names[k]}` itself is returned"] = lambda value=value: value
+    return found
+
+
+def of_result(got: Any, want: Any, names: Sequence[str] = ()) -> dict[str, Callable[[], Any]]:
+    """Name -> a simple change of the right result, or of one of its values, that an answer may have given instead."""
+    if isinstance(want, tuple | list) and 0 < len(want) < 5:
+        called = names if len(names) == len(want) else [f"value {k + 1}" for k in range(len(want))]
+        pairs = got if isinstance(got, tuple | list) and len(got) == len(want) else want
+        return {
+            name: _replaced(want, k, value)
+            for k, each in enumerate(want)
+            for name, value in _of_one(pairs[k], each, called[k]).items()
+        }
+    return _of_one(got, want, "the result")
+
+
+def names_of(function: Callable, args: tuple) -> list[str]:
+    """What a function calls its arguments; "argument 1" and so on where it does not say."""
+    try:
+        kinds = inspect.signature(function).parameters.values()
+        names = [p.name for p in kinds if p.kind is p.POSITIONAL_OR_KEYWORD]
+    except (ValueError, TypeError):
+        names = []
+    return names if len(names) == len(args) else [f"argument {k + 1}" for k in range(len(args))]
+
+
+def changes(value: Any) -> Mapping[str, Callable[[Any], Any]]:
+    """The changes that make sense for a value of this kind."""
+    if isinstance(value, Tensor) and value.is_floating_point():
+        return FLOATS | TENSORS if value.ndim else FLOATS
+    if isinstance(value, Tensor):
+        return INTEGER_TENSORS if value.ndim and value.dtype != torch.bool else {}
+    if isinstance(value, bool):
+        return {}
+    return INTEGERS if isinstance(value, int) else FLOATS | NUMBERS if isinstance(value, float) else {}
+
+
+def numbers_in(value: Any) -> int:
+    """How many different numbers a value holds."""
+    if isinstance(value, Tensor):
+        return len(value.detach().unique())
+    if isinstance(value, tuple | list):
+        return sum(map(numbers_in, value))
+    return int(isinstance(value, int | float) and not isinstance(value, bool))
+
+
+def _of_one(got: Any, want: Any, called: str) -> dict[str, Callable[[], Any]]:
+    number = isinstance(want, float)
+    tensor = torch.tensor(want, dtype=torch.float64) if number else want
+    if not isinstance(tensor, Tensor) or not tensor.is_floating_point():
+        return {}
+    found = {name.format(called): _of(change, tensor, number) for name, change in RESULTS.items()}
+    if isinstance(got, Tensor) and got.shape == tensor.shape:
+        found[f"{called} is cut off"] = lambda: _cut(got.detach(), tensor)
+    return found
+
+
+def _cut(got: Tensor, want: Tensor) -> Tensor:
+    """`want` between the smallest and the largest number of `got`, where some of it lies between."""
+    low, high = got.min(), got.max()
+    between = (want > low) & (want < high)
+    outside = (want < low) | (want > high)
+    return want.clamp(low, high) if between.sum() >= min(2, want.numel() - 1) or not outside.any() else want * torch.nan
+
+
+def _of(change: Callable, value: Tensor, number: bool) -> Callable[[], Any]:
+    return lambda: float(change(value)) if number else change(value)
+
+
+def _replaced(values: Sequence, k: int, value: Callable[[], Any]) -> Callable[[], Any]:
+    return lambda: (*values[:k], value(), *values[k + 1 :])
+
+
+def _called(right: Callable, args: tuple, k: int, change: Callable) -> Callable[[], Any]:
+    return lambda: right(*args[:k], change(args[k]), *args[k + 1 :])
+
+
+def _swapped(right: Callable, args: tuple, k: int, j: int) -> Callable[[], Any]:
+    return lambda: right(*args[:k], args[j], *args[k + 1 : j], args[k], *args[j + 1 :])
+
+
+def _alike(one: Any, other: Any) -> bool:
+    if isinstance(one, Tensor) and isinstance(other, Tensor):
+        return one.shape == other.shape and one.dtype == other.dtype
+    return isinstance(one, float | int) and type(one) is type(other)
+
+
+def surviving(evidence: Sequence[Any]) -> Iterator[str]:
+    """Names of guesses that fit every piece of evidence; later pieces are computed only for those that are left."""
+    if sum(numbers_in(each.got) for each in evidence) < ENOUGH or not evidence:
+        return
+    left = dict.fromkeys(evidence[0].guesses)
+    for each in evidence:
+        left = {name: None for name in left if name in each.guesses and each.fits(name)}
+    yield from left
