@@ -190,6 +190,17 @@ def first(denoise: Denoiser, noise: Tensor, times: Iterable[float] | Tensor) -> 
     return lambda low: ddim(denoise, noise, times)
 
 
+class Staged(State):
+    """A State of a cascade: its caption says which stage it is of, and how large the picture is there."""
+
+    __slots__ = ()
+
+    def label(self) -> str:
+        """The caption of the frame."""
+        height, width = self.x.shape[-2:]
+        return f"stage {self.stage}: {height} x {width} pixels, {super().label()}"
+
+
 def cascade(stages: Sequence[Stage], low: Tensor | None = None) -> Run[State]:
     """Every stage in turn, each on the last picture of the one before; a State says in `stage` which one it is of.
 
@@ -204,7 +215,7 @@ def _folded(stages: Sequence[Stage], x: Tensor | None) -> Iterator[State]:
     for number, stage in zip(count(), stages):
         state = None
         for state in stage(x):
-            yield state._replace(stage=number)
+            yield Staged(*state)._replace(stage=number)
         if state is None:
             raise ValueError(f"stage {number} yielded no State, so the next one has no picture to start from")
         x = state.x

@@ -251,6 +251,9 @@ def test_every_state_says_its_stage_and_a_stage_starts_from_the_last_picture():
     assert [(s.stage, s.index, s.x.shape[-1]) for s in states] == [
         (0, 1, 8), (1, 1, 16), (1, 2, 16), (1, 3, 16), (2, 1, 32),
     ]  # fmt: skip
+    assert [states[k].label() for k in (0, 3)] == [
+        "stage 0: 8 x 8 pixels, step 1, t = 0.000", "stage 1: 16 x 16 pixels, step 3, t = 0.000",
+    ]  # fmt: skip
     again = last(diffusion(model, times, generator=keyed_generator(1))(states[0].x))
     torch.testing.assert_close(states[3].x, again.x)
     torch.testing.assert_close(states[-1].x, resize(states[3].x, 32))
