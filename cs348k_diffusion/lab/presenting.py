@@ -4,36 +4,74 @@ import os
 from collections.abc import Iterable
 from typing import TypeVar
 
+import anywidget
+import traitlets
+from IPython.display import display
 from tqdm.std import tqdm
 
-from cs348k_diffusion.lab.page import Html, strict
+from cs348k_diffusion.lab.page import Html, attended, strict
 
 Item = TypeVar("Item")
 QUICK_SHARE = 8  # of a training, under CS348K_QUICK=1
 
 
-def present(zoom: float = 1.6, hide_code: bool = True) -> Html:
-    """Enlarge text, widgets and players `zoom` times, hide the code; `present(1, False)` in its place undoes it."""
+class Presenter(anywidget.AnyWidget):
+    """What enlarges the notebook it is shown in and hides its code; other notebooks stay as they are.
+
+    It works on the page alone, so that nothing of it is saved. Code stays in sight in the cell that is selected, and in
+    cells that are made while presenting.
+    """
+
+    _esm = """
+const RULES = `
+.cs348k-presenting {
+  --jp-content-font-size1: calc(14px * var(--cs348k-zoom)); --jp-code-font-size: calc(13px * var(--cs348k-zoom));
+  --jp-widgets-font-size: calc(13px * var(--cs348k-zoom)); --jp-widgets-inline-height: calc(28px * var(--cs348k-zoom));
+  --jp-widgets-inline-width: calc(300px * var(--cs348k-zoom)); }
+.cs348k-presenting :is(.tp, .jp-OutputArea figure > img) { zoom: var(--cs348k-zoom); }
+.cs348k-no-code .jp-CodeCell:not(.jp-mod-active, .cs348k-new) .jp-Cell-inputWrapper { display: none; }
+.cs348k-no-code .jp-OutputPrompt { display: none; }`;
+const isBlank = cell => cell.querySelector(".cm-content")?.textContent === "";
+const markNew = records => requestAnimationFrame(() => {   // by then a cell has its editor
+  for (const node of records.flatMap(record => [...record.addedNodes]).filter(node => node.matches?.(".jp-CodeCell")))
+    if (isBlank(node)) node.classList.add("cs348k-new");
+});
+const render = ({ model, el }) => {
+  const panel = el.closest(".jp-NotebookPanel") ?? (el.isConnected && document.body);
+  if (!panel) { requestAnimationFrame(() => render({ model, el })); return; }
+  const id = "cs348k-presenting", zoom = model.get("zoom"), hide = model.get("hide_code");
+  const style = Object.assign(document.createElement("style"), { id, textContent: RULES });
+  if (!document.getElementById(id)) document.head.append(style);
+  panel.style.setProperty("--cs348k-zoom", zoom);
+  panel.classList.toggle(id, zoom !== 1);
+  panel.classList.toggle("cs348k-no-code", hide);
+  if (!panel.cs348kWatched) new MutationObserver(markNew).observe(panel, { subtree: true, childList: true });
+  panel.cs348kWatched = true;
+  model.send({ type: "done" });
+};
+export default { render };
+"""
+    zoom = traitlets.Float(1.0).tag(sync=True)
+    hide_code = traitlets.Bool(False).tag(sync=True)
+
+    def __repr__(self) -> str:
+        return "Presenter()"
+
+
+def present(zoom: float = 1.6, hide_code: bool = True) -> Html | None:
+    """Enlarge text, widgets and players of this notebook `zoom` times and hide its code, until the page is closed.
+
+    `present(1, False)` undoes it. Raises ValueError for a zoom outside 0.5 to 4.
+    """
     if not 0.5 <= zoom <= 4:
         raise ValueError(f"zoom={zoom}: 1 is the ordinary size, 1.6 suits a lecture room; 0.5 to 4")
-    sizes = {
-        "--jp-content-font-size1": 14,
-        "--jp-code-font-size": 13,
-        "--jp-widgets-font-size": 13,
-        "--jp-widgets-inline-height": 28,
-    }
-    rules = "".join(f"{name}: {zoom * size:.1f}px !important; " for name, size in sizes.items())
-    rules += f"--jp-widgets-inline-width: {300 * zoom:.0f}px !important; "
-    hidden = (
-        ".jp-NotebookPanel .jp-CodeCell .jp-Cell-inputWrapper, .jp-NotebookPanel .jp-OutputPrompt { display: none; }"
-        if hide_code
-        else ""
-    )
-    return Html(
-        f"<style>:root, body {{ {rules}}} .jp-RenderedHTMLCommon {{ font-size: {14 * zoom:.1f}px; }}"
-        f" .jp-OutputArea .tp, .jp-OutputArea figure > img {{ zoom: {zoom:g}; }} {hidden}</style>",
-        f"presenting at {zoom:g}x",
-    )
+    said = Html("", f"presenting at {zoom:g}x")
+    if not attended():
+        return said
+    presenter = Presenter(zoom=zoom, hide_code=hide_code)
+    handle = display(presenter, display_id=True)
+    presenter.on_msg(lambda *_: handle.update(said))  # the page has it now; the file keeps an empty output
+    return None
 
 
 def progress(it: Iterable[Item], describe: str = "", total: int | None = None) -> Iterable[Item]:

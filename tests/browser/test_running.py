@@ -7,7 +7,7 @@ SHOW = """
 import time
 import torch
 from typing import NamedTuple
-from cs348k_diffusion.lab import explore, live, watch
+from cs348k_diffusion.lab import explore, live, present, watch
 
 class Item(NamedTuple):
     step: int
@@ -178,3 +178,34 @@ def test_what_explore_is_moved_by_has_names(opened):
         assert sight.output(1).get_by_role(role, name=name, exact=True).count() == 1, name
     nameless = sight.output(1).locator("[contenteditable]:not([aria-label])")
     assert nameless.count() == 0  # the numbers beside the sliders can be typed into
+
+
+def test_presenting_is_of_one_notebook_leaves_new_code_in_sight_and_nothing_in_the_file(opened, server):
+    sight = opened("presented", "present(1.5)", "x = 1", "y = 2", "present(1, False)")
+
+    def is_shown(index, visible):
+        sight.cell(index).locator(".jp-Cell-inputWrapper").wait_for(state="visible" if visible else "hidden")
+
+    sight.run_cell(0)
+    sight.kernel_idle()
+    sight.run_cell(1)  # which stays the active cell
+    is_shown(1, True)
+    is_shown(2, False)
+    sight.page.wait_for_function(
+        "() => jupyterapp.shell.currentWidget.content.model.cells.get(1).outputs.toJSON()[0]?.data['text/html'] === ''"
+    )
+    (stored,) = sight.outputs(1)
+    assert WIDGET not in stored["data"] and "style" not in str(stored)
+    sight.page.evaluate("() => { jupyterapp.shell.currentWidget.content.activeCellIndex = 2 }")
+    sight.command("notebook:insert-cell-below")  # the new one is active, and stays in sight when it is not
+    is_shown(3, True)
+    sight.page.evaluate("() => { jupyterapp.shell.currentWidget.content.activeCellIndex = 1 }")
+    is_shown(2, False)
+    is_shown(3, True)
+    server.write("beside", "a = 1", "b = 2")
+    sight.open("beside")
+    is_shown(1, True)
+    sight.close()
+    sight.open("presented")
+    sight.run_cell(5)
+    is_shown(2, True)
