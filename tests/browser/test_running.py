@@ -209,3 +209,34 @@ def test_presenting_is_of_one_notebook_leaves_new_code_in_sight_and_nothing_in_t
     sight.open("presented")
     sight.run_cell(5)
     is_shown(2, True)
+
+
+def test_three_pictures_and_three_controls_are_in_view_on_a_small_projector(opened):
+    prompt = "two orange cats left of a tall red tree at night"
+    body = "return torch.zeros(3, 3, 32, 32)"
+    controls = f'prompt="{prompt}", scale=(0.0, 10.0, 3.0), seed=(0, 20)'
+    sight = opened(
+        "projected",
+        "from cs348k_diffusion.lab import present\npresent()",
+        f"def three(prompt, scale, seed, preview, cancelled):\n    {body}\n\nexplore(three, {controls}, alt='three')",
+    )
+    size = sight.page.viewport_size
+    try:
+        sight.page.set_viewport_size({"width": 1024, "height": 768})
+        for index in (0, 1, 2):
+            sight.run_cell(index)
+        sight.output(2).locator(".tp-caption").wait_for()
+        sight.page.wait_for_function("() => document.querySelector('.cs348k-presenting')")
+        output = sight.output(2)
+        parts = [output.locator(kind).nth(k) for kind, k in (("input", 0), (".noUi-target", 0), (".noUi-target", 1))]
+        canvas = output.locator("canvas").first
+        canvas.scroll_into_view_if_needed()
+        sight.page.wait_for_timeout(500)
+        boxes = [part.bounding_box() for part in (*parts, canvas)]
+        notebook = sight.page.locator(".jp-NotebookPanel:not(.lm-mod-hidden) .jp-WindowedPanel-outer").bounding_box()
+        for box in boxes:
+            assert notebook["x"] <= box["x"] and box["x"] + box["width"] <= notebook["x"] + notebook["width"] + 1
+            assert notebook["y"] <= box["y"] and box["y"] + box["height"] <= 768
+        assert boxes[-1]["width"] > 2.5 * boxes[-1]["height"]  # three in a row
+    finally:
+        sight.page.set_viewport_size(size)
