@@ -328,17 +328,12 @@ def site(
     out: Annotated[Path, typer.Option(help="A new folder, or one with an older site.")] = Path("site"),
     solutions: Annotated[bool, typer.Option("--solutions", help="With the solutions, for yourself.")] = False,
     one_file: Annotated[bool, typer.Option("--one-file", help="Each notebook as one HTML file too.")] = False,
-    runtime: Annotated[
-        Path | None,
-        typer.Option(help="npm's onnxruntime-web, unpacked: for the page that draws.", envvar="CS348K_ONNXRUNTIME_WEB"),
-    ] = None,
+    runtime: Annotated[Path | None, typer.Option(help="npm's onnxruntime-web: a page draws with it.")] = None,
 ) -> None:
     """Make pages to read: the notebooks with their films, a gallery, the reference, a page that draws."""
-    from cs348k_diffusion.authoring.site import build
-    from cs348k_diffusion.authoring.site.drawing import runtime as npm
+    from cs348k_diffusion.authoring.site import publish
 
-    found = npm.find(runtime)
-    for warning in build(out, solutions, one_file=one_file, runtime=found) + ([] if found else [npm.MISSING]):
+    for warning in publish(out, solutions, one_file, runtime):
         typer.secho(warning, fg="yellow", err=True)
     typer.echo(f"{out}: open {out / 'index.html'} in a browser; it needs no network")
 

@@ -77,11 +77,14 @@ def test_another_folder_is_refused_by_the_part_it_lacks(npm, tmp_path):
 
 
 def test_the_runtime_may_wait_in_the_users_cache(npm, tmp_path, monkeypatch):
+    monkeypatch.delenv("CS348K_ONNXRUNTIME_WEB", raising=False)
     monkeypatch.setattr(pooch, "os_cache", lambda name: tmp_path / "cache" / name)
     assert runtime.find() is None
     kept = tmp_path / "cache" / "cs348k_diffusion" / "onnxruntime-web"
     kept.mkdir(parents=True)
     assert runtime.find() == kept
+    monkeypatch.setenv("CS348K_ONNXRUNTIME_WEB", str(tmp_path))
+    assert runtime.find() == tmp_path
     assert runtime.find(npm) == npm
 
 

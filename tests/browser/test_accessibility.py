@@ -67,6 +67,7 @@ def written(tmp_path_factory):
 @pytest.mark.parametrize("name", [*SITE, *NOTEBOOKS])
 def test_pages_of_the_site(page, axe, whole_site, name):
     page.goto(f"{(whole_site / name).as_uri()}.html")
+    page.wait_for_function("() => !document.querySelector('.tp img')")
     assert axe(page) == []
 
 

@@ -6,10 +6,8 @@ What evaluates the network is npm's onnxruntime-web, which no test fetches: CS34
 import functools
 import http.server
 import json
-import os
 import random
 import threading
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -104,8 +102,7 @@ class Quiet(http.server.SimpleHTTPRequestHandler):
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory):
     """A site with the page, where the runtime is there."""
-    given = os.environ.get("CS348K_ONNXRUNTIME_WEB")
-    found = npm.find(Path(given) if given else None)
+    found = npm.find()
     if found is None:
         pytest.skip(f"no onnxruntime-web: {npm.HOW}; CS348K_ONNXRUNTIME_WEB names it to the tests")
     out = tmp_path_factory.mktemp("drawing") / "pages"
@@ -157,9 +154,10 @@ def test_its_pictures_are_the_packages(browser, address):
     page.close()
 
 
-def test_it_loads_by_a_click_and_draws_what_is_typed(phone, address):
+def test_it_loads_by_a_click_and_draws_what_is_typed(phone, address, axe):
     phone.goto(address)
     assert [url for url in phone.asked if url.endswith(HEAVY)] == []
+    assert axe(phone) == []
     load = phone.get_by_role("button", name="Load the model, 19 MB")
     first = drawn(phone, lambda: load.press("Enter"))
     assert phone.evaluate("() => document.activeElement.id") == "drawing-sentence"
@@ -177,6 +175,7 @@ def test_it_loads_by_a_click_and_draws_what_is_typed(phone, address):
         assert drawn(phone, change) != before
     assert phone.get_by_role("status").inner_text().startswith("Four pictures, 4 evaluations each")
     assert phone.evaluate(SIDEWAYS) == 0
+    assert axe(phone) == []
 
 
 def test_it_says_what_is_wrong_with_a_sentence(phone, address):

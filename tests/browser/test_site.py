@@ -41,12 +41,13 @@ STILL = """() => [...document.querySelectorAll(".tp")].filter((player) => {
     slider.dispatchEvent(new Event("input"));
     return [...player.querySelectorAll("canvas")].map((canvas) => canvas.toDataURL()).join();
   };
-  return slider && slider.max !== "0" && seen(slider.min) === seen(slider.max);
+  return slider && seen(slider.min) === seen(slider.max);
 }).map((player) => player.querySelector("canvas").getAttribute("aria-label"))"""
 
 
 def open_page(page, folder, name):
     page.goto(f"{(folder / name).as_uri()}.html")
+    page.wait_for_function("() => !document.querySelector('.tp img')")  # each poster has given way to its canvas
 
 
 def asked_outside(page):

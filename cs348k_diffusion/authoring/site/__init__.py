@@ -16,6 +16,7 @@ from pathlib import Path
 from cs348k_diffusion import __version__
 from cs348k_diffusion.authoring.site import drawing, font, pages, reference
 from cs348k_diffusion.authoring.site import one_file as one_file_copies
+from cs348k_diffusion.authoring.site.drawing import runtime as npm
 
 ROOT = Path(__file__).parents[3]
 EXTRA = "the site needs Sphinx: install the course with its extra, cs348k_diffusion[site]"
@@ -27,6 +28,12 @@ DARK = {"color-brand-primary": "#7cc4f2", "color-brand-content": "#7cc4f2", "col
 
 class SiteError(ValueError):
     """The site cannot be made; the text says why."""
+
+
+def publish(out: Path, solutions: bool, one_file: bool, runtime: Path | None) -> list[str]:
+    """`build` with the runtime given, or the one that is found; returns also how to get it where there is none."""
+    found = npm.find(runtime)
+    return build(out, solutions, one_file=one_file, runtime=found) + ([] if found else [npm.MISSING])
 
 
 def build(

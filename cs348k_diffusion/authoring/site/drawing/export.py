@@ -52,13 +52,13 @@ def exported(net: nn.Module, inputs: tuple[torch.Tensor, ...]) -> bytes:
     except ImportError as error:
         raise RuntimeError(EXTRA) from error
     with tempfile.TemporaryDirectory() as folder, warnings.catch_warnings():
-        file = Path(folder) / "network.onnx"
         warnings.simplefilter("ignore")  # of shapes that become constants, which is what is wanted
+        path = Path(folder) / "network.onnx"
         # the older of torch's two exporters: the other needs onnxscript too
         torch.onnx.export(
-            net.eval(), inputs, file, dynamo=False, opset_version=OPSET, input_names=INPUTS, output_names=["v"]
+            net.eval(), inputs, path, dynamo=False, opset_version=OPSET, input_names=INPUTS, output_names=["v"]
         )
-        model = onnx.load(file)
+        model = onnx.load(path)
     halve(model)
     onnx.checker.check_model(model)
     return model.SerializeToString()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import shutil
 from pathlib import Path
 
@@ -12,9 +13,11 @@ MISSING = f"the page that draws is without its runtime, 14 MB that the course do
 
 
 def find(folder: Path | None = None) -> Path | None:
-    """The folder given, or the one in the user's cache, where npm's package may have been unpacked; None without."""
+    """The folder given, or named by CS348K_ONNXRUNTIME_WEB, or onnxruntime-web in the user's cache; None without."""
     import pooch
 
+    if folder is None and (named := os.environ.get("CS348K_ONNXRUNTIME_WEB")):
+        folder = Path(named)
     kept = pooch.os_cache("cs348k_diffusion") / "onnxruntime-web"
     return folder or (kept if kept.is_dir() else None)
 
