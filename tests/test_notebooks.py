@@ -18,6 +18,7 @@ from cs348k_diffusion.exercises.framework.catalogue import free_texts, registry
 ROOT = Path(__file__).parents[1]
 SOLUTIONS = sorted((ROOT / "solutions").glob("*.ipynb"))
 STUDENTS = sorted((ROOT / "notebooks").glob("*.ipynb"))
+GENERATORS = ("keyed_generator(", "np.random.default_rng(", "torch.Generator(")
 WORDS, MEDIAN, LONGEST, COLUMNS = 80, 6, 25, 88  # of an idea; of the lines of a code cell; of a line
 TIMED = {"l4"}  # whose random numbers are not looked at
 NOT_WORDS = re.compile(
@@ -252,13 +253,13 @@ def test_any_cell_may_run_again_after_any_other(path):
     assert {name: ids for name, ids in owners.items() if name in taken and len(ids) > 1} == {}
 
 
-LAZY = {"keyed_generator", "batches", "fit", "diffusion", "from_noise", "cascade", "ddpm"}
+LAZY = {*"keyed_generator default_rng Generator manual_seed batches fit diffusion from_noise cascade ddpm".split()}
 
 
 def draws_later(value: ast.expr) -> bool:
     """Is this a generator, or something that draws from one when it is used?"""
     lazy = isinstance(value, ast.GeneratorExp) or (isinstance(value, ast.Call) and called(value.func) in LAZY)
-    return lazy and "keyed_generator(" in ast.unparse(value)
+    return lazy and any(each in ast.unparse(value) for each in GENERATORS)
 
 
 def trained_in_place(source: str) -> set[str]:
@@ -284,6 +285,8 @@ def worn(sources: dict[str, str]) -> dict[str, str]:
 def test_what_a_cell_uses_up_or_trains_is_found():
     assert worn({"a": "g = keyed_generator(1, 2)", "b": "x = noise_like(y, g)"}) == {"g": "b"}
     assert worn({"a": "stock = batches(x, generator=keyed_generator(1))", "b": "y = next(stock)"}) == {"stock": "b"}
+    assert worn({"a": "rng = np.random.default_rng(0)", "b": "x = rng.normal()"}) == {"rng": "b"}
+    assert worn({"a": "g = torch.Generator().manual_seed(3)", "b": "x = noise_like(y, g)"}) == {"g": "b"}
     assert worn({"a": "model = Net()", "b": "run = fit(model, data)"}) == {"model": "b"}
     assert worn({"a": "def f(m):\n    m = copy(m)\n    return fit(m, data)\nx = randn(3, g=keyed_generator(1))"}) == {}
 

@@ -1,0 +1,133 @@
+"""What a student sees of a notebook: figures that can be read alone, lines that are not cut, answers that are used.
+
+`WIDE` and `UNTITLED` name the cells that still do otherwise, by notebook; a new one fails.
+"""
+
+import ast
+import re
+from pathlib import Path
+
+import pytest
+
+from cs348k_diffusion.authoring import handout
+from cs348k_diffusion.authoring.handout import exercise_tags, points_of
+from cs348k_diffusion.authoring.stub_flow import called, parse
+
+SOLUTIONS = sorted((Path(__file__).parents[1] / "solutions").glob("*.ipynb"))
+COLUMNS = 88  # of a printed line
+WIDE = {
+    "04": {"good"},
+    "05": {"steered-table"},
+    "06": {"gpu-code"},
+    "07": {"hearing-gaps"},
+    "08": {"study-verdicts"},
+    "09": {"s038"},
+    "10": {"train", "claims-code", "break-even"},
+    "11": {"table"},
+}
+UNTITLED = {
+    "04": {"unet-figure"},
+    "05": {"measure-figure", "reading-figure", "numbers-figure"},
+    "06": {"scale-figure", "overflow-figure", "walk-figure", "replay-figure", "law"},
+    "09": {"s008", "s017", "s053"},
+    "11": {"same"},
+}
+WARM_UPS = {"E0.1"}
+PLAYERS = {"compare", "show_trajectory", "watch"}
+
+each_solution = pytest.mark.parametrize("path", SOLUTIONS, ids=lambda path: path.stem)
+
+
+def code_cells(path: Path) -> list:
+    return [cell for cell in handout.read(path).cells if cell.cell_type == "code"]
+
+
+def calls(source: str) -> list[ast.Call]:
+    return [node for node in ast.walk(parse(source)) if isinstance(node, ast.Call)]
+
+
+def untitled(source: str) -> bool:
+    """Does this cell show a figure without a title and without a caption?"""
+    shows = any(called(call.func) == "show_figure" for call in calls(source))
+    return shows and not re.search(r"\b(set_title|suptitle|title|caption)\b", source)
+
+
+def thinned(source: str) -> list[str]:
+    """Arguments of players that leave out states, so that "step 3" is not the third step."""
+    found = []
+    for call in (call for call in calls(source) if called(call.func) in PLAYERS):
+        for node in (node for each in (*call.args, *call.keywords) for node in ast.walk(each)):
+            if isinstance(node, ast.Slice) and node.step is not None:
+                found.append(ast.unparse(node))
+    return found
+
+
+def uses(source: str, name: str) -> bool:
+    """Does this cell use `name`, other than to check it or to ask for a hint?"""
+    nodes = list(ast.walk(parse(source)))
+    asked = [
+        each
+        for node in nodes
+        if isinstance(node, ast.Call) and called(node.func) in {"check", "hint"}
+        for each in node.args
+    ]
+    return any(isinstance(node, ast.Name) and node.id == name and node not in asked for node in nodes)
+
+
+@each_solution
+def test_printed_lines_fit_beside_the_file_browser(path):
+    wide = {
+        cell.id: line
+        for cell in code_cells(path)
+        for output in cell.outputs
+        for line in output.get("text", "").splitlines()
+        if len(line) > COLUMNS
+    }
+    assert {id: line for id, line in wide.items() if id not in WIDE.get(path.name[:2], ())} == {}
+
+
+@each_solution
+def test_figures_have_a_title_or_a_caption(path):
+    found = {cell.id for cell in code_cells(path) if untitled(cell.source)}
+    assert found - UNTITLED.get(path.name[:2], set()) == set()
+
+
+@each_solution
+def test_players_show_every_step_that_they_count(path):
+    """A player thins long runs itself, and its captions keep the true step."""
+    assert {cell.id: cut for cell in code_cells(path) if (cut := thinned(cell.source))} == {}
+
+
+@pytest.mark.parametrize("path", SOLUTIONS[:4], ids=lambda path: path.stem)
+def test_what_an_exercise_builds_is_used(path):
+    """Later or earlier, by the names of 00 to 03: no answer ends at its check."""
+    cells = code_cells(path)
+    unused = {
+        tag
+        for tag, worth in points_of(path.stem).items()
+        if not any(uses(cell.source, worth.exercise.name) for cell in cells if tag not in exercise_tags(cell))
+    }
+    assert unused - WARM_UPS == set()
+
+
+def test_the_start_page_lists_every_notebook():
+    start, *others = SOLUTIONS
+    text = "\n".join(cell.source for cell in handout.read(start).cells if cell.cell_type == "markdown")
+    rows = [line for line in text.splitlines() if line.startswith("|")]
+    assert [path.name for path in others if not any(f"({path.name})" in row for row in rows)] == []
+
+
+def test_these_kinds_are_found():
+    assert untitled("fig, ax = figure()\nshow_figure(fig, alt='x')")
+    assert not untitled("fig, ax = figure()\nax.set(title='x')\nshow_figure(fig, alt='x')")
+    assert not untitled("print('title')")
+    assert thinned("compare({'a': xs[::10], 'b': ys[1::20]}, alt='x')") == ["::10", "1::20"]
+    assert thinned("ended = xs[::10]\ncompare({'a': xs[1:]}, alt='x')") == []
+    assert uses("step = mine_or_ours(f)", "f")
+    assert not uses("check(f)\nhint(f)", "f")
+
+
+def test_what_is_excused_is_still_there():
+    ids = {path.name[:2]: {cell.id for cell in code_cells(path)} for path in SOLUTIONS}
+    for excused in (WIDE, UNTITLED):
+        assert {number: cells - ids[number] for number, cells in excused.items() if cells - ids[number]} == {}
