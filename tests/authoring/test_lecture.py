@@ -8,6 +8,7 @@ import re
 
 import numpy as np
 import pytest
+import torch
 from PIL import Image
 
 from cs348k_diffusion.authoring import lecture
@@ -144,6 +145,14 @@ def test_the_command_writes_a_file_or_a_script_and_refuses_another_length(tmp_pa
     assert said[1:] == script(short=True)
     with pytest.raises(ValueError, match="for 80 minutes and one for 10, not for 30"):
         lecture.give(said.append, None, 30, 8348, False)
+
+
+def test_gaps_between_pictures_let_the_page_through(monkeypatch):
+    sent = []
+    monkeypatch.setattr("IPython.display.display", lambda data, raw: sent.append(data))
+    stage.show(torch.zeros(4, 1, 2, 2), "four")
+    image = Image.open(io.BytesIO(base64.b64decode(sent[0]["image/png"])))
+    assert set(np.unique(np.asarray(image.convert("RGBA"))[..., 3])) == {0, 255}
 
 
 class Enough(Exception):

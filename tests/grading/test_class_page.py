@@ -2,6 +2,7 @@
 
 import csv
 import re
+from datetime import datetime, timedelta
 
 import numpy as np
 import pytest
@@ -13,7 +14,8 @@ from cs348k_diffusion.grading.gradebook.feedback import group
 from cs348k_diffusion.grading.gradebook.feedback import render as feedback
 from cs348k_diffusion.grading.gradebook.overrides import Override, correction
 from cs348k_diffusion.grading.gradebook.reports import reasons, write_gradebook
-from cs348k_diffusion.grading.gradebook.rules import NOT_SUBMITTED, StudentRow
+from cs348k_diffusion.grading.gradebook.roster import Enrolled
+from cs348k_diffusion.grading.gradebook.rules import NOT_SUBMITTED, Late, StudentRow
 from cs348k_diffusion.grading.records import WAITING, Record
 
 EXERCISES = {id: Exercise(id, f"f{id[1:].replace('.', '_')}", f"Task {id}") for id in ("E1.1", "E1.2", "E1.3")}
@@ -173,3 +175,16 @@ def test_a_students_exception_does_not_name_a_mistake():
 def test_who_handed_in_nothing_has_one_reason():
     records = [Record("a", id, "test_a", 2, 0, "failed", NOT_SUBMITTED) for id in EXERCISES]
     assert reasons(StudentRow("a", records, []), EXERCISES) == NOT_SUBMITTED
+
+
+@pytest.mark.parametrize("named", [True, False])
+def test_the_time_left_over_is_of_those_whose_hand_in_has_a_time(named):
+    rows = [row(f"s{k}", 2, 2, 2) for k in range(5)]
+    late = Late(datetime(2026, 11, 30, 12))
+    for student, hours in zip(rows, (60, 24, 12, -36), strict=False):  # one has no time
+        enrolled = Enrolled(student.student, submitted=late.due - timedelta(hours=hours))
+        student.days_left = late.left(enrolled)
+        assert late.days(enrolled) == (2 if hours == -36 else 0)
+    words = " ".join(render({each.student: each for each in rows}, EXERCISES, named).split())
+    assert "0.8 days in the median, from -1.5 to 2.5, of 4 whose time is known" in words
+    assert "Time left over" not in render({"s4": rows[4]}, EXERCISES, named)

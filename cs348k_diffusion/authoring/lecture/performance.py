@@ -44,7 +44,8 @@ def demo(seed):
         looks = word_maps(draw.model.net, state.x, torch.tensor([max(state.t, 0.01)]), tokens)[0]
         maps = [looks[said.index(word)] for word in ("cats", "orange", "tree", "night")]
         maps = [(2 * one / one.max() - 1).expand(1, 3, 32, 32) for one in maps]
-        stage.show(torch.cat([state.x0_hat, *maps]), "the picture; then where it listens to: cats, orange, tree, night")
+        words = "the picture; then where it listens to: cats, orange, tree, night"
+        stage.show(torch.cat([state.x0_hat, *maps]), words, columns=5)
 """),
     "attention": Demo(slider("N = 2 to the power of", 8, 12, 1, 10), """
 from time import process_time

@@ -64,6 +64,6 @@ def _send(picture: Image.Image | None, words: str) -> None:
     data = {"text/plain": words}
     if picture is not None:
         file = io.BytesIO()
-        picture.convert("RGB").save(file, "PNG", compress_level=1)
+        picture.save(file, "PNG", compress_level=1)  # gaps are transparent: the page's own colour
         data["image/png"] = base64.b64encode(file.getvalue()).decode()
     display(data, raw=True)

@@ -55,6 +55,7 @@ def render(shown: Mapping[str, StudentRow], exercises: Mapping[str, Exercise], n
         loader=FileSystemLoader(STYLE.parent), autoescape=True, finalize=readable_text, trim_blocks=True
     )
     handed_in = [row for row in shown.values() if _to_grade(row)]
+    left = [row.days_left for row in handed_in if row.days_left is not None]
     facts: dict[str, Any] = {
         "policy": POLICY,
         "style": Markup(STYLE.read_text(encoding="utf-8")),
@@ -64,6 +65,8 @@ def render(shown: Mapping[str, StudentRow], exercises: Mapping[str, Exercise], n
         "requests": (requests := _requests(shown.values())),
         "decided": Counter(request.status for _, request in requests),
         "count": len(handed_in),
+        "days_left": np.quantile(left, [0.5, 0, 1]) if left else (),
+        "timed": len(left),
     }
     return templates.get_template("class.html").render(facts)
 

@@ -50,7 +50,12 @@ class Late:
             raise ValueError("late days must be 0 or more, and the penalty a share between 0 and 1, such as 0.1")
 
     def days(self, each: Enrolled) -> int | None:
-        """Days begun after the due time, None where nobody knows when the hand-in came.
+        """Days begun after the due time, None where nobody knows when the hand-in came."""
+        left = self.left(each)
+        return None if left is None else max(0, math.ceil(-left))
+
+    def left(self, each: Enrolled) -> float | None:
+        """Days from the hand-in to the due time, negative for a late one, None where nobody knows when it came.
 
         Raises ValueError when only one of the times has a time zone, and for an extension into the past.
         """
@@ -60,7 +65,7 @@ class Late:
         due = each.due or self.due
         if due < self.due:
             raise ValueError(f"{each.student} has until {due:%Y-%m-%d %H:%M}, which is before everybody's due time")
-        return max(0, math.ceil((each.submitted - due) / timedelta(days=1))) if each.submitted else None
+        return (due - each.submitted) / timedelta(days=1) if each.submitted else None
 
 
 @dataclass(frozen=True)
@@ -95,6 +100,7 @@ class StudentRow:
     regrades: dict[str, Override] = field(default_factory=dict)  # requested, by exercise
     hints: dict[str, int] = field(default_factory=dict)
     days_late: int | None = None
+    days_left: float | None = None  # at the hand-in, negative for a late one
     lost: float = 0.0
     changes: list[Change] = field(default_factory=list)
 
@@ -196,6 +202,7 @@ def _take_off(row: StudentRow, rules: Rules) -> None:
     each = (rules.roster or {}).get(key(row.student))
     row.remarks += [f"Due {each.due:%Y-%m-%d %H:%M} by extension."] if each and each.due else []
     row.days_late = rules.late.days(each) if each else None
+    row.days_left = rules.late.left(each) if each else None
     if row.days_late is None:
         row.remarks.append("When this was handed in is not known; nothing was taken off.")
         return
