@@ -16,7 +16,7 @@ NOTEBOOKS = ("notebooks/00_start_here", "notebooks/02_forward_noising", "one_fil
 EXERCISES = {id: Exercise(id, "half", "Half of it", hints=("Divide.",), word="toy") for id in ("E9.1", "E9.2", "E9.3")}
 OUTPUTS = (
     """import torch
-from cs348k_diffusion.exercises import NotYet, check
+from cs348k_diffusion import NotYet, check
 from cs348k_diffusion.lab import compare, explore, figure, live, show_figure, show_trajectory
 from cs348k_diffusion.sampling import State
 
@@ -92,8 +92,8 @@ def test_every_page_of_the_deck(page, axe, tmp_path):
 def test_what_notebooks_show_in_jupyterlab(lab, server, axe):
     server.write("accessible", *OUTPUTS)
     lab.open("accessible").run_all()
+    assert [o["evalue"] for k in range(len(OUTPUTS)) for o in lab.outputs(k) if o["output_type"] == "error"] == []
     for k in range(1, len(OUTPUTS)):
-        assert [o["evalue"] for o in lab.outputs(k) if o["output_type"] == "error"] == []
         lab.output(k).locator("canvas, img, [role=group]").first.wait_for()
         lab.output(k).evaluate("(node, k) => { node.id = `output-${k}` }", k)
         assert axe(lab.page, f"#output-{k}") == [], OUTPUTS[k]
