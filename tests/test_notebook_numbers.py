@@ -165,7 +165,7 @@ def test_the_race_of_samplers_ends_as_its_fold_says():
 
 
 def test_guidance_overshoots_by_what_its_fold_says():
-    mean, spread = re.search(r"scale 3: guided mean ([\d.]+) .*?, std ([\d.]+)", shown_by("05", "guided mean")).groups()
+    ((mean, spread),) = re.findall(r"scale 3: guided mean ([\d.]+) .*?, std ([\d.]+)", shown_by("05", "guided mean"))
     assert "about half a unit beyond 1, a whole standard deviation of the class" in text_of("05")
     assert 1.45 < float(mean) < 1.6
     assert float(spread) < 0.5
@@ -198,7 +198,7 @@ def test_verdicts_on_guidance_are_those_of_the_lines():
 
 
 def test_strong_guidance_empties_clumps_as_the_text_says():
-    points = re.search(r"scale 4: \[(\d+), (\d+), (\d+)\]", shown_by("07", "landed = {")).groups()
+    (points,) = re.findall(r"scale 4: \[(\d+), (\d+), (\d+)\]", shown_by("07", "landed = {"))
     assert "four of five points of *left* are in the middle one" in text_of("07")
     assert round(5 * int(points[1]) / sum(map(int, points))) == 4
 
