@@ -44,7 +44,7 @@ EXERCISES = (
             "to get the variance 2 * step?",
             "Three parts are added. A standard deviation is the root of a variance, and nothing is halved: that is the "
             "other convention.",
-            "First the part without noise, x + step * score. Noise of variance v is sqrt(v) times the noise given.",
+            "Write the part without noise first, x + step * score. Noise of variance v is sqrt(v) times the given one.",
         ),
         withheld=("langevin.langevin_step",),
         ours="langevin.langevin_step",
