@@ -909,6 +909,13 @@ SPLIT_MISTAKES = {
     "the constant of the normal lacks the spread": lambda l, v, s, b, p: (
         math.log(b / p * 2 * l) + (v / s) ** 2 / 2 + math.log(2 * math.pi) / 2
     ),
+    "the spread is inside of the root, sqrt(2 pi spread)": lambda l, v, s, b, p: (
+        log_ratio(l, v, s, b, p) - math.log(s) / 2
+    ),
+    "2 pi without its root": lambda l, v, s, b, p: log_ratio(l, v, s, b, p) + math.log(2 * math.pi) / 2,
+    "v / spread is not squared": lambda l, v, s, b, p: log_ratio(l, v, s, b, p) - (v / s) ** 2 / 2 + abs(v / s) / 2,
+    "the exponent of the normal has the wrong sign": lambda l, v, s, b, p: log_ratio(l, v, s, b, p) - (v / s) ** 2,
+    "the Jacobian itself, not its logarithm": lambda l, v, s, b, p: log_ratio(l, v, s, b, p) - math.log(2 * l) + 2 * l,
     "the normal lacks its 1/2: -(v / spread)^2": lambda l, v, s, b, p: log_ratio(l, v, s, b, p) + (v / s) ** 2 / 2,
     "spread is taken for a variance": lambda l, v, s, b, p: log_ratio(l, v, s**0.5, b, p),
     "half of v, or twice": lambda l, v, s, b, p: log_ratio(l, 2 * v, s, b, p),
@@ -1074,6 +1081,11 @@ def rating(ratio):
     return lambda x, y, score_x, score_y, step: ratio(log_q(x, y, score_x, step), log_q(y, x, score_y, step))
 
 
+def squares(x, y, score_x, score_y, step):
+    """|y - x - step score(x)|^2 - |x - y - step score(y)|^2."""
+    return (y - x - step * score_x).square().sum(1) - (x - y - step * score_y).square().sum(1)
+
+
 RATIO_MISTAKES = {
     "the way there and the way back are swapped": rating(lambda there, back: there - back),
     "only the way there": rating(lambda there, back: -there),
@@ -1092,6 +1104,18 @@ RATIO_MISTAKES = {
         log_q(y, x, sy / step, step) - log_q(x, y, sx / step, step)
     ),
     "summed over the batch": lambda *given: rating(lambda there, back: (back - there).sum())(*given),
+    "not divided by 4 step": lambda x, y, sx, sy, step: squares(x, y, sx, sy, step),
+    "divided by 4 step^2": lambda x, y, sx, sy, step: squares(x, y, sx, sy, step) / (4 * step**2),
+    "multiplied by 4 step": lambda x, y, sx, sy, step: squares(x, y, sx, sy, step) * 4 * step,
+    "the lengths, not their squares": lambda x, y, sx, sy, step: (
+        ((y - x - step * sx).norm(dim=1) - (x - y - step * sy).norm(dim=1)) / (4 * step)
+    ),
+    "sizes, not squares": lambda x, y, sx, sy, step: (
+        ((y - x - step * sx).abs() - (x - y - step * sy).abs()).sum(1) / (4 * step)
+    ),
+    "the drift is 2 step score": lambda x, y, sx, sy, step: squares(x, y, 2 * sx, 2 * sy, step) / (4 * step),
+    "the drift is step / 2 score": lambda x, y, sx, sy, step: squares(x, y, sx / 2, sy / 2, step) / (4 * step),
+    "there and back are added": rating(lambda there, back: -(there + back)),
     "the mean over coordinates, not their sum": lambda x, y, sx, sy, step: (
         (log_q(y, x, sy, step) - log_q(x, y, sx, step)) / x.shape[1]
     ),

@@ -424,14 +424,18 @@ def test_each_student_teaches_the_next(halve):
     times, odd = case.integers(2, 6).tolist()
     for steps, end in ((16, 1), (16, 4), (2, 1), (12, 3), (2**times * (2 * odd + 1), 2 * odd + 1)):
         says = f"From {steps} steps to {end}: one student for each halving, taught by the one before."
+        train = Counted(lineage, 40)
         try:
-            got = halve(Counted(lineage, 40), "model", steps, end)
+            got = halve(train, "model", steps, end)
         except StudentError as error:
             if error.kind != "ValueError":
                 raise
             name = ["powers of two alone are accepted: end may be any number"] if end % 2 and end > 1 else []
             raise Wrong(says, str(error), name) from None
         expect(got, family(steps, end), says=says, mistakes=family_slips(steps, end))
+        count = len(family(steps, end))
+        expect(train.calls, count, says=f"{says} Each is trained once: a training takes hours.",
+               mistakes={"each student is trained twice": 2 * count})  # fmt: skip
 
 
 @pytest.mark.exercise("E10.3", points=1)
@@ -687,6 +691,10 @@ def test_leaves_the_network_what_it_cannot_know(consistency_function):
         rtol=1e-3,
         atol=1e-4,
     )
+    net, (case,) = Counted(steady), varied(((3, 2),), seed=2)
+    consistency_function(net, cosine(), case.normal(), case.uniform(0.2, 0.9, 3), 0.7)
+    expect(net.calls, 1, says="One evaluation of the network is the whole cost of a draw: call it once.",
+           mistakes={"the network is asked twice": 2})  # fmt: skip
 
 
 # ---- E10.6 ---------------------------------------------------------------------------------------------------------

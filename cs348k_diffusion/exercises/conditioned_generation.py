@@ -285,6 +285,7 @@ LOSS_MISTAKES = {
         lambda u, share: u.argsort().argsort() < int(share * len(u))
     ),
     "one draw decides for the whole batch": losing(lambda u, share: (u < share)[:1].expand(len(u))),
+    "one draw decides for the whole batch: `any`": losing(lambda u, share: (u < share).any().expand(len(u))),
     "nothing is lost": lambda tokens, null, share, u: tokens,
     "u = share is lost too": losing(lambda u, share: u <= share),
     "u > 1 - share: as many, but not those that u < share says": losing(lambda u, share: u > 1 - share),

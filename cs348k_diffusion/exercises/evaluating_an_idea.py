@@ -5,7 +5,7 @@ import math
 import pytest
 import torch
 
-from cs348k_diffusion.exercises import Counted, Exercise, Wrong, expect, generator, varied
+from cs348k_diffusion.exercises import Counted, Exercise, Wrong, agree, expect, generator, varied
 from cs348k_diffusion.exercises.framework.catalogue import FreeText
 
 EXERCISES = (
@@ -136,6 +136,18 @@ def interval_slips(a, b, picks):
         "quantiles of all that was drawn: each draw needs its mean first": quantiles(gap[picks].flatten()),
         "the mean is taken over the draws, not over the seeds": quantiles(gap[picks].mean(0)),
         "the median of each draw": quantiles(gap[picks].median(1).values),
+        "the sum of each draw, not its mean": quantiles(gap[picks].sum(1)),
+        "the spread of each draw, not its mean": quantiles(gap[picks].std(1)),
+        "only the first seed of each draw": quantiles(gap[picks[:, 0]]),
+        "only the first draw": quantiles(gap[picks[0]]),
+        "sizes of differences: their signs are lost": quantiles(gap.abs()[picks].mean(1)),
+        "ratios, not differences": quantiles((a / b)[picks].mean(1)),
+        "b is not used": quantiles(a[picks].mean(1)),
+        "the mean of all differences is taken away": quantiles(means - gap.mean()),
+        "a 99 % interval: 0.5 % are left out on each side": quantiles(means, 0.005, 0.995),
+        "turned round at the mean (the basic bootstrap)": tuple(
+            2 * float(gap.mean()) - end for end in quantiles(means)[::-1]
+        ),
         "mean +- 1.96 standard errors: no bootstrap": _by_normal(gap),
         "mean +- 1.96 standard deviations: the spread of runs, not of their mean": _by_normal(gap, 1),
         "mean +- 1.96 standard deviations of the draws' means: no quantiles": _by_normal(means, 1),
@@ -190,6 +202,21 @@ def number_slips(gap, effect):
         "rounded down: then it is not quite enough": math.floor(exact),
         "rounded to the nearest number, which may be below": round(exact),
         "not rounded": exact,
+        "1.645 for 1.96: that is for one side": math.ceil(((1.645 + 0.84) * sd / effect) ** 2),
+        "1.28 for 0.84: that is a power of 90 %": math.ceil(((1.96 + 1.28) * sd / effect) ** 2),
+        "effect and spread are upside down": math.ceil((effect / (2.8 * sd)) ** 2),
+        "the pilot's runs are added": math.ceil(exact) + n,
+        "the pilot's runs are subtracted": max(math.ceil(exact) - n, 0),
+        "at least as many as the pilot has": max(math.ceil(exact), n),
+        "half of the effect": math.ceil(4 * exact),
+        "cubed, not squared": math.ceil(exact**1.5),
+        "the range of the differences for their standard deviation": math.ceil(
+            (2.8 * float(gap.max() - gap.min()) / effect) ** 2
+        ),
+        "the mean size of the deviations for their standard deviation": math.ceil(
+            (2.8 * float((gap - gap.mean()).abs().mean()) / effect) ** 2
+        ),
+        "a float: return a whole number": float(math.ceil(exact)),
         "the power is forgotten: half of such studies see nothing": math.ceil((1.96 * sd / effect) ** 2),
         "1.96 - 0.84: the two are added": math.ceil((1.12 * sd / effect) ** 2),
         "one run too many": math.ceil(exact) + 1,
@@ -383,6 +410,9 @@ def tuning_slips(budget, seeds):
     best = alike(budget, seeds)
     return {
         "the largest loss is kept": alike(budget, seeds, pick=max),
+        "one setting fewer than the share pays for": alike(budget, seeds, tried=max(share - 1, 1)),
+        "one setting more: the share is rounded up": alike(budget, seeds, tried=-(-budget // (3 * len(seeds)))),
+        "only the last seed counts": alike(budget, seeds[-1:], tried=share),
         "the first setting is kept": {name: space[0] for name, space in SPACES.items()},
         "the last setting that was tried is kept": {name: space[:share][-1] for name, space in SPACES.items()},
         "only the first seed counts": alike(budget, seeds[:1], tried=share),
@@ -399,14 +429,17 @@ def tuning_slips(budget, seeds):
 
 @pytest.mark.exercise("E11.5", points=2)
 def test_gives_every_method_its_best_setting(tuned_alike):
-    for budget, seeds in ((18, [0, 1]), (9, [0]), (27, [0, 1, 2]), (20, [0, 1])):
-        expect(
-            tuned_alike(made_up_loss, SPACES, budget, seeds),
-            alike(budget, seeds),
-            says=f"The setting with the smallest mean loss among the first that the budget allows: {budget} calls for "
-            f"{len(SPACES)} methods, seeds {seeds}.",
-            mistakes=tuning_slips(budget, seeds),
-        )
+    agree(
+        lambda budget, seeds: tuned_alike(made_up_loss, SPACES, budget, seeds),
+        lambda budget, seeds: alike(budget, seeds),
+        [(18, [0, 1]), (9, [0]), (27, [0, 1, 2]), (20, [0, 1])],
+        says=f"The setting with the smallest mean loss among the first that the budget allows, of {len(SPACES)} "
+        "methods.",
+        mistakes={
+            name: lambda budget, seeds, name=name: tuning_slips(budget, seeds)[name]
+            for name in tuning_slips(18, [0, 1])
+        },
+    )
     flat = {"ours": [7, 5, 6], "plain": ["a", "b", "c", "d"]}
     expect(
         tuned_alike(lambda name, setting, seed: 0.5, flat, 12, [0, 1]),
@@ -414,15 +447,24 @@ def test_gives_every_method_its_best_setting(tuned_alike):
         says="All settings are equally good here: the first of each method counts.",
         mistakes={"among equals the last is kept, not the first": {"ours": 6, "plain": "c"}},
     )
-    (case,) = varied(((2, 4, 2),), seed=115)
-    luck, labels = case.normal(), (100 * torch.arange(4) + case.integers(0, 100, 2, 4)).tolist()
-    spaces = dict(zip(("ours", "plain"), labels))
+    (case,) = varied(((2, 4, 3),), seed=115)
+    labels = (100 * torch.arange(4) + case.integers(0, 100, 2, 4)).tolist()
+    spaces, seeds = dict(zip(("ours", "plain"), labels)), [0, 1, 2]
+    means = torch.tensor([[0.0, 0.0, 3.0], [0.5, 0.5, 0.5], [2.0, -1.5, 2.0], [-9.0, -9.0, -9.0]])
+    luck = means + 0.1 * case.normal()
     expect(
-        tuned_alike(
-            lambda name, one, seed: float(luck[list(spaces).index(name), one // 100, seed]), spaces, 12, [0, 1]
-        ),
-        {name: space[int(luck[k, :3].mean(1).argmin())] for k, (name, space) in enumerate(spaces.items())},
-        says=f"The best of the first three settings of each method, {spaces}: 12 calls for 2 methods and seeds [0, 1].",
+        tuned_alike(lambda name, one, seed: float(luck[list(spaces).index(name), one // 100, seed]), spaces, 18, seeds),
+        {name: space[1] for name, space in spaces.items()},
+        says=f"The best of the first three settings of each method, {spaces}: 18 calls for 2 methods and 3 seeds. The "
+        f"first method's losses, a row for each setting, are about {means.tolist()}.",
+        mistakes={
+            name: {method: space[k] for method, space in spaces.items()}
+            for name, k in {
+                "a setting is judged by its median, not by its mean": 0,
+                "a setting is judged by its luckiest seed, not by its mean": 2,
+                "every setting is tried, whatever the budget": 3,
+            }.items()
+        },
     )
 
 
@@ -447,6 +489,8 @@ def test_spends_the_same_on_each_and_no_more_than_there_is(tuned_alike):
             mistakes={
                 "the winner is asked for once more": {name: calls + len(seeds) for name, calls in want.items()},
                 "every setting is tried, whatever the budget": calls_of(99, seeds),
+                "one setting more: the share is rounded up": calls_of(-(-budget // (3 * len(seeds))), seeds),
+                "one setting fewer than the share pays for": calls_of(max(budget // 3 // len(seeds) - 1, 1), seeds),
                 "the budget is spent on each method, not shared among them": calls_of(budget // len(seeds), seeds),
                 "the seeds are not counted: a setting costs one call for each": calls_of(budget // 3, seeds),
                 "shared by the number of settings; each method gets as much": {
@@ -479,9 +523,9 @@ def honest(seed=0, runs=8):
     return {"arms": arms, "chosen_on": "validation", "judged_on": "test", "star": True}
 
 
-def spoiled(flaw, seed=0, arm="ours"):
-    """An honest report with one flaw planted; two more ways to plant it by other seeds."""
-    report = honest(seed)
+def spoiled(flaw, seed=0, arm="ours", report=None):
+    """A report, an honest one as a rule, with one flaw planted; two more ways to plant it by other seeds."""
+    report = report or honest(seed)
     one = report["arms"][arm]
     changes = {"cost": ("evaluations", 32), "samples": ("samples", 5000), "tuning": ("trials", 40)}
     if flaw == "minimum":
@@ -522,6 +566,14 @@ def look_for(flaws, flaw, misread):
         there = flaw == other
         says = f"overlooks {flaw!r}: {misread}" if there else f"says {flaw!r} where only {other!r} is planted"
         asked(flaws, spoiled(other, 3), flaw, there, says)
+        says = f"overlooks {flaw!r} where {other!r} is planted, too: a report may have several flaws"
+        asked(flaws, with_both(flaw, other), flaw, True, says)
+
+
+def with_both(flaw, other):
+    """A report with two flaws; that of the star comes first, for it has runs of its own."""
+    first, second = sorted((flaw, other), key="star".__ne__)
+    return spoiled(second, report=spoiled(first, 4))
 
 
 def shown_as(value, seed=5):
@@ -538,6 +590,9 @@ def test_sees_the_best_of_several_runs(flaws):
     asked(flaws, shown_as(max), "minimum", True, says)
     says = "overlooks an alternative that is shown without its worst run: a mean of all runs is exact to 1e-6"
     asked(flaws, shown_as(lambda runs: _mean(sorted(runs)[:-1])), "minimum", True, says)
+    for off in (1e-4, -1e-4):
+        says = f"overlooks a mean that is off by {off:g}: it must hold to within 1e-6, above and below"
+        asked(flaws, shown_as(lambda runs, off=off: _mean(runs) + off), "minimum", True, says)
 
 
 @pytest.mark.exercise("E11.6", points=1)

@@ -85,6 +85,16 @@ KERNEL_MISTAKES = {
     "the noise is forgotten": once(lambda b: (1 - b) ** 0.5, lambda b: 0),
     "1 - sqrt(beta) instead of sqrt(1 - beta)": once(lambda b: 1 - b**0.5, lambda b: b**0.5),
     "beta is taken for a standard deviation": once(lambda b: (1 - b * b) ** 0.5, lambda b: b),
+    "x + sqrt(beta) noise, divided by its deviation sqrt(1 + beta)": once(
+        lambda b: (1 + b) ** -0.5, lambda b: (b / (1 + b)) ** 0.5
+    ),
+    "exp(-beta / 2) for sqrt(1 - beta): that is for small beta": once(lambda b: math.exp(-b / 2), lambda b: b**0.5),
+    "1 - beta / 2 for sqrt(1 - beta): that is for small beta": once(lambda b: 1 - b / 2, lambda b: b**0.5),
+    "1 + beta for 1 - beta": once(lambda b: (1 + b) ** 0.5, lambda b: b**0.5),
+    "the noise is multiplied by beta^2": once(lambda b: (1 - b) ** 0.5, lambda b: b**2),
+    "the noise is multiplied by sqrt(2 beta)": once(lambda b: (1 - b) ** 0.5, lambda b: (2 * b) ** 0.5),
+    "the noise is shrunk with x": once(lambda b: (1 - b) ** 0.5, lambda b: (b * (1 - b)) ** 0.5),
+    "a root too many for x": once(lambda b: (1 - b) ** 0.25, lambda b: b**0.5),
     "the result is cut off at -1 and 1": lambda x, beta, noise: ((1 - beta) ** 0.5 * x + beta**0.5 * noise).clamp(
         -1, 1
     ),
@@ -167,6 +177,15 @@ JUMP_MISTAKES = {
     "beta instead of alpha_bar: only the last step": leap(last_bar),
     "a sum of betas instead of a product of 1 - beta": leap(summed_bar),
     "a product of betas instead of 1 - beta": leap(lambda betas, k: bars(1 - betas)[k]),
+    "k = 0 reads the last alpha_bar: put a one in front": leap(lambda betas, k: torch.cumprod(1 - betas, 0)[k - 1]),
+    "the exponential of minus the sum of betas: that is for small betas": leap(
+        lambda betas, k: torch.exp(-torch.cat([betas.new_zeros(1), betas.cumsum(0)])[k])
+    ),
+    "alpha_bar is taken for alpha: then sigma is sqrt(1 - alpha_bar^2)": leap(
+        right_bar, lambda bar: (1 - bar**2).sqrt(), lambda bar: bar
+    ),
+    "a root too many: alpha_bar is used as alpha_bar^(1/4)": leap(lambda betas, k: right_bar(betas, k).sqrt()),
+    "every beta is used, whatever k says": leap(lambda betas, k: bars(betas)[-1:].expand(len(k))),
     "the noise is not scaled": leap(right_bar, torch.ones_like),
     "the noise is forgotten": leap(right_bar, torch.zeros_like),
     "the same k for every example": leap(lambda betas, k: bars(betas)[k[:1]]),
@@ -227,6 +246,13 @@ SNR_MISTAKES = {
     "returns alpha^2 and sigma^2": by_shares(lambda p, q: p, lambda p, q: q),
     "alpha^2 is returned for alpha": by_shares(lambda p, q: p, lambda p, q: q.sqrt()),
     "alpha and sigma are swapped": by_shares(lambda p, q: q.sqrt(), lambda p, q: p.sqrt()),
+    "sigma has the sign of alpha: both are sigmoid(log_snr)": by_shares(lambda p, q: p.sqrt(), lambda p, q: p.sqrt()),
+    "alpha = 1, as for x_t = x0 + sigma eps": lambda x: (torch.ones_like(x), torch.exp(-x / 2)),
+    "the log-SNR is cut off at -20 and 20": lambda x: from_log_snr(x.clamp(-20, 20)),
+    "tanh for the sigmoid": lambda x: (torch.tanh(x), (1 - torch.tanh(x) ** 2).sqrt()),
+    "a root too many": by_shares(lambda p, q: p**0.25, lambda p, q: q**0.25),
+    "squared, where a root is asked for": by_shares(lambda p, q: p**2, lambda p, q: q**2),
+    "their logarithms are returned": lambda x: tuple(each.log() for each in from_log_snr(x)),
     "sigma = 1 - alpha": by_shares(lambda p, q: p.sqrt(), lambda p, q: 1 - p.sqrt()),
     "sigma^2 is returned for sigma": by_shares(lambda p, q: p.sqrt(), lambda p, q: q),
     "sigma = sqrt(1 - alpha^2) has no digits left at high log-SNR": by_shares(

@@ -329,6 +329,16 @@ SCALE_MISTAKES = {
     "each example of the data by itself": lambda z, data, back: with_moments(*over(2, 3))(z, data[:1], back),
     "divided by the variance, not by its root": with_moments(MEAN, lambda z, data: STD(z, data) ** 2),
     "the variance of a sample (n - 1): these codes are all there are": with_moments(*over(0, 2, 3, correction=1)),
+    "the root of the mean square: the mean stays in it": with_moments(
+        MEAN, lambda z, data: data.square().mean((0, 2, 3), keepdim=True).sqrt()
+    ),
+    "the mean size of the deviations, not the standard deviation": with_moments(
+        MEAN, lambda z, data: (data - MEAN(z, data)).abs().mean((0, 2, 3), keepdim=True)
+    ),
+    "divided by the root of the deviation": with_moments(MEAN, lambda z, data: STD(z, data).sqrt()),
+    "the first channel's mean and deviation for all": with_moments(
+        lambda z, data: MEAN(z, data)[:, :1], lambda z, data: STD(z, data)[:, :1]
+    ),
     "the mean is not taken away": with_moments(lambda z, data: 0.0, STD),
     "the width is left as it is": with_moments(MEAN, lambda z, data: 1.0),
     "the mean of the codes in hand, the deviation of the data": with_moments(over(0, 2, 3, of=0)[0], STD),

@@ -128,6 +128,19 @@ def score_mistakes(x, weights, means, stds):
         "standard deviation for variance: divided by s, not by s^2": mix(logs.softmax(1), stds),
         "a missing 1/2: |x - mu|^2 is divided by s^2, not by 2 s^2": mix((logs - squared).softmax(1)),
         "softmax over the points instead of over the components": mix(logs.softmax(0)),
+        "the exponent is divided by 2 s, not by 2 s^2": mix((logs + squared - squared * stds).softmax(1)),
+        "the distance is not squared in the exponent": mix(
+            (logs + squared - offset.norm(dim=2) / (2 * stds**2)).softmax(1)
+        ),
+        "the mean over coordinates in the exponent, not their sum": mix((logs + squared - squared / d).softmax(1)),
+        "the exponent has the wrong sign": mix((logs + 2 * squared).softmax(1)),
+        "the weights stand in the exponent without their logarithm": mix((logs - weights.log() + weights).softmax(1)),
+        "the shares use s_k^-2, whatever d is": mix((logs + (d - 2) * stds.log()).softmax(1)),
+        "the shares use s_k^(-d/2)": mix((logs + d / 2 * stds.log()).softmax(1)),
+        "the shares use s_k^+d": mix((logs + 2 * d * stds.log()).softmax(1)),
+        "the mean over the components, not their sum": mix(logs.softmax(1)) / len(weights),
+        "divided by d": mix(logs.softmax(1)) / d,
+        "all components have the same share": mix(torch.ones_like(logs) / len(weights)),
         "not divided by the variance": mix(logs.softmax(1), torch.ones_like(stds)),
         "the weights w_k are forgotten in the shares": mix((logs - weights.log()).softmax(1)),
         "the shares forget that a wide component is lower (s_k^-d)": mix((weights.log() - squared).softmax(1)),
@@ -209,6 +222,11 @@ def step_mistakes(x, score, step, noise):
         "the noise has the wrong sign": uphill - shake,
         "both are halved: step / 2, and its shake": x + step / 2 * score + math.sqrt(step / 2) * noise,
         "the score is forgotten": x + shake,
+        "the drift is step^2 times the score": x + step**2 * score + shake,
+        "the drift is sqrt(step) times the score": x + math.sqrt(step) * score + shake,
+        "x is shrunk by 1 - step": uphill - step * x + shake,
+        "the shake is divided by its root": uphill + noise / math.sqrt(2 * step),
+        "the shake is (2 step)^2": uphill + (2 * step) ** 2 * noise,
         "the step multiplies the shake, too": x + step * (score + math.sqrt(2) * noise),
     }  # fmt: skip
 

@@ -26,6 +26,12 @@ MISTAKES = {
     "square roots, as for variances: that is notebook 02": lambda picture, noise, share: (
         (1 - share) ** 0.5 * picture + share**0.5 * noise
     ),
+    "both shares are squared": lambda picture, noise, share: (1 - share) ** 2 * picture + share**2 * noise,
+    "the root of share for the noise": lambda picture, noise, share: (1 - share) * picture + share**0.5 * noise,
+    "1 + share for 1 - share": lambda picture, noise, share: (1 + share) * picture + share * noise,
+    "divided by its deviation, as if variances had to be kept": lambda picture, noise, share: (
+        ((1 - share) * picture + share * noise) / ((1 - share) ** 2 + share**2) ** 0.5
+    ),
     "the noise is forgotten": lambda picture, noise, share: (1 - share) * picture,
     "the picture is forgotten": lambda picture, noise, share: share * noise,
     "both are multiplied by share": lambda picture, noise, share: share * (picture + noise),

@@ -509,6 +509,11 @@ WRONG = {
         "p underflows": accept_underflowing,
         "wrong dtype": rule(lambda gain, q, uniform: (gain + q).exp().clamp(max=1)),
         "half of the gain": rule(lambda gain, q, uniform: uniform.log() < gain / 2 + q),
+        "an epsilon in the logarithm of uniform": lambda old, new, there, back, u: (
+            (u + 1e-3).log() < new - old + back - there
+        ),
+        "1 - `uniform`": lambda old, new, there, back, u: (1 - u).log() < new - old + back - there,
+        "one `uniform`, the first, for all": lambda old, new, there, back, u: u[:1].log() < new - old + back - there,
         "the whole ratio is upside down": rule(lambda gain, q, uniform: uniform.log() < -gain - q),
         "both proposals are added": lambda old, new, there, back, uniform: uniform.log() < new - old + back + there,
         "only the way there counts": lambda old, new, there, back, uniform: uniform.log() < new - old - there,

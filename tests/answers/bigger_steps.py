@@ -452,6 +452,9 @@ WRONG = {
         "a third evaluation": third_evaluation,
     },
     "E10.3": {
+        "each student is trained twice": lambda train, teacher, steps, end: halving()(
+            lambda now, n: (train(now, n), train(now, n))[1], teacher, steps, end
+        ),
         "the first teacher teaches every student": halving(teaches=False),
         "its teacher's number of steps": halving(number=lambda n: 2 * n),
         "as many steps as the teacher": halving(look=lambda steps, end: [steps, *counts(steps, end)]),
@@ -489,6 +492,13 @@ WRONG = {
         "all examples in one call": lesson_by_examples,
     },
     "E10.5": {
+        "the network is asked twice": lambda net, schedule, x, t, spread: (
+            consistency_by_precision(net, schedule, x, t, spread) / 2
+            + consistency_by_precision(net, schedule, x, t, spread) / 2
+        ),
+        "`spread` is squared": lambda net, schedule, x, t, spread: consistency_by_precision(
+            net, schedule, x, t, spread**2
+        ),
         "added whole": skipping(out=lambda a, s, d, r: torch.ones_like(a)),
         "the network alone": skipping(skip=lambda a, s, d, r: 0 * a),
         "handed through whole at every t": skipping(skip=lambda a, s, d, r: torch.ones_like(a)),

@@ -359,6 +359,10 @@ WRONG = {
         "wrong shape": lambda *given: read_by_torch(*given).squeeze(0),
     },
     "E7.3": {
+        "`any`": lambda tokens, null, share, u: torch.where((u < share).any(), null.expand_as(tokens), tokens),
+        "the mean of `u` for all": lambda tokens, null, share, u: torch.where(
+            u.mean() < share, null.expand_as(tokens), tokens
+        ),
         "keeps what should be lost": lambda tokens, null, share, u: torch.where((u < share)[:, None], tokens, null),
         "the lost captions are 0": lambda tokens, null, share, u: tokens * (u >= share)[:, None],
         "the first ones are lost": lambda tokens, null, share, u: torch.where(

@@ -333,6 +333,11 @@ WRONG = {
         "the upper end comes first": lambda a, b, picks: interval_by_gather(a, b, picks)[::-1],
         "the smallest and the largest mean": interval(lambda a, b, picks: (a - b)[picks].mean(1), 0.0, 1.0),
         "a 90 % interval": interval(lambda a, b, picks: (a - b)[picks].mean(1), 0.05, 0.95),
+        "only the first seed of each draw": interval(lambda a, b, picks: (a - b)[picks[:, 0]]),
+        "the sum of each draw": interval(lambda a, b, picks: (a - b)[picks].sum(1)),
+        "their signs are lost": interval(lambda a, b, picks: (a - b).abs()[picks].mean(1)),
+        "a 99 % interval": interval(lambda a, b, picks: (a - b)[picks].mean(1), 0.005, 0.995),
+        "b is not used": interval(lambda a, b, picks: a[picks].mean(1)),
         "quantiles of single differences": interval(lambda a, b, picks: a - b),
         "quantiles of all that was drawn": interval(lambda a, b, picks: (a - b)[picks].flatten()),
         "the mean is taken over the draws": interval(lambda a, b, picks: (a - b)[picks].mean(0)),
@@ -401,6 +406,12 @@ WRONG = {
         "only the first seed counts": tuned(of=lambda seeds: seeds[:1]),
         "judged by its luckiest seed": tuned(judge=min),
         "judged by its worst seed": tuned(judge=max),
+        "judged by its median": tuned(judge=statistics.median),
+        "one setting more: the share is rounded up": tuned(
+            lambda budget, methods, seeds: -(-budget // (methods * seeds))
+        ),
+        "one setting fewer": tuned(lambda budget, methods, seeds: max(1, budget // methods // seeds - 1)),
+        "only the last seed counts": tuned(of=lambda seeds: seeds[-1:]),
         "among equals the last is kept": tuned_with_the_last_tie,
         "the loss is returned": tuned_for_the_loss,
         "shared by the number of settings": tuned_by_share_of_settings,
@@ -416,6 +427,12 @@ WRONG = {
         ),
         "shown by its worst run": but(
             minimum=lambda report: any(arm["shown"] == min(arm["runs"]) for arm in arms_of(report))
+        ),
+        "a report may have several flaws": lambda report: flaws_by_rules(report)[:1],
+        "off by 0.0001": but(
+            minimum=lambda report: any(
+                abs(arm["shown"] - statistics.fmean(arm["runs"])) > 1e-2 for arm in arms_of(report)
+            )
         ),
         "overlooks 'cost' (planted in the arm 'classic')": but(
             cost=lambda report: arms_of(report)[0]["evaluations"] != arms_of(report)[1]["evaluations"]

@@ -241,6 +241,16 @@ WRONG = {
         "two equal calls": lambda x, beta, noise: noise_by_angle(
             x, beta, torch.randn(x.shape, generator=torch.Generator().manual_seed(id(noise) + time.time_ns() % 10**9))
         ),
+        "one `noise`, the first, for all": lambda x, beta, noise: noise_by_angle(x, beta, noise[:1].expand_as(x)),
+        "`noise` is cut off at -1 and 1": lambda x, beta, noise: noise_by_angle(x, beta, noise.clamp(-1, 1)),
+        "the absolute value of `x`": lambda x, beta, noise: noise_by_angle(x.abs(), beta, noise),
+        "the mean of `noise` for all": lambda x, beta, noise: noise_by_angle(x, beta, noise.mean().expand_as(x)),
+        "x + sqrt(beta) noise, divided by its deviation": lambda x, beta, noise: (
+            (x + beta**0.5 * noise) / (1 + beta) ** 0.5
+        ),
+        "exp(-beta / 2)": lambda x, beta, noise: math.exp(-beta / 2) * x + beta**0.5 * noise,
+        "1 + beta": lambda x, beta, noise: (1 + beta) ** 0.5 * x + beta**0.5 * noise,
+        "the noise is multiplied by beta^2": lambda x, beta, noise: (1 - beta) ** 0.5 * x + beta**2 * noise,
         "no roots at all": lambda x, beta, noise: (1 - beta) * x + beta * noise,
         "the noise is forgotten": lambda x, beta, noise: (1 - beta) ** 0.5 * x,
         "1 - sqrt(beta)": lambda x, beta, noise: (1 - beta**0.5) * x + beta**0.5 * noise,
@@ -270,6 +280,23 @@ WRONG = {
         "1 - sqrt(alpha_bar)": jump_with(bars, scale=lambda bar: 1 - bar.sqrt()),
         "swapped": jump_with(bars, lambda bar: (1 - bar).sqrt(), torch.sqrt),
         "got None": lambda x0, betas, k, noise: None,
+        "k = 0 reads the last": jump_with(
+            lambda betas, k, x0: torch.cumprod(1 - betas, 0)[k - 1].view(-1, *(1,) * (x0.ndim - 1))
+        ),
+        "one `k`, the largest, for all": lambda x0, betas, k, noise: jump_by_loop(x0, betas, k * 0 + k.max(), noise),
+        "the mean of `betas` for all": lambda x0, betas, k, noise: jump_by_loop(
+            x0, betas.mean().expand_as(betas), k, noise
+        ),
+        "`betas` is in the opposite order": lambda x0, betas, k, noise: jump_by_loop(x0, betas.flip(0), k, noise),
+        "one `noise`, the first, for all": lambda x0, betas, k, noise: jump_by_loop(
+            x0, betas, k, noise[:1].expand_as(noise)
+        ),
+        "the exponential of minus the sum": jump_with(
+            lambda betas, k, x0: torch.exp(-torch.cat([torch.zeros(1), betas.cumsum(0)])[k]).view(
+                -1, *(1,) * (x0.ndim - 1)
+            )
+        ),
+        "alpha_bar is taken for alpha": jump_with(bars, shrink=lambda bar: bar, scale=lambda bar: (1 - bar**2).sqrt()),
     },
     "E2.3": {
         "sigma = sqrt(1 - alpha^2) has no digits left": alpha_sigma_subtracting,
@@ -287,6 +314,10 @@ WRONG = {
         "an epsilon is added": lambda log_snr: tuple(
             (torch.sigmoid(each) + 1e-8).sqrt() for each in (log_snr, -log_snr)
         ),
+        "sigma has the sign of alpha": lambda log_snr: (torch.sigmoid(log_snr).sqrt(),) * 2,
+        "alpha = 1, as for x_t = x0 + sigma eps": lambda log_snr: (torch.ones_like(log_snr), torch.exp(-log_snr / 2)),
+        "the log-SNR is cut off at -20 and 20": lambda log_snr: alpha_sigma_by_log(log_snr.clamp(-20, 20)),
+        "the mean of `log_snr` for all": lambda log_snr: alpha_sigma_by_log(log_snr.mean().expand_as(log_snr)),
         "changes its argument log_snr": lambda log_snr: (log_snr.sigmoid_().sqrt(), (1 - log_snr).sqrt()),
         "wrong dtype": lambda log_snr: tuple(each.float() for each in alpha_sigma_by_log(log_snr)),
         "wrong shape": lambda log_snr: tuple(each.squeeze() for each in alpha_sigma_by_log(log_snr)),

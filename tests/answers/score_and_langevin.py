@@ -391,6 +391,12 @@ WRONG = {
         "changes its argument m": lambda x, w, m, s: score_by_mean(x, w, m.mul_(2).div_(2).add_(1), s),
     },
     "E3.2": {
+        "twice `score`": lambda x, score, step, noise: step_in_place(x, 2 * score, step, noise),
+        "`score` is cut off at -1 and 1": lambda x, score, step, noise: step_in_place(
+            x, score.clamp(-1, 1), step, noise
+        ),
+        "half of `noise`": lambda x, score, step, noise: x + step * score + (step / 2) ** 0.5 * noise,
+        "the absolute value of `noise`": lambda x, score, step, noise: step_in_place(x, score, step, noise.abs()),
         "walks downhill": lambda x, score, step, noise: x - step * score + (2 * step) ** 0.5 * noise,
         "the paper's noise sqrt(step)": lambda x, score, step, noise: x + step * score + step**0.5 * noise,
         "the paper's drift step / 2": lambda x, score, step, noise: x + step / 2 * score + (2 * step) ** 0.5 * noise,
@@ -415,6 +421,24 @@ WRONG = {
         "wrong dtype": lambda x, score, step, noise: step_as_a_normal(x, score, step, noise).float(),
     },
     "E3.3": {
+        "twice as much": lambda score, x0, sigma, noise: 2 * rest(score, x0, sigma, noise).square().mean(),
+        "the root of the mean square": lambda score, x0, sigma, noise: (
+            rest(score, x0, sigma, noise).square().mean().sqrt()
+        ),
+        "the median, not the mean": lambda score, x0, sigma, noise: rest(score, x0, sigma, noise).square().median(),
+        "the loss has the wrong sign": lambda score, x0, sigma, noise: -rest(score, x0, sigma, noise).square().mean(),
+        "the mean comes before the square": lambda score, x0, sigma, noise: (
+            rest(score, x0, sigma, noise).mean().square()
+        ),
+        "Huber": lambda score, x0, sigma, noise: torch.nn.functional.smooth_l1_loss(
+            rest(score, x0, sigma, noise), torch.zeros_like(noise)
+        ),
+        "subtracted from x0 and added to the score": lambda score, x0, sigma, noise: (
+            rest(lambda x, s: score(2 * x0 - x, s), x0, sigma, noise).square().mean()
+        ),
+        "the score is asked at sigma = 1": lambda score, x0, sigma, noise: (
+            rest(lambda x, s: score(x, torch.ones_like(s)), x0, sigma, noise).square().mean()
+        ),
         "constant zero": lambda score, x0, sigma, noise: torch.zeros(()),
         "the target has the wrong sign": wrong_sign,
         "without sigma^2 the smallest level": weighted(0),

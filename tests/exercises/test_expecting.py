@@ -49,7 +49,7 @@ def test_a_name_refuted_by_another_test_of_the_exercise_is_not_given():
 
 
 def test_a_mistake_whose_formula_fails_is_not_a_name():
-    assert wrong(lambda x, k: x, inputs(), {"bad": lambda x, k: x.no_such_thing}).names == ()
+    assert wrong(lambda x, k: x.sin(), inputs(), {"bad": lambda x, k: x.no_such_thing}).names == ()
 
 
 def test_inputs_have_variety_and_the_key_salts_them():

@@ -66,13 +66,25 @@ RESULTS = FLOATS | {
     "{} has its logarithm to base 10, not e": lambda v: v / math.log(10),
     "{} is rounded to whole numbers": lambda v: v.round(),
     "{} has length 1": lambda v: v / v.norm(dim=-1, keepdim=True),
+    "{} is cut off at -1 and 1": lambda v: v.clamp(-1, 1),
+    "{} is cut off at 0 and 1": lambda v: v.clamp(0, 1),
+    "{} is 4 times too large": lambda v: 4 * v,
+    "a quarter of {}": lambda v: v / 4,
+    "{} is sqrt(2) times too large": lambda v: 2**0.5 * v,
+    "{} is sqrt(2) times too small": lambda v: v / 2**0.5,
     "{} is divided by its standard deviation": lambda v: v / v.std(),
     "{} is always 0": torch.zeros_like,
     "{} is always 1": torch.ones_like,
     "the first example's result for all": lambda v: v[:1].expand_as(v),
     "the mean of {} for all": lambda v: v.mean().expand_as(v),
-    "the examples are in the opposite order": lambda v: v.flip(0),
+    "the rows of {} are in the opposite order": lambda v: v.flip(0),
     "{} is transposed": lambda v: v.mT,
+}
+WITH_ARGUMENT: dict[str, Callable[[Any, Any], Any]] = {
+    "the result times {}": lambda result, v: result * v,
+    "the result divided by {}": lambda result, v: result / v,
+    "{} is added to the result": lambda result, v: result + v,
+    "{} is subtracted from the result": lambda result, v: result - v,
 }
 
 
@@ -86,6 +98,9 @@ def of_arguments(right: Callable, args: tuple) -> dict[str, Callable[[], Any]]:
         if _alike(args[k], args[j]):
             found[f"`{names[k]}` and `{names[j]}` are swapped"] = _swapped(right, args, k, j)
     for k, value in enumerate(args):
+        if isinstance(value, float) or (isinstance(value, Tensor) and value.is_floating_point()):
+            for name, change in WITH_ARGUMENT.items():
+                found[name.format(f"`{names[k]}`")] = _beside(right, args, value, change)
         found[f"`{names[k]}` itself is returned"] = lambda value=value: value
     return found
 
@@ -149,7 +164,9 @@ def _cut(got: Tensor, want: Tensor) -> Tensor:
     low, high = got.min(), got.max()
     between = (want > low) & (want < high)
     outside = (want < low) | (want > high)
-    return want.clamp(low, high) if between.sum() >= min(2, want.numel() - 1) or not outside.any() else want * torch.nan
+    if not got.isfinite().all() or (outside.any() and between.sum() < min(2, want.numel() - 1)):
+        raise ValueError("nothing says where it was cut")
+    return want.clamp(low, high)
 
 
 def _of(change: Callable, value: Tensor, number: bool) -> Callable[[], Any]:
@@ -162,6 +179,10 @@ def _replaced(values: Sequence, k: int, value: Callable[[], Any]) -> Callable[[]
 
 def _called(right: Callable, args: tuple, k: int, change: Callable) -> Callable[[], Any]:
     return lambda: right(*args[:k], change(args[k]), *args[k + 1 :])
+
+
+def _beside(right: Callable, args: tuple, value: Any, change: Callable) -> Callable[[], Any]:
+    return lambda: change(right(*args), value)
 
 
 def _swapped(right: Callable, args: tuple, k: int, j: int) -> Callable[[], Any]:
