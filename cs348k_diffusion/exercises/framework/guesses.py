@@ -65,7 +65,6 @@ RESULTS = FLOATS | {
     "{} has its logarithm to base 2, not e": lambda v: v / math.log(2),
     "{} has its logarithm to base 10, not e": lambda v: v / math.log(10),
     "{} is rounded to whole numbers": lambda v: v.round(),
-    "{} has length 1": lambda v: v / v.norm(dim=-1, keepdim=True),
     "{} is cut off at -1 and 1": lambda v: v.clamp(-1, 1),
     "{} is cut off at 0 and 1": lambda v: v.clamp(0, 1),
     "{} is 4 times too large": lambda v: 4 * v,
@@ -77,6 +76,7 @@ RESULTS = FLOATS | {
     "{} is always 1": torch.ones_like,
     "the first example's result for all": lambda v: v[:1].expand_as(v),
     "the mean of {} for all": lambda v: v.mean().expand_as(v),
+    "each row of {} has length 1": lambda v: v / v.norm(dim=-1, keepdim=True) if v.shape[-1:] != (1,) else None,
     "the rows of {} are in the opposite order": lambda v: v.flip(0),
     "{} is transposed": lambda v: v.mT,
 }
