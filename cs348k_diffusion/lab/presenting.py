@@ -70,7 +70,8 @@ def present(zoom: float = 1.6, hide_code: bool = True) -> Html | None:
         return said
     presenter = Presenter(zoom=zoom, hide_code=hide_code)
     handle = display(presenter, display_id=True)
-    presenter.on_msg(lambda *_: handle.update(said))  # the page has it now; the file keeps an empty output
+    if handle is not None:
+        presenter.on_msg(lambda *_: handle.update(said))  # the page has it now; the file keeps an empty output
     return None
 
 
