@@ -94,7 +94,7 @@ def test_what_notebooks_show_in_jupyterlab(lab, server, axe):
     lab.open("accessible").run_all()
     assert [o["evalue"] for k in range(len(OUTPUTS)) for o in lab.outputs(k) if o["output_type"] == "error"] == []
     for k in range(1, len(OUTPUTS)):
-        lab.output(k).locator("canvas, img, [role=group]").first.wait_for()
+        lab.output(k).locator("canvas, img, .jp-RenderedHTML, .jp-RenderedText").first.wait_for()
         lab.output(k).evaluate("(node, k) => { node.id = `output-${k}` }", k)
         assert axe(lab.page, f"#output-{k}") == [], OUTPUTS[k]
     lab.close()
