@@ -121,7 +121,7 @@ def sample(
     n: Annotated[
         int | None, typer.Option("--n", min=1, max=1024, help="How many images.", show_default="16; 4 for a prompt")
     ] = None,
-    size: Annotated[int, typer.Option(help="Pixels across a prompt's picture: 32 or 64.")] = 32,
+    size: Annotated[int, typer.Option(help="Pixels across a prompt's picture: 64 or 32.")] = 64,
     model: Annotated[
         str | None, typer.Option(help="The shipped model that draws prompts.", show_default="the size's")
     ] = None,

@@ -160,14 +160,15 @@ def test_a_gif_shows_every_step_and_rests_at_the_end(run, untrained, tmp_path):
 @pytest.mark.parametrize(
     ("asked", "drawn_by"),
     [
-        ({}, "pictures_fast"),
-        ({"steps": 4, "scale": 6.0}, "pictures_fast"),
-        ({"steps": 3}, "pictures"),
-        ({"scale": 0.0}, "pictures"),
-        ({"scale": math.nan}, "pictures"),  # which then says what a scale is
-        ({"walk": True}, "pictures"),
+        ({}, "pictures_64"),
+        ({"steps": 4, "walk": True}, "pictures_64"),
+        ({"size": 32}, "pictures_fast"),
+        ({"size": 32, "steps": 4, "scale": 6.0}, "pictures_fast"),
+        ({"size": 32, "steps": 3}, "pictures"),
+        ({"size": 32, "scale": 0.0}, "pictures"),
+        ({"size": 32, "scale": math.nan}, "pictures"),  # which then says what a scale is
+        ({"size": 32, "walk": True}, "pictures"),
         ({"model": "pictures"}, "pictures"),
-        ({"size": 64}, "pictures_64"),
         ({"cascade": True}, "pictures_cascade"),
     ],
 )

@@ -206,9 +206,9 @@ def test_strong_guidance_empties_clumps_as_the_text_says():
 def test_scales_of_pictures_are_as_the_text_says():
     runs = json.loads((RESULTS / "guidance_pictures.json").read_text(encoding="utf-8"))["runs"]
     at = {run["scale"]: run for run in runs}
-    assert "At scale 1 one prompt in seven is not kept in full" in text_of("07")
-    assert round(1 / (1 - at[1]["kept"]["share"])) == 7
-    assert round(1 / (1 - at[2]["kept"]["share"]), -1) == 30
+    assert "At scale 1 one prompt in seven is not fully satisfied" in text_of("07")
+    assert round(1 / (1 - at[1]["satisfied"]["share"])) == 7
+    assert round(1 / (1 - at[2]["satisfied"]["share"]), -1) == 30
     assert sorted(sorted(at, key=lambda scale: at[scale]["fd"]["value"])[:2]) == [1.5, 2]
     ends = [at[scale]["diversity"]["interval_95"] for scale in at if scale >= 1]
     assert "from scale 1 on the bars overlap" in text_of("07")

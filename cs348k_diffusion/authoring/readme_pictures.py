@@ -19,9 +19,8 @@ WORLD, COLUMNS, ROWS = 9, 15, 8
 
 def main(out: Path) -> None:
     """Draw, and write one PNG."""
-    prompts = pictures(COLUMNS * ROWS, 32, WORLD).captions
-    scale = recipes.card("pictures")["metrics"]["scale"]
-    drawn = recipes.load_pipeline("pictures").images(prompts, scale)
+    prompts = pictures(COLUMNS * ROWS, 64, WORLD).captions
+    drawn = recipes.load_pipeline("pictures_64").images(prompts)
     grid(drawn, COLUMNS).save(out, optimize=True)
     for k in range(0, len(prompts), COLUMNS):
         print(f"row {k // COLUMNS + 1}: {'; '.join(prompts[k : k + COLUMNS])}")

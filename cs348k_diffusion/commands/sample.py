@@ -40,7 +40,7 @@ def is_prompt(what: str) -> bool:
 def model_for(
     what: str,
     model: str | None = None,
-    size: int = 32,
+    size: int = 64,
     cascade: bool = False,
     steps: int | None = None,
     scale: float | None = None,

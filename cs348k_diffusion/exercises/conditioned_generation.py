@@ -76,8 +76,8 @@ EXERCISES = (
         hints=(
             "Over what is a share taken, if three of five prompts ask for an attribute?",
             "Two masks of shape (n, k): what is asked, and what is asked and right. Both are needed, for both answers.",
-            "Sum the masks over the prompts; 0 / 0 is nan by itself. A prompt is kept in full when each attribute is "
-            "right or not asked for.",
+            "Sum the masks over the prompts; 0 / 0 is nan by itself. A prompt is fully satisfied when each attribute "
+            "is right or not asked for.",
         ),
         withheld=("recipes.classifiers.picture_reader.adherence",),
     ),
@@ -452,7 +452,7 @@ COUNT_MISTAKES = {
     "nan is replaced by 1: nothing asked is not all kept": counting(
         share=lambda a, r: (r.sum(0) / a.sum(0)).nan_to_num(1.0)
     ),
-    "one attribute kept is not a prompt kept in full": counting(full=lambda a, r: r.any(1)),
+    "one attribute kept is not a prompt fully satisfied": counting(full=lambda a, r: r.any(1)),
     "shares by prompt, not by attribute": counting(share=lambda a, r: r.sum(1) / a.sum(1)),
     "one share for all attributes": counting(share=lambda a, r: r.sum() / a.sum()),
     "counts, not shares": counting(share=lambda a, r: r.sum(0)),

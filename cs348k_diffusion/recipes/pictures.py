@@ -155,12 +155,13 @@ def choose_scale(
     draw: Callable[[Sequence[str], float], Tensor],
     scales: Sequence[float] = SCALES,
     satisfied: Callable[[Sequence[str], Tensor], dict[str, Tensor]] = satisfied,
+    n: int = CHOOSING,
 ) -> dict[str, float]:
-    """For each scale the share of prompts that are fully satisfied, on prompts used for nothing else.
+    """For each scale the share of prompts that are fully satisfied, on n prompts used for nothing else.
 
     draw(prompts, scale): their pictures.
     """
-    prompts = pictures(CHOOSING, SIZE, CHOOSING_WORLD).captions
+    prompts = pictures(n, SIZE, CHOOSING_WORLD).captions
     return {f"{scale:g}": float(satisfied(prompts, draw(prompts, scale))["all"].mean()) for scale in scales}
 
 
@@ -206,7 +207,7 @@ def evaluate(model: NetDenoiser) -> dict[str, Any]:
     }
     shares = {who: {part: share(values) for part, values in parts.items()} for who, parts in asked.items()}
     drops = {part: difference(shares["generated"][part], shares["held_out_pairs"][part]) for part in ("colour", "all")}
-    chosen = {"scale": scale, "kept_in_full_by_scale": by_scale}
+    chosen = {"scale": scale, "satisfied_by_scale": by_scale}
     return rounded(
         {
             **chosen,

@@ -2,8 +2,9 @@
 
 Captions are told as people write them, each in three wordings, down to "a cat". Adherence is read off at 32 pixels by
 the same frozen reader; since it does not look at faces or texture, a reader of faces and a two-sample test stand beside
-it. After 9,000 updates, 40 minutes of one core, prompts without a colour are kept and trees and houses stand; cats are
-still torn, few have a face, and pictures are told from true ones at once: the training is a third of the 32-pixel one.
+it. After 9,000 updates 86 % of prompts were satisfied fully, after 30,000, in 127 minutes of one core, 95 % are, as at 32
+pixels. But a third of the big cats has a face, and a small network tells drawn pictures from true ones at once. It can
+hardly tell what the codec alone makes of true ones: what is missing, the model on codes has not learned.
 """
 
 from __future__ import annotations
@@ -58,7 +59,8 @@ TRAIN_SIZE, EVALUATED = 40_000, 500
 WORDINGS = (0, 1, 2)  # of each training caption
 FIRST, SECOND = 9_000, 21_000  # updates of the two phases: the rate falls to nothing, rises again and falls once more
 SCALES = (1.5, 2.0, 3.0, 4.0, 6.0)
-CALLS, SCALE = 16, 4.0
+CALLS, SCALE = 16, 3.0
+CHOOSING = 600  # prompts that choose the scale: 200 leave 2 to 4 within each other's noise
 FACES = 210  # pictures of a big cat
 
 
@@ -119,7 +121,7 @@ def satisfied(prompts: Sequence[str], images: Float[Tensor, "n 3 64 64"]) -> dic
 def evaluate(model: NetDenoiser) -> dict[str, Any]:
     """Adherence by part of a prompt, and of short prompts; how well pictures are told from true ones. For the card."""
     draw = partial(drawing(model).images, seed=1)
-    by_scale = choose_scale(draw, SCALES, satisfied)
+    by_scale = choose_scale(draw, SCALES, satisfied, CHOOSING)
     scale = float(max(by_scale, key=lambda name: by_scale[name]))
     true = pictures(TOLD, SIZE, EVALUATION_WORLD)
     drawn = draw(true.captions, scale)
@@ -133,7 +135,7 @@ def evaluate(model: NetDenoiser) -> dict[str, Any]:
     return rounded(
         {
             "scale": scale,
-            "kept_in_full_by_scale": by_scale,
+            "satisfied_by_scale": by_scale,
             "adherence": {who: {part: share(each) for part, each in rows.items()} for who, rows in parts.items()},
             "short_prompts": short_prompts(partial(draw, scale=scale), satisfied),
             "two_sample": told_from_true(others, drawn),

@@ -139,7 +139,7 @@ def evaluate(model: NetDenoiser) -> dict[str, Any]:
     return rounded(
         {
             "scale": scale,
-            "fulfilled_by_scale": by_scale,
+            "satisfied_by_scale": by_scale,
             "adherence": {who: {part: share(each) for part, each in rows.items()} for who, rows in asked.items()},
             "short_prompts": short_prompts(partial(draw, scale=scale), satisfied),
             "two_sample": told_from_true(others, drawn),

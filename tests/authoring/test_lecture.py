@@ -73,8 +73,8 @@ def test_labels_that_were_drawn_into_a_grid_of_pictures_are_written_by_the_deck(
 
 
 def test_labels_that_do_not_fit_the_grid_are_refused():
-    with pytest.raises(ValueError, match="2 labels for 3 rows of 24 pictures"):
-        lecture.in_tiles(lecture.stored("09", "s051"), ("one", "two"))
+    with pytest.raises(ValueError, match="3 labels for 2 rows of 12 pictures"):
+        lecture.in_tiles(lecture.stored("09", "s027"), ("one", "two", "three"))
 
 
 def images_of(html):

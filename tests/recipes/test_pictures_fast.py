@@ -56,7 +56,7 @@ def test_training_goes_through_all_stages_and_counts_on(monkeypatch):
 
 def test_the_shipped_student_keeps_what_its_card_says():
     """30 prompts of a world that the card has not seen, within 4 binomial deviations; and other steps are refused."""
-    draw, card = recipes.load_pipeline("pictures_fast"), recipes.card("pictures_fast")["metrics"]["kept"]
+    draw, card = recipes.load_pipeline("pictures_fast"), recipes.card("pictures_fast")["metrics"]["satisfied"]
     prompts = pictures(30, 32, seed=8).captions
     for n in (1, 4):
         p = card[f"evaluations_{n}"]["share"]
@@ -68,7 +68,7 @@ def test_the_shipped_student_keeps_what_its_card_says():
 
 
 def test_two_evaluations_keep_more_prompts_than_one_and_none_more_than_the_teacher():
-    kept_by = recipes.card("pictures_fast")["metrics"]["kept"]
+    kept_by = recipes.card("pictures_fast")["metrics"]["satisfied"]
     assert difference(kept_by["evaluations_2"], kept_by["evaluations_1"])["interval_95"][0] > 0
     assert (
         kept_by["evaluations_4"]["share"]

@@ -290,7 +290,7 @@ def test_prompted_pictures_keep_what_the_card_says(painter):
 
 def test_the_card_of_pictures_adds_up():
     metrics = recipes.card("pictures")["metrics"]
-    by_scale = metrics["kept_in_full_by_scale"]
+    by_scale = metrics["satisfied_by_scale"]
     assert by_scale[f"{metrics['scale']:g}"] == max(by_scale.values())
     for who, parts in metrics["adherence"].items():
         for part, said in parts.items():
@@ -396,12 +396,12 @@ def test_the_stored_scales_say_what_the_notebook_says():
     assert card["weights"] == recipes.card("pictures")["sha256"]
     runs = {run["scale"]: run for run in card["runs"]}
     (kept_1, kept_2, kept_8), (fd_1, fd_2, fd_8) = (
-        [runs[scale][part]["interval_95"] for scale in (1.0, 2.0, 8.0)] for part in ("kept", "fd")
+        [runs[scale][part]["interval_95"] for scale in (1.0, 2.0, 8.0)] for part in ("satisfied", "fd")
     )
     assert kept_1[1] < kept_2[0] > kept_8[1]
     assert fd_1[0] > fd_2[1] < fd_8[0]
     assert min(runs, key=lambda scale: runs[scale]["fd"]["value"]) == 2.0
-    assert {run["kept"]["n"] for run in card["runs"]} == {500}
+    assert {run["satisfied"]["n"] for run in card["runs"]} == {500}
     bars = [run["diversity"]["interval_95"] for scale, run in runs.items() if scale > 0]
     assert max(low for low, _ in bars) < min(high for _, high in bars), "not resolved"
 

@@ -187,7 +187,7 @@ SLIDES = (
     Slide(
         "Superresolution",
         ("Diffusion draws a low-resolution image.", "Subsequent models enlarge it."),
-        shown=("09", "s051"), demo="enlarge", labels=("drawn, 8 x 8", "bicubic", "diffusion"),
+        shown=("09", "s049"), demo="enlarge",
         notes="Choose a picture by its number: bicubic, the mean of what is possible, one draw of it.",
         seconds=210, short=15,
     ),
@@ -195,7 +195,7 @@ SLIDES = (
         "Cascade of diffusion models",
         ("8 pixels, then 32, then 64.",),
         (r"p(x_{8})\, p(x_{32} \mid x_{8})\, p(x_{64} \mid x_{32})",),
-        shown=("09", "s049"), demo="cascade",
+        shown=("09", "s051"), demo="cascade",
         notes="Each stage is drawn given the one before. A little noise between stages forgives the flaws of "
         "the first.",
         seconds=160,

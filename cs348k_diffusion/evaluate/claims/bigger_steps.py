@@ -43,9 +43,9 @@ def nearness(seed: int, folder: Path = FOLDER) -> dict[str, float]:
 
 
 def adherence(seed: int, method: str, evaluations: int, scale: float, folder: Path = FOLDER) -> dict[str, float]:
-    """The share of prompts that are kept in full."""
+    """The share of prompts that are fully satisfied."""
     (row,) = rows_of(seed, "pictures", folder, method=method, evaluations=evaluations, scale=scale)
-    return {"kept": row["kept"], "cost": evaluations}
+    return {"satisfied": row["satisfied"], "cost": evaluations}
 
 
 def predictions(seed: int, method: str, folder: Path = FOLDER) -> dict[str, float]:
@@ -108,14 +108,14 @@ CLAIMS = (
     ),
     Claim(
         "T5a", "Pictures: 2 evaluations of the student keep more prompts than 4 of guided DDIM (2 x 2)",
-        "kept", "more", at("student", 2, 3.0), HERE + "adherence", (at("DDIM", 4, 3.0),),
+        "satisfied", "more", at("student", 2, 3.0), HERE + "adherence", (at("DDIM", 4, 3.0),),
         source="Meng et al. 2023", **SAME,
     ),
     *(
         Claim(
             f"T5{letter}",
             f"Pictures at scale {scale:g}: 4 evaluations keep as many prompts as the teacher's, up to 0.05",
-            "kept", "more", at("student", 4, scale), HERE + "adherence", (at("DDIM", evaluations, scale),),
+            "satisfied", "more", at("student", 4, scale), HERE + "adherence", (at("DDIM", evaluations, scale),),
             threshold=-0.05, source="Meng et al. 2023: one student serves every scale", **SAME,
         )
         for letter, scale, evaluations in (("b", 1.0, 16), ("c", 3.0, 32), ("d", 6.0, 32))

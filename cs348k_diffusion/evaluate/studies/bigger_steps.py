@@ -99,7 +99,7 @@ def of_pictures(seed: int) -> Iterator[Row]:
         images = draw(prompts, seed)
         seconds = (time.process_time() - began) / len(prompts)
         row = {"part": "pictures", "method": method, "evaluations": evaluations, "scale": scale, "seconds": seconds}
-        yield {**row, "kept": float(satisfied(prompts, images)["all"].mean())}
+        yield {**row, "satisfied": float(satisfied(prompts, images)["all"].mean())}
 
 
 def picture_ways() -> Iterator[tuple[str, int, float, Callable[[list[str], int], Tensor]]]:

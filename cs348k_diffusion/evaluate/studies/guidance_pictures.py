@@ -64,7 +64,7 @@ def main(folder: str) -> None:
         runs.append(
             {
                 "scale": scale,
-                "kept": share(satisfied(true.captions, images[:EVALUATED])["all"]),
+                "satisfied": share(satisfied(true.captions, images[:EVALUATED])["all"]),
                 "fd": described(jackknife(lambda rows, here=here: frechet(here[rows], there[rows]), EVALUATED, GROUPS)),
                 "diversity": described(student_t(spread(images[EVALUATED:]))),
             }

@@ -99,7 +99,7 @@ def evaluate(model: NetDenoiser) -> dict[str, Any]:
         draw = partial(drawing(model).images, steps=steps, seed=1)
         first = draw(prompts, seed=0)  # the noise of the teacher's card
         found[f"evaluations_{steps}"] = {
-            "kept": teaching.share(teaching.satisfied(prompts, first)["all"]),
+            "satisfied": teaching.share(teaching.satisfied(prompts, first)["all"]),
             "fd": frechet(look.features(first), there),
             "texture": teaching.textures(first, true, others),
             "two_sample": teaching.told_from_true(others, draw(more.captions)),
