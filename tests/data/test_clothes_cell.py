@@ -41,12 +41,14 @@ def folder(tmp_path):
 def test_with_the_files_both_comparisons_get_a_verdict(folder, monkeypatch, capsys):
     run(monkeypatch, str(folder))
     lines = capsys.readouterr().out.splitlines()
-    assert [line.endswith(("supported", "refuted", "not resolved")) for line in lines] == [True, True]
+    assert lines[::2] == [f"log10 error of f = 4, d = 8 lower than of f = {f}, d = {d}" for f, d in ((8, 8), (4, 4))]
+    words = ("supported", "refuted", "not resolved")
+    assert all(line.startswith("    by +0.") and line.endswith(words) for line in lines[1::2])
 
 
-def test_without_them_one_line_says_what_to_do(monkeypatch, capsys):
+def test_without_them_one_sentence_says_what_to_do(monkeypatch, capsys):
     monkeypatch.delattr("pooch.retrieve")  # nothing is fetched that was not asked for
     run(monkeypatch, "")
-    (line,) = capsys.readouterr().out.splitlines()
-    assert "FOLDER" in line
-    assert "DOWNLOAD = True" in line
+    told = capsys.readouterr().out
+    assert "Set FOLDER" in told
+    assert "DOWNLOAD = True" in told
