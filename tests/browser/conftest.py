@@ -33,6 +33,7 @@ FLAGS = ["--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-
 FLAGS += ["--disable-background-networking", "--disable-component-update"]
 NOT_STARTED_BY_A_TEST = ("CS348K_STRICT", "PYTEST_VERSION", "PYTEST_CURRENT_TEST", "CI")  # a person's kernel has none
 PLACE = re.compile(r"(?:https?|blob|file):[^\s)]+")  # in the stack of an error
+THEIRS = re.compile(r"/static/lab/|/lab/extensions/@jupyter-widgets/")  # files of JupyterLab and its widget manager
 PATIENCE = 120_000  # milliseconds: only there so that a broken page ends
 
 
@@ -118,8 +119,9 @@ def wait_for(url, process, log):
 class Sight:
     """A page and what one sees on it. `troubles` collects page errors and every request that left this machine.
 
-    JupyterLab throws now and then for reasons of its own (a kernel that ends, a cell redrawn while it is removed); an
-    error counts unless every place it passed through is in JupyterLab's files. A widget's code is a blob: it counts.
+    JupyterLab and its widget manager throw now and then for reasons of their own (a kernel that ends, a notebook that
+    is closed, a cell redrawn while it is removed); an error counts unless every place it passed through is in their
+    files. A widget's code is a blob: it counts.
     """
 
     def __init__(self, page):
@@ -130,7 +132,7 @@ class Sight:
 
     def note(self, error):
         places = PLACE.findall(error.stack or "")
-        theirs = places and all("/static/lab/" in place for place in places)
+        theirs = places and all(THEIRS.search(place) for place in places)
         if not theirs and "Canceled future" not in str(error):  # JupyterLab's own without a place: a kernel was ended
             self.troubles.append(f"page error: {error}\n{error.stack}")
 
