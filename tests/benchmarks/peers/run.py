@@ -32,7 +32,7 @@ from cs348k_diffusion.recipes.classifiers.picture_reader import frozen
 from cs348k_diffusion.recipes.pictures import EVALUATION_WORLD, TRAINING_WORLD
 
 FULL = {"seconds": [180, 600], "seeds": 3, "n": 128, "evaluations": 20}
-QUICK = {"seconds": [180], "seeds": 1, "n": 128, "evaluations": 10}
+QUICK = {"seconds": [60], "seeds": 1, "n": 128, "evaluations": 10}
 TRAIN, TRUE, FLOORS = 10_000, 1000, 5  # pictures trained on, compared with, and sets of n true ones for the floor
 RESULTS = ROOT / "tests" / "benchmarks" / "results"
 
