@@ -119,11 +119,11 @@ def test_the_cost_of_a_student_is_the_slope(peers, tmp_path):
         "machine": "abacus", "rows": rows, "students": 3000, "core_hours": 0.4, "gigabytes": 1.5,
         "seconds_a_student": {"one worker": [0.5, 0.4, 0.6], "two workers": [0.25, 0.2, 0.3]},
         "parent_seconds_a_student": [0.1, 0.09, 0.11], "workers_where_the_parent_is_the_limit": 5.0,
-        "longest_wait_minutes": {"1": 7.0}, "all_at_once_minutes": {"1": 25.0},
+        "longest_wait_seconds": {"1": 7.0}, "all_at_once_minutes": {"1": 25.0},
     }  # fmt: skip
     (tmp_path / "classes.json").write_text(json.dumps(result))
     text = peers["page"].write_page(tmp_path, {}).read_text()
-    assert "0.50 [0.40, 0.60] seconds with one worker" in text and "| 1 | 7 min | 25 min |" in text
+    assert "0.50 [0.40, 0.60] seconds with one worker" in text and "| 1 | 7 s | 25 min |" in text
 
 
 def test_a_power_law_is_continued_as_it_is(peers, tmp_path):

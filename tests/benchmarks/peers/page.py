@@ -104,8 +104,8 @@ def classes_section(result: dict) -> str:
         "| workers | longest wait for marks in a week, half of it handed in within six hours | all at once |",
         "|---:|---:|---:|",
         *(
-            f"| {k} | {wait:.0f} min | {result['all_at_once_minutes'][k]:.0f} min |"
-            for k, wait in result["longest_wait_minutes"].items()
+            f"| {k} | {wait:.0f} s | {result['all_at_once_minutes'][k]:.0f} min |"
+            for k, wait in result["longest_wait_seconds"].items()
         ),
     ]
     return "\n".join([*lines, ""])
