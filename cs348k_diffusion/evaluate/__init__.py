@@ -6,6 +6,7 @@ verdict from intervals (`judge`). `claims/` holds the course's claims, `studies/
 """
 
 from pathlib import Path
+from typing import Any
 
 from cs348k_diffusion.evaluate.claim import Claim, Finding, Verdict, corrected, effects, judge, profile
 from cs348k_diffusion.evaluate.study import Results, resolve, run_study, tune
@@ -23,6 +24,7 @@ __all__ = [
     "resolve",
     "result",
     "run_study",
+    "runs",
     "tune",
 ]
 RESULTS = Path(__file__).parent / "results"
@@ -31,3 +33,9 @@ RESULTS = Path(__file__).parent / "results"
 def result(name: str, folder: str | Path = RESULTS) -> Card:
     """The stored result of a study; raises KeyError, with the names that exist, for another."""
     return card(name, folder)
+
+
+def runs(name: str, folder: str | Path = RESULTS, **levels: Any) -> list[dict[str, Any]]:
+    """The runs of a stored result that have these levels (seed=0, method="one draw")."""
+    wanted = levels.items()
+    return [run for run in result(name, folder)["runs"] if all(run.get(key) == level for key, level in wanted)]

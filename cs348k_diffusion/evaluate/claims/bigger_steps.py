@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cs348k_diffusion.evaluate import RESULTS as FOLDER
-from cs348k_diffusion.evaluate import result
+from cs348k_diffusion.evaluate import runs
 from cs348k_diffusion.evaluate.claim import Claim
 from cs348k_diffusion.recipes import cards
 
@@ -18,10 +18,7 @@ HERE, CARD = "cs348k_diffusion.evaluate.claims.bigger_steps:", "bigger_steps"
 
 def rows_of(seed: int, part: str, folder: Path = FOLDER, **levels: Any) -> list[dict[str, Any]]:
     """The card's rows of one seed and part that have these levels."""
-    wanted = {"seed": seed, "part": part, **levels}
-    return [
-        row for row in result(CARD, folder)["runs"] if all(row.get(name) == value for name, value in wanted.items())
-    ]
+    return runs(CARD, folder, seed=seed, part=part, **levels)
 
 
 def digits(seed: int, method: str, evaluations: int, folder: Path = FOLDER) -> dict[str, float]:

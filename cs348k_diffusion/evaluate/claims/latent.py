@@ -8,7 +8,7 @@ from typing import Any
 
 from cs348k_diffusion.data.pictures import pictures
 from cs348k_diffusion.evaluate import RESULTS as FOLDER
-from cs348k_diffusion.evaluate import result
+from cs348k_diffusion.evaluate import result, runs
 from cs348k_diffusion.evaluate.claim import Claim
 from cs348k_diffusion.evaluate.studies.latent_claims import BUDGETS, CALLS, NETS
 from cs348k_diffusion.latent import PCACodec
@@ -24,8 +24,7 @@ def linear_error(seed: int, f: int, d: int) -> dict[str, float]:
 
 def run_of(seed: int, f: int, budget: int, folder: Path = FOLDER) -> dict[str, Any]:
     """The stored run of a seed and f, as it was at a budget."""
-    runs = result("latent_claims", folder)["runs"]
-    (row,) = (run for run in runs if (run["seed"], run["f"], run["budget"]) == (seed, f, budget))
+    (row,) = runs("latent_claims", folder, seed=seed, f=f, budget=budget)
     return row
 
 

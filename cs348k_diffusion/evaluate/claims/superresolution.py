@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cs348k_diffusion.evaluate import RESULTS as FOLDER
-from cs348k_diffusion.evaluate import result
+from cs348k_diffusion.evaluate import runs
 from cs348k_diffusion.evaluate.claim import Claim
 
 HERE, CARD = "cs348k_diffusion.evaluate.claims.superresolution:", "superresolution"
@@ -17,10 +17,7 @@ HERE, CARD = "cs348k_diffusion.evaluate.claims.superresolution:", "superresoluti
 
 def row_of(seed: int, part: str, folder: Path = FOLDER, **levels: Any) -> dict[str, Any]:
     """The card's one row of a seed and part that has these levels."""
-    wanted = {"seed": seed, "part": part, **levels}
-    (row,) = (
-        row for row in result(CARD, folder)["runs"] if all(row.get(name) == value for name, value in wanted.items())
-    )
+    (row,) = runs(CARD, folder, seed=seed, part=part, **levels)
     return row
 
 

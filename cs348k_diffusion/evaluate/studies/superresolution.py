@@ -74,12 +74,13 @@ def compared(seed: int, low: Tensor, true: Pictures, truth: Tensor) -> list[Row]
 
 def augmented(seed: int, low: Tensor, truth: Tensor) -> list[Row]:
     """S6: FD at 32 pixels by level of augmentation, from true pictures of 8 pixels and from generated ones."""
+    model = to_32()
     starts = {"true": low, "generated": last(from_noise(24, N, seed)(None)).x}
     return [
         {"part": "augmentation", "start": name, "level": level, "fd": frechet(features(x), truth)}
         for name, small in starts.items()
         for level in LEVELS
-        for x in [enlarge(diffusion(to_32(), path(CALLS), level, keyed_generator(9, 200, seed)), small)]
+        for x in [enlarge(diffusion(model, path(CALLS), level, keyed_generator(9, 200, seed)), small)]
     ]
 
 

@@ -30,14 +30,9 @@ def write_page(folder: Path, before: dict[str, dict]) -> Path:
         for name, path in found.items()
         if path.is_file()
     ]
-    if (limits := folder / "limits.json").is_file():
-        parts.append(limits_section(json.loads(limits.read_text())))
-    if (tiles := folder / "tiled.json").is_file():
-        parts.append(tiles_section(json.loads(tiles.read_text())))
-    if (classes := folder / "classes.json").is_file():
-        parts.append(classes_section(json.loads(classes.read_text())))
-    if (scaling := folder / "scaling.json").is_file():
-        parts.append(scaling_section(json.loads(scaling.read_text())))
+    for name, told in SECTIONS.items():
+        if (path := folder / f"{name}.json").is_file():
+            parts.append(told(json.loads(path.read_text())))
     page = folder / "README.md"
     page.write_text("\n".join([INTRO, *parts]))
     return page
@@ -205,3 +200,11 @@ def ratios(result: dict, seconds: int) -> list[str]:
             interval = ", one seed: no interval"
         told.append(f"{column}: {math.exp(mean(logs)):.1f} times as good as {best}'s{interval}")
     return told
+
+
+SECTIONS: dict[str, Callable[[dict], str]] = {
+    "limits": limits_section,
+    "tiled": tiles_section,
+    "classes": classes_section,
+    "scaling": scaling_section,
+}

@@ -10,7 +10,6 @@ it has come and a worker is free. Written: tests/benchmarks/results/classes.json
 """
 
 import heapq
-import json
 import os
 import shutil
 import subprocess
@@ -20,9 +19,9 @@ import time
 from pathlib import Path
 
 import numpy as np
+from stored import store
 
 from cs348k_diffusion.evaluate.report import made
-from cs348k_diffusion.metrics.intervals import rounded
 
 ROOT = Path(__file__).parents[3]
 SIZES, JOBS, STUDENTS, CORES = (4, 8, 16, 32), (1, 2), 3000, (1, 2, 4, 8, 16)
@@ -99,10 +98,7 @@ def main() -> None:
         "longest_wait_seconds": {str(k): float(waits(times, max(each, k * handing), k).max()) for k in CORES},
         "all_at_once_minutes": {str(k): STUDENTS * max(each / k, handing) / 60 for k in CORES},
     }
-    out = Path(__file__).parents[1] / "results" / "classes.json"
-    out.parent.mkdir(exist_ok=True)
-    out.write_text(json.dumps(rounded(found), indent=1) + "\n")
-    print(out.read_text())
+    store("classes", found)
 
 
 if __name__ == "__main__":

@@ -7,19 +7,17 @@ of two 1024 x 1024 matrices reaches on the same core in the same minute; the two
 layout channels_last, and products in bfloat16. Written: tests/benchmarks/results/limits.json. One thread.
 """
 
-import json
 import time
 from collections.abc import Callable
-from pathlib import Path
 from statistics import median
 
 import torch
+from stored import store
 from torch.profiler import ProfilerActivity, profile
 from torch.utils.flop_counter import FlopCounterMode
 
 from cs348k_diffusion import recipes
 from cs348k_diffusion.evaluate.report import made
-from cs348k_diffusion.metrics.intervals import rounded
 
 SIDE, ROUNDS = 1024, 7
 SETTINGS = {"pictures": (3, 32, 32), "pictures_64": (4, 16, 16)}  # the shape that each one's network sees
@@ -91,9 +89,4 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     found = {name: limits(name, shape) for name, shape in SETTINGS.items()}
     abilities = sorted(name for name, has in torch.cpu.get_capabilities().items() if has is True)
-    out = Path(__file__).parents[1] / "results" / "limits.json"
-    out.parent.mkdir(exist_ok=True)
-    out.write_text(
-        json.dumps(rounded({"machine": made(), "batch": BATCH, "processor": abilities, **found}), indent=1) + "\n"
-    )
-    print(out.read_text())
+    store("limits", {"machine": made(), "batch": BATCH, "processor": abilities, **found})

@@ -9,19 +9,17 @@ law goes on beyond what was measured is an assumption, and where the widest nets
 Written: tests/benchmarks/results/scaling.json. One thread.
 """
 
-import json
 import math
 import time
-from pathlib import Path
 from statistics import median
 
 import torch
 from scipy import stats
+from stored import store
 
 from cs348k_diffusion.data.pictures import WORDS
 from cs348k_diffusion.denoiser import NetDenoiser
 from cs348k_diffusion.evaluate.report import made
-from cs348k_diffusion.metrics.intervals import rounded
 from cs348k_diffusion.nets import TextUNet
 from cs348k_diffusion.recipes import RECIPES
 from cs348k_diffusion.recipes.pictures import ATTENTION, TOKENIZER, autocast_bf16, noisy_times
@@ -74,7 +72,4 @@ if __name__ == "__main__":
         "power": {"all": fitted(rows).slope, "the three widest": fitted(rows[-3:]).slope},
         "core_hours": {str(k): extrapolated(rows, k, own, recipe.steps) for k in TIMES},
     }
-    out = Path(__file__).parents[1] / "results" / "scaling.json"
-    out.parent.mkdir(exist_ok=True)
-    out.write_text(json.dumps(rounded(found), indent=1) + "\n")
-    print(out.read_text())
+    store("scaling", found)

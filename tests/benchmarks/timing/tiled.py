@@ -6,18 +6,17 @@ One head, d = 64, float32, one thread. The two are timed in turns, in processor 
 round: what slows the machine for a minute slows both. Written: tests/benchmarks/results/tiled.json.
 """
 
-import json
 import math
 import time
-from pathlib import Path
 from statistics import median
 
 import torch
 import torch.nn.functional as F
+from stored import store
 
 from cs348k_diffusion.attention import TILE, tiled_attention
 from cs348k_diffusion.evaluate.report import made
-from cs348k_diffusion.metrics.intervals import rounded, student_t
+from cs348k_diffusion.metrics.intervals import student_t
 
 D, SIZES, ROUNDS, SECONDS = 64, (1024, 2048, 4096, 8192, 16384), 7, 0.2
 
@@ -61,7 +60,4 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     rows = [ratio(n, both, causal) for both in (False, True) for causal in (False, True) for n in SIZES]
     found = {"machine": made(), "d": D, "tile": TILE, "rounds": ROUNDS, "rows": rows}
-    out = Path(__file__).parents[1] / "results" / "tiled.json"
-    out.parent.mkdir(exist_ok=True)
-    out.write_text(json.dumps(rounded(found), indent=1) + "\n")
-    print(out.read_text())
+    store("tiled", found)
