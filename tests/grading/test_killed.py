@@ -117,6 +117,7 @@ def test_nothing_is_lost_or_doubled_or_left_whenever_a_grading_is_ended(inbox, t
 def test_a_folder_that_is_held_is_nobody_elses_to_remove(monkeypatch, temporary):
     monkeypatch.setattr(tempfile, "tempdir", str(temporary))
     held = scratch.ScratchFolder()
+    held.make()
     (temporary / f"{scratch.PREFIX}abandoned" / "packages").mkdir(parents=True)
     (temporary / f"{scratch.PREFIX}link").symlink_to(temporary)
     (temporary / "another").mkdir()

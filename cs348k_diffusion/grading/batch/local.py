@@ -6,6 +6,7 @@ what to do in lines of JSON, takes nothing from the environment or the current f
 
 from __future__ import annotations
 
+import contextlib
 import functools
 import json
 import os
@@ -103,12 +104,11 @@ def graded_locally(todo: Todo, plan: Plan, jobs: int) -> Iterator[Graded]:
             yield from grade_here([each], plan)
         return
     server = ForkServer(plan.hidden)
-    server.prepare()  # it loads while the other processes do
-    crew = Crew(todo, replace(plan, address=server.listening), jobs)
     try:
-        yield from crew.graded()
+        server.prepare()  # it loads while the other processes do
+        with contextlib.closing(Crew(todo, replace(plan, address=server.listening), jobs)) as crew:
+            yield from crew.graded()
     finally:
-        crew.close()
         server.close()
 
 
@@ -190,14 +190,17 @@ class Crew:
             self._start()
 
     def _bury(self, process: subprocess.Popen) -> dict[str, list[Path]]:
+        """What it had in hand; may be called again where it was interrupted."""
         assert process.stdin
         assert process.stdout
-        self.ready.unregister(process.stdout)
         process.kill()
         process.wait()
-        process.stdin.close()
+        with contextlib.suppress(KeyError, ValueError):  # not registered yet, or not any more
+            self.ready.unregister(process.stdout)
         process.stdout.close()
-        return self.in_hand.pop(process)
+        with contextlib.suppress(OSError):  # what could not be told to it any more
+            process.stdin.close()
+        return self.in_hand.pop(process, {})
 
     def close(self) -> None:
         """End every process."""

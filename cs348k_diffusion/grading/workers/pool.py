@@ -102,6 +102,7 @@ class ForkServer:
         self.control.settimeout(PATIENCE)
         self.scratch = ScratchFolder()
         atexit.register(self.close)
+        self.scratch.make()
         self.folder = self.scratch.path
         os.chmod(self.folder, 0o711)  # another user reads the package's copies
         os.mkdir(os.path.join(self.folder, COPIES))

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import secrets
 import shutil
 import signal
 import tempfile
@@ -19,30 +20,34 @@ PREFIX = "cs348k-server-"
 
 
 class ScratchFolder:
-    """A new folder, locked by this process; what killed gradings have left beside it goes."""
+    """A folder locked by this process. Its name is known before it is made, so that `remove` fits at any moment."""
 
     def __init__(self):
+        self.path = os.path.join(tempfile.gettempdir(), f"{PREFIX}{secrets.token_hex(4)}")
+        self.lock: int | None = None
+
+    def make(self) -> None:
+        """Make and lock it; what killed gradings have left beside it goes."""
+        import fcntl
+
         remove_abandoned()
-        self.path, self.lock = _made()
+        while self.lock is None:
+            os.mkdir(self.path, 0o700)
+            with contextlib.suppress(FileNotFoundError):
+                lock = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY)
+                with contextlib.suppress(OSError):  # a file system without locks
+                    fcntl.flock(lock, fcntl.LOCK_EX)
+                if os.path.isdir(self.path):
+                    self.lock = lock
+                else:
+                    os.close(lock)  # another process took it for abandoned, before it was locked
 
     def remove(self) -> None:
         """Remove it with all that it holds."""
         shutil.rmtree(self.path, ignore_errors=True)
-        os.close(self.lock)
-
-
-def _made() -> tuple[str, int]:
-    import fcntl
-
-    while True:
-        path = tempfile.mkdtemp(prefix=PREFIX)
-        with contextlib.suppress(FileNotFoundError):
-            lock = os.open(path, os.O_RDONLY | os.O_DIRECTORY)
-            with contextlib.suppress(OSError):  # a file system without locks
-                fcntl.flock(lock, fcntl.LOCK_EX)
-            if os.path.isdir(path):
-                return path, lock
-            os.close(lock)  # another process took it for abandoned, before it was locked
+        if self.lock is not None:
+            os.close(self.lock)
+            self.lock = None
 
 
 def remove_abandoned() -> None:
@@ -62,7 +67,10 @@ def remove_abandoned() -> None:
 
 @contextlib.contextmanager
 def ending_tidily() -> Iterator[None]:
-    """Have SIGTERM end what runs inside as Ctrl-C does, so that processes and folders go; then exit with 143."""
+    """Have SIGTERM end what runs inside as Ctrl-C does, so that processes and folders go; then exit with 143.
+
+    So it exits whatever comes after the signal: where the whole group is told, our own processes die under our hands.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
@@ -73,12 +81,11 @@ def ending_tidily() -> Iterator[None]:
         came.append(number)
         raise KeyboardInterrupt
 
-    before = signal.signal(signal.SIGTERM, end)
+    before = signal.getsignal(signal.SIGTERM)
     try:
+        signal.signal(signal.SIGTERM, end)
         yield
-    except KeyboardInterrupt:
-        if came:
-            raise SystemExit(128 + signal.SIGTERM) from None
-        raise
     finally:
         signal.signal(signal.SIGTERM, before)
+        if came:
+            raise SystemExit(128 + signal.SIGTERM) from None
