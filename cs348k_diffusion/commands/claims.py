@@ -18,7 +18,7 @@ def resolve_claims(
     """The claims of these ids, one after another: run now, or replayed from the package's own results.
 
     full: a claim whose runs are read from the card of a study has that study run again, into `work`; replay: nothing is
-    run. Runs in `work` are kept there and not run twice. Raises KeyError for an id that does not exist.
+    run. Runs in `work` are kept there and not run twice; a card is read each time. Raises KeyError for an unknown id.
     """
     import torch
 
@@ -29,7 +29,7 @@ def resolve_claims(
             continue
         if full and claim.card:
             claim = registry.rerun_card(claim, (work or Path("claims")) / "cards")
-        yield registry.run_claim(claim, work / "runs" if work else None, jobs=jobs)
+        yield registry.run_claim(claim, work / "runs" if work and not claim.card else None, jobs=jobs)
 
 
 def line(found: Resolved) -> str:

@@ -79,8 +79,13 @@ def run_claim(claim: Claim, folder: Path | None = None, **options: Any) -> Resol
 
 def rerun_card(claim: Claim, folder: Path) -> Claim:
     """Run the whole study behind a claim's card, into a folder; the same claim, reading that card."""
-    importlib.import_module(f"{ROOM}.studies.{claim.card}").main(str(folder))
+    _run_card(claim.card, str(folder))
     return replace(claim, experiment=functools.partial(function_of(claim.experiment), folder=folder))
+
+
+@functools.cache  # several claims read one card
+def _run_card(name: str, folder: str) -> None:
+    importlib.import_module(f"{ROOM}.studies.{name}").main(folder)
 
 
 def replayed(claim: Claim) -> Resolved:

@@ -8,6 +8,7 @@ given.
 from __future__ import annotations
 
 import contextlib
+import functools
 import hashlib
 import importlib
 import inspect
@@ -203,14 +204,20 @@ class Shelf:
 
 
 def digest_of(function: Experiment) -> str:
-    """A name for an experiment's source: of its whole module where it has a file, else of the function alone."""
+    """A name for an experiment's source: of its whole module where it has a file, else of the function alone.
+
+    A partial function is named by what it calls and with what; another callable object by its `repr`.
+    """
+    if isinstance(function, functools.partial):
+        given = [digest_of(function.func), function.args, sorted(function.keywords.items())]
+        return hashlib.sha256(repr(given).encode()).hexdigest()
     module = inspect.getmodule(function)
     try:
         home = module if module is not None and getattr(module, "__file__", None) else function
         source = inspect.getsource(home)  # type: ignore[arg-type]
     except (OSError, TypeError):
         source = repr(getattr(function, "__code__", function))
-    return hashlib.sha256(f"{getattr(function, '__qualname__', '')}\n{source}".encode()).hexdigest()
+    return hashlib.sha256(f"{getattr(function, '__qualname__', repr(function))}\n{source}".encode()).hexdigest()
 
 
 def tune(

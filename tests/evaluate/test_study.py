@@ -1,5 +1,6 @@
 """Studies: the whole design on the same seeds, cached, resumed after a kill, at equal cost, wherever it runs."""
 
+import functools
 import json
 import os
 import subprocess
@@ -104,8 +105,15 @@ def test_the_cache_knows_its_content(tmp_path, monkeypatch):
 def test_another_experiment_has_another_name():
     exec(compile("def f(seed): return {'cost': 1}", "<one>", "exec"), one := {})
     exec(compile("def f(seed): return {'cost': 2}", "<two>", "exec"), two := {})
-    names = {digest_of(each) for each in (noisy, logged, one["f"], two["f"])}
-    assert len(names) == 4
+
+    class Arm:
+        def __call__(self, seed):
+            return {"cost": 1}
+
+    partly = [functools.partial(each, folder=place) for each in (noisy, logged) for place in "xy"]
+    different = [noisy, logged, one["f"], two["f"], *partly, Arm(), Arm()]
+    assert len({digest_of(each) for each in different}) == len(different)
+    assert digest_of(functools.partial(noisy, folder="x")) == digest_of(partly[0])
 
 
 def test_processes_find_the_same(tmp_path):

@@ -1,12 +1,14 @@
 """Time and memory of attention against N: naive, stable, tiled, and torch's own kernel; results on a card.
 
-    python tests/benchmarks/timing/attention.py
+    python -m cs348k_diffusion.evaluate.studies.attention_costs
 
 Recomputes `evaluate.result("attention_costs")`, which the attention notebook reads: about 6 core-minutes. One head,
 d = 64, float32, one thread. Every row is measured in processes of its own: time is the least CPU time of a call, memory
 how far the process's high-water mark (VmHWM, Linux) rises above what it held with Q, K and V. Rounds take turns, so
 that a busy minute of the machine does not fall on one method alone. `both` is forward and backward.
 """
+
+from __future__ import annotations
 
 import multiprocessing
 import platform
@@ -97,12 +99,15 @@ def ratios(measured: list[dict], which: str, n: int = 8192) -> dict[str, float]:
 
 
 def main(folder: str) -> None:
-    """Measure everything and write the card."""
+    """Measure everything and write the card. OSError off Linux, which alone tells a process's high-water mark."""
+    if sys.platform != "linux":
+        raise OSError("the memory of a call is read from /proc, which Linux has: run this study there")
+    torch.set_num_threads(1)
     measured = rows()
     card = {
         "name": "attention_costs",
         "about": "CPU milliseconds and extra memory of one head of attention against N, each in a process of its own",
-        "command": "python tests/benchmarks/timing/attention.py",
+        "command": "python -m cs348k_diffusion.evaluate.studies.attention_costs",
         "settings": {"d": D, "dtype": "float32", "tile": TILE, "rounds": ROUNDS},
         "machine": f"{platform.machine().replace('_', '-')} CPU, one thread",
         "torch": torch.__version__.split("+")[0],
@@ -114,5 +119,4 @@ def main(folder: str) -> None:
 
 
 if __name__ == "__main__":
-    torch.set_num_threads(1)
     main(sys.argv[1] if len(sys.argv) > 1 else str(RESULTS))
