@@ -79,6 +79,7 @@ def test_every_command_explains_itself(run, command):
     [
         (["sample", "nothing"], "there is no recipe 'nothing'; there are digits"),
         (["sample", "tree"], "how many comes first"),
+        (["sample", ""], "the prompt is empty"),
         (["sample", "two_moons"], "comes without weights"),
         (["sample", "a red catt by day"], 'the word "catt" is not known here; the nearest is "cat"'),
         (["sample", "a red cat by day under the moon"], "no moon in this sky"),

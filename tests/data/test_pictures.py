@@ -286,8 +286,14 @@ def test_the_sentence_of_the_course_is_a_caption():
         ("three red cats above two blue houses", "5 things are too many"),
         ("a red cat at night under the sun", "no sun in this sky"),
         ("a red cat by day under the moon", "no moon in this sky"),
-        ("a red cat at night in winter", 'cannot read "at night in winter"'),
-        ("a red cat left of a house above a tree", 'cannot read "above a tree"'),
+        ("a red cat at night in winter", 'cannot read "at night in winter" .*, in this order: in winter, at night'),
+        ("a red cat left of a house above a tree", 'cannot read "above a tree" .* at most two groups'),
+        ("a cat left of", 'cannot read "left of" .* a group of things is missing after "left of"'),
+        ("a tree above", 'a group of things is missing after "above"'),
+        ("a tree left a cat", 'cannot read "left a cat" .*; say "left of"'),
+        ("a cat red", "the order is how many, size, colour, species"),
+        ("a cat small left of a tree", "the order is how many, size, colour, species"),
+        ("a cat night", 'cannot read "night" .*after the things come'),
     ],
 )
 def test_prompts_that_cannot_be_are_told_so(text, says):

@@ -42,6 +42,14 @@ INSTEAD = {  # words that people try, and what the grammar has for them
     **dict.fromkeys(("and", "with", "beside"), 'groups are joined by "left of", "right of" or "above"'),
 }
 NEAR = 0.75  # of 1: how alike a known word must be to be suggested ("purpel", but not "car" for "cat")
+ORDER = "the order is how many, size, colour, species, and the thing last"
+AFTER = (  # what may follow the things where the grammar has no such word, and what is wrong then: the first that fits
+    ("(left of|right of|above)$", 'a group of things is missing after "{}"'),
+    ("(left of|right of|above) ", "a picture has at most two groups of things"),
+    (r"(left|right)\b", 'say "{} of"'),
+    (rf"({'|'.join(('small', 'tall', 'big', *COLOURS, *SPECIES))})\b", ORDER),
+    ("()", "after the things come, in this order: in winter, at night, under the moon"),
+)
 EXAMPLES = '"a tall red oak tree", "two small orange cats"'
 RELATION = re.compile(r"(left of|right of|above) ")
 TAIL = re.compile(
@@ -101,9 +109,8 @@ def parse(text: str) -> Scene:
         groups.append(second)
     tail = TAIL.match(rest)
     if tail is None:
-        raise ValueError(
-            f'cannot read "{rest}" in "{text}"; after the things come: in winter, at night, under the moon'
-        )
+        wrong = next(says.format(found[1]) for pattern, says in AFTER if (found := re.match(pattern, rest)))
+        raise ValueError(f'cannot read "{rest}" in "{text}"; {wrong}')
     prompt = Scene(tuple(groups), relation, SKY.get(tail["sky"]), tail["light"], tail["season"])
     return _possible(prompt, text)
 
@@ -145,7 +152,7 @@ def _what_is_wrong(rest: str) -> str:
         return 'how many comes first: "a", "two" or "three"'
     if not any(word.removesuffix("s") in KINDS for word in words):
         return f"say what it is: {', '.join(KINDS[:-1])} or {KINDS[-1]}"
-    return "the order is how many, size, colour, species, and the thing last"
+    return ORDER
 
 
 def _possible(prompt: Scene, text: str) -> Scene:

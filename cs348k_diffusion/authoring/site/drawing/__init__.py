@@ -69,6 +69,7 @@ def grammar() -> dict[str, object]:
         "instead": captions.INSTEAD,
         "near": captions.NEAR,
         "examples": captions.EXAMPLES,
+        "after": captions.AFTER,
         "group": pattern(captions.GROUP.pattern),
         "relation": pattern(captions.RELATION.pattern),
         "tail": pattern(captions.TAIL.pattern),

@@ -38,8 +38,7 @@ const sentences = (grammar) => {
       rest = groups[1].rest;
     }
     const end = tail.exec(rest);
-    if (!end)
-      wrong(`cannot read "${rest}" in "${text}"; after the things come: in winter, at night, under the moon`);
+    if (!end) wrong(`cannot read "${rest}" in "${text}"; ${whatFollows(rest)}`);
     possible(groups, end.groups, text);
   };
 
@@ -62,6 +61,14 @@ const sentences = (grammar) => {
     if (!said.some((word) => kinds.includes(word.replace(/s$/, ""))))
       return `say what it is: ${kinds.slice(0, -1).join(", ")} or ${kinds.at(-1)}`;
     return "the order is how many, size, colour, species, and the thing last";
+  };
+
+  // Why this cannot follow the things: the first pattern that fits.
+  const whatFollows = (rest) => {
+    for (const [pattern, says] of grammar.after) {
+      const found = new RegExp(`^(?:${pattern})`).exec(rest);
+      if (found) return says.replace("{}", found[1]);
+    }
   };
 
   const possible = (groups, end, text) => {
