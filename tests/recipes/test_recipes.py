@@ -403,7 +403,13 @@ def test_the_stored_scales_say_what_the_notebook_says():
     assert min(runs, key=lambda scale: runs[scale]["fd"]["value"]) == 2.0
     assert {run["satisfied"]["n"] for run in card["runs"]} == {500}
     bars = [run["diversity"]["interval_95"] for scale, run in runs.items() if scale > 0]
-    assert max(low for low, _ in bars) < min(high for _, high in bars), "not resolved"
+    assert max(low for low, _ in bars) < min(high for _, high in bars), "not resolved without pairs"
+    change = card["diversity_minus_scale_1"]
+    assert set(change) == {f"{scale:g}" for scale in runs if scale != 1}
+    for scale, found in change.items():
+        gain = runs[float(scale)]["diversity"]["value"] - runs[1.0]["diversity"]["value"]
+        assert found["value"] == pytest.approx(gain, abs=2e-4), "paired: the same mean, a narrower interval"
+    assert change["3"]["interval_95"][1] < 0
 
 
 def test_shares_count_what_was_asked():

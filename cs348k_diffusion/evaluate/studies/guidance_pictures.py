@@ -4,7 +4,7 @@
 
 Recomputes `evaluate.result("guidance_pictures")`, read by notebook 07: about 5 core-minutes. Every scale starts
 from the same noise and spends 40 evaluations a picture: 20 steps of two under guidance, 40 of one at scales 0 and 1,
-which need only one of the two guesses.
+which need only one of the two guesses. Diversity at each scale is also compared with that at scale 1, prompt by prompt.
 """
 
 import sys
@@ -44,6 +44,11 @@ def spread(images: Tensor) -> Tensor:
     return torch.stack([torch.pdist(group).mean() for group in groups])
 
 
+def gains(spreads: dict[float, Tensor]) -> dict[str, dict]:
+    """What each scale adds to the distance of two pictures at scale 1, by its name: paired, prompt by prompt."""
+    return {f"{scale:g}": described(student_t(each - spreads[1.0])) for scale, each in spreads.items() if scale != 1}
+
+
 def described(found: Interval) -> dict:
     """An interval as the card holds it."""
     return {"value": found.value, "interval_95": list(found.ends)}
@@ -57,16 +62,16 @@ def main(folder: str) -> None:
     often = [prompt for prompt in true.captions[:ASKED] for _ in range(DRAWS)]
     there = reader.features(true.images)
     noise = torch.randn(EVALUATED + len(often), 3, 32, 32, generator=keyed_generator(WORLD, 1))
-    runs = []
+    runs, spreads = [], {}
     for scale in SCALES:
         images = drawn(model, [*true.captions, *often], scale, noise)
-        here = reader.features(images[:EVALUATED])
+        here, spreads[scale] = reader.features(images[:EVALUATED]), spread(images[EVALUATED:])
         runs.append(
             {
                 "scale": scale,
                 "satisfied": share(satisfied(true.captions, images[:EVALUATED])["all"]),
                 "fd": described(jackknife(lambda rows, here=here: frechet(here[rows], there[rows]), EVALUATED, GROUPS)),
-                "diversity": described(student_t(spread(images[EVALUATED:]))),
+                "diversity": described(student_t(spreads[scale])),
             }
         )
         print(rounded(runs[-1]), flush=True)
@@ -83,6 +88,7 @@ def main(folder: str) -> None:
         "torch": torch.__version__,
         "floor": sorted(frechet(there, other) for other in others),
         "true_diversity": described(student_t(spread(draw_scenes(scenes, 32, WORLD)))),
+        "diversity_minus_scale_1": gains(spreads),
         "runs": runs,
     }
     cards.write_card(rounded(card), folder)
