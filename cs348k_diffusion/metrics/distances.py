@@ -31,6 +31,8 @@ def sliced_wasserstein(
     every call. Source: Bonneel et al. 2015, JMIV 51.
     """
     _paired(a, b)
+    if directions < 1:
+        raise ValueError(f"shadows need at least one direction, got directions = {directions}")
     generator = generator or torch.Generator().manual_seed(0)
     u = torch.randn(a.shape[1], directions if a.shape[1] > 1 else 1, generator=generator).to(a)
     u = u / u.norm(dim=0)
@@ -62,7 +64,9 @@ def mmd(a: Float[Tensor, "n dim"], b: Float[Tensor, "m dim"], kernel: Kernel | N
 
 
 def gaussian_kernel(scale: float) -> Kernel:
-    """k(x, y) = exp(-|x - y|^2 / (2 scale^2))."""
+    """k(x, y) = exp(-|x - y|^2 / (2 scale^2)). Raises ValueError unless scale > 0."""
+    if not scale > 0:
+        raise ValueError(f"a Gaussian kernel has a width above 0, got scale = {scale:g}")
     return lambda x, y: torch.exp(-(_distances(x, y).double() ** 2) / (2 * scale**2))
 
 
@@ -87,8 +91,10 @@ def frechet_of_gaussians(
 ) -> float:
     """|mean_a - mean_b|^2 + tr(A + B - 2 (A^1/2 B A^1/2)^1/2) for covariances A and B: exact, in float64.
 
-    Source: Dowson & Landau 1982, J. Multivariate Analysis 12.
+    Raises ValueError for values that are not finite. Source: Dowson & Landau 1982, J. Multivariate Analysis 12.
     """
+    if not all(bool(each.isfinite().all()) for each in (mean_a, cov_a, mean_b, cov_b)):
+        raise ValueError("a mean or a covariance is not finite (NaN or infinity): no distance to it exists")
     a, b = cov_a.double(), cov_b.double()
     values, vectors = torch.linalg.eigh(a)
     root = vectors * values.clamp(min=0).sqrt() @ vectors.T
@@ -105,6 +111,8 @@ def frechet_bias(cov: Float[Tensor, "dim dim"], n: int) -> float:
     It needs n well above dim. Source: second-order expansion of the Bures distance (Bhatia et al. 2019, Expo. Math.);
     that the bias exists, Chong & Forsyth 2020, arXiv:1911.07023.
     """
+    if n < 1 or not bool(cov.isfinite().all()):
+        raise ValueError(f"the bias is that of n >= 1 examples with a finite covariance; got n = {n}")
     l = torch.linalg.eigvalsh(cov.double()).clamp(min=0)
     pairs = l[:, None] * l / (l[:, None] + l).clamp(min=torch.finfo(l.dtype).tiny)
     return float((l.sum() + (pairs.sum() + pairs.diagonal().sum()) / 2) / n)
@@ -133,6 +141,8 @@ def frechet_extrapolated(
     the bias goes as 1/n, so the smallest share must still hold several times `dim` examples; ValueError otherwise.
     Source: Chong & Forsyth 2020, arXiv:1911.07023.
     """
+    if len(set(shares)) < 2 or repeats < 1 or not all(0 < share <= 1 for share in shares):
+        raise ValueError(f"a line needs two or more different shares in (0, 1], got {shares} with repeats = {repeats}")
     if min(len(a), len(b)) * min(shares) < 2 * a.shape[1]:
         raise ValueError(
             f"too few examples to extrapolate: {min(shares):g} of {min(len(a), len(b))} is less than twice the "
@@ -168,6 +178,8 @@ def precision_recall(real: Float[Tensor, "n dim"], fake: Float[Tensor, "m dim"],
     Source: Kynkaanniemi et al. 2019, eq. 1 and 2, arXiv:1904.06991.
     """
     _paired(real, fake)
+    if k < 1:
+        raise ValueError(f"the nearest neighbour is the first: k is at least 1, got {k}")
     if min(len(real), len(fake)) <= k:
         raise ValueError(
             f"the {k}-th neighbour needs more than {k} examples, got {len(real)} real and {len(fake)} fake"
@@ -201,7 +213,7 @@ def class_entropy(labels: Int[Tensor, " n"], classes: int) -> float:
 
 
 def _paired(a: Tensor, b: Tensor) -> None:
-    if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1]:
+    if a.ndim != 2 or b.ndim != 2 or a.shape[1] != b.shape[1] or not a.shape[1]:
         raise ValueError(
             f"metrics compare rows of features, (n, dim) with (m, dim): got {tuple(a.shape)} and {tuple(b.shape)}; "
             "flatten images or take a classifier's features"
