@@ -81,6 +81,7 @@ def dense_attention(
     mask that do not fit.
     """
     mask, scale = checked(q, k, v, mask, scale)
+    k, v = (unseen_as_zero(x, mask) for x in (k, v))
     m, f, l = _rows(_logits(q, k, causal, mask, scale))
     out = f @ v.to(f.dtype) / _nonzero(l)
     return Attended(out.to(q.dtype), _log_sum_exp(m, l))
@@ -92,6 +93,7 @@ def attention_map(q: Tensor, k: Tensor, mask: Tensor | None = None, scale: float
     Arguments and errors as for `dense_attention`.
     """
     mask, scale = checked(q, k, k, mask, scale)
+    k = unseen_as_zero(k, mask)
     _, f, l = _rows(_logits(q, k, False, mask, scale))
     return (f / _nonzero(l)).to(q.dtype)
 
@@ -113,6 +115,7 @@ def tiled_attention(
     if tile < 1:
         raise ValueError(f"a tile holds at least one row, got tile = {tile}")
     mask, scale = checked(q, k, v, mask, scale)
+    k, v = (unseen_as_zero(x, mask) for x in (k, v))
     flat, mask = flattened(q, k, v), None if mask is None else mask.reshape(math.prod(q.shape[:-2]), k.shape[-2])
     out, log_sum_exp = _Tiled.apply(*flat, tile, causal, mask, scale)
     return Attended(out.view(*q.shape[:-1], v.shape[-1]), log_sum_exp.view(q.shape[:-1]))
@@ -248,6 +251,11 @@ def flattened(*tensors: Tensor) -> list[Tensor]:
     return [x.reshape(math.prod(x.shape[:-2]), *x.shape[-2:]) for x in tensors]
 
 
+def unseen_as_zero(x: Tensor, mask: Tensor | None) -> Tensor:
+    """Keys or values (..., M, d) with 0 where the mask hides them: padding may hold NaN, and 0 NaN is NaN."""
+    return x if mask is None else x.masked_fill(~mask[..., None], 0.0)
+
+
 def checked(
     q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float | None
 ) -> tuple[Bool[Tensor, "... m"] | None, float]:
@@ -262,6 +270,8 @@ def checked(
         raise ValueError(f"queries and keys are rows of at least one number; got {shapes}")
     if not q.is_floating_point() or not q.dtype == k.dtype == v.dtype:
         raise ValueError(f"q, k and v are of one floating type; got {q.dtype}, {k.dtype} and {v.dtype}")
+    if scale is not None and not math.isfinite(scale):
+        raise ValueError(f"scale is a finite number, got {scale}")
     if mask is not None:
         mask = _checked_mask(mask, k.shape[:-1])
     return mask, 1 / math.sqrt(q.shape[-1]) if scale is None else scale

@@ -128,3 +128,26 @@ def test_a_mask_serves_all_heads_that_it_broadcasts_to():
     for attend in (dense_attention, tiled_attention):
         assert_close(attend(q, k, v, mask=mask).out[:, 1], attend(Q, K, V, mask=mask[:, 0]).out)
         assert_close(attend(Q, K, V, mask=mask[0, 0]).out[0], attend(Q[0], K[0], V[0], mask=mask[0, 0]).out)
+
+
+@pytest.mark.parametrize("padding", [float("nan"), float("inf"), -float("inf")])
+def test_what_stands_in_hidden_keys_does_not_matter(padding):
+    mask = torch.tensor([True, False, True, True, False, False])
+    hidden = ~mask[:, None]
+    for attend in (dense_attention, tiled_attention, lambda *a, mask: tiled_attention(*a, 2, mask=mask)):
+        clean = [x.clone().requires_grad_() for x in (Q, K, V)]
+        dirty = [Q.clone().requires_grad_(), *(x.masked_fill(hidden, padding).requires_grad_() for x in (K, V))]
+        found, wanted = (attend(*given_, mask=mask) for given_ in (dirty, clean))
+        assert_close(found, wanted)
+        for one, other in zip(
+            *(torch.autograd.grad(each.out.sum(), x) for each, x in ((found, dirty), (wanted, clean)))
+        ):
+            assert_close(one, other)
+    assert_close(attention_map(Q, K.masked_fill(hidden, padding), mask), attention_map(Q, K, mask))
+
+
+@pytest.mark.parametrize("scale", [float("nan"), float("inf")])
+def test_a_scale_is_a_finite_number(scale):
+    for attend in (dense_attention, tiled_attention):
+        with pytest.raises(ValueError, match="finite"):
+            attend(Q, K, V, scale=scale)
