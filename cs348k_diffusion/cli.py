@@ -22,7 +22,7 @@ from typing import Annotated
 import typer
 
 from cs348k_diffusion import __version__
-from cs348k_diffusion.commands.arguments import say_everything, seed_of
+from cs348k_diffusion.commands.arguments import say_everything, seed_of, writable
 from cs348k_diffusion.course import CourseError
 
 app = typer.Typer(
@@ -185,11 +185,13 @@ def upscale(
     n: Annotated[int, typer.Option("--n", min=1, max=64, help="How many draws by diffusion.")] = 5,
     steps: Annotated[int, typer.Option(min=1, max=1000, help="How many steps to a draw.")] = 10,
     out: Annotated[Path, typer.Option(help="The PNG to write.")] = Path("upscaled.png"),
-    seed: Annotated[int, typer.Option(help="Another seed, other draws.")] = 0,
+    seed: Annotated[int, typer.Option(callback=seed_of, help="Another seed, other draws.")] = 0,
 ) -> None:
     """Shrink a picture and enlarge it again: by bicubic, by regression and by diffusion, side by side."""
     from cs348k_diffusion.commands import sample, upscale
 
+    if writable(out).suffix.lower() != ".png":
+        raise ValueError(f"the enlargements are written as .png, not as {out.name!r}")
     typer.secho(f"Note: {upscale.WARNING}.", fg="yellow", err=True)
     sample.grid(upscale.upscaled(picture, times, n, steps, seed), columns=n + 3).save(out)
     typer.echo(f"{out}: given, bicubic, regression, and {n} draws, {steps} steps, seed {seed}")

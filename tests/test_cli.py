@@ -6,12 +6,14 @@ import json
 import math
 import re
 import sys
+from pathlib import Path
 
 import nbformat
 import numpy as np
 import pytest
 import torch
 from PIL import Image
+from typer.main import get_command
 
 from cs348k_diffusion import cli, recipes
 from cs348k_diffusion.commands import sample
@@ -107,6 +109,36 @@ def test_a_mistake_is_one_sentence(run, words, said):
     assert err.startswith("cs348k: ")
     assert said in err
     assert err.count("\n") == 1
+
+
+MAKES_FOLDERS = "pictures train claims grade collect similar release gradescope site".split()
+
+
+def having(option):
+    """Every command with an option, and words for the arguments that it needs."""
+    for name, command in get_command(cli.app).commands.items():  # pyright: ignore[reportAttributeAccessIssue]
+        parameters = {each.name: each for each in command.params}
+        if option in parameters:
+            needed = ["x" for each in command.params if each.param_type_name == "argument" and each.required]
+            yield pytest.param([name, *needed], parameters[option], id=name)
+
+
+@pytest.mark.parametrize(("words", "option"), list(having("seed")))
+@pytest.mark.parametrize("seed", [-1, 2**62 + 1, 2**70])
+def test_a_seed_that_no_generator_takes_is_refused_by_every_command(run, words, option, seed):
+    status, _, err = run(*words, "--seed", seed)
+    assert status == 2
+    assert err == f"cs348k: --seed takes a whole number from 0 to {2**62}, got {seed}\n"
+
+
+@pytest.mark.parametrize(("words", "option"), list(having("out")))
+def test_a_file_that_cannot_be_written_is_told_before_the_work_by_every_command(run, words, option):
+    if words[0] in MAKES_FOLDERS:
+        pytest.skip("makes the folders on the way to what it writes")
+    ending = Path(str(option.default)).suffix or {"sample": ".png", "lecture": ".html"}[words[0]]
+    status, _, err = run(*words, "--out", f"nowhere/made{ending}")
+    assert status == 2
+    assert err.startswith("cs348k: there is no folder nowhere")
 
 
 def test_nothing_is_drawn_for_a_file_that_cannot_be_written(run, monkeypatch):

@@ -31,7 +31,8 @@ def open_picture(path: str | os.PathLike[str]) -> Image.Image:
     """The picture in a file as Pillow's RGBA, turned the way that its camera was held, 16 bits scaled to 8.
 
     Raises FileNotFoundError for a missing file or a folder; ValueError for a file that is empty, cut short, not an
-    image, or of more than 40 megapixels (told from its header, before its pixels take any memory).
+    image, of floating-point numbers, or of more than 40 megapixels (told from its header, before its pixels take any
+    memory).
     """
     from PIL import Image, ImageOps, UnidentifiedImageError
 
@@ -46,6 +47,8 @@ def open_picture(path: str | os.PathLike[str]) -> Image.Image:
             width, height = opened.size
             if width * height > MOST_PIXELS:
                 raise ValueError(f"{path} is huge, {width} x {height} pixels; {most}")
+            if opened.mode == "F":  # from 0 to 1, to 255 or to anything: Pillow would cut it off at 255
+                raise ValueError(f"{path} holds floating-point numbers, whose white is not known: save it as PNG")
             return _eight_bit(ImageOps.exif_transpose(opened)).convert("RGBA")
     except Image.DecompressionBombError:
         raise ValueError(f"{path} is huge; {most}") from None

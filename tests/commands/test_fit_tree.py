@@ -194,6 +194,12 @@ def test_pictures_of_every_mode_are_read(tmp_path, mode):
     assert_close(float(seen.mask.mean()), 21 * 21 / 80**2, atol=2e-3, rtol=0)
 
 
+def test_a_picture_of_floating_point_numbers_is_refused_by_name(tmp_path):
+    spot(ground=(0, 0, 0, 255), paint=(255, 255, 255, 255)).convert("F").save(tmp_path / "spot.tiff")
+    with pytest.raises(ValueError, match="floating-point numbers"):
+        fit_tree.read_picture(tmp_path / "spot.tiff", 20)
+
+
 def test_a_poor_fit_is_pointed_to_silhouettes_and_a_good_one_is_not(run, tmp_path):
     """A purple rectangle has no colour of a tree's; the goal itself fits to a few per cent."""
     spot(inside=(5, 5, 55, 75), paint=(160, 0, 200, 255)).save(tmp_path / "purple.png")
