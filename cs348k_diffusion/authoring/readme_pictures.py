@@ -13,13 +13,14 @@ import torch
 from cs348k_diffusion import recipes
 from cs348k_diffusion.commands.sample import grid
 from cs348k_diffusion.data.pictures import pictures
+from cs348k_diffusion.data.pictures.splits import README
 
-WORLD, COLUMNS, ROWS = 9, 15, 8
+COLUMNS, ROWS = 15, 8
 
 
 def main(out: Path) -> None:
     """Draw, and write one PNG."""
-    prompts = pictures(COLUMNS * ROWS, 64, WORLD).captions
+    prompts = pictures(COLUMNS * ROWS, 64, README).captions
     drawn = recipes.load_pipeline("pictures_64").images(prompts)
     grid(drawn, COLUMNS).save(out, optimize=True)
     for k in range(0, len(prompts), COLUMNS):

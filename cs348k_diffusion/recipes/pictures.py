@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from cs348k_diffusion.data import Batches
 from cs348k_diffusion.data.images import from_bytes, to_bytes
 from cs348k_diffusion.data.pictures import LONGEST, WORDS, Pictures, Scene, caption, parse, pictures
+from cs348k_diffusion.data.pictures.splits import PICTURES
 from cs348k_diffusion.denoiser import NetDenoiser
 from cs348k_diffusion.metrics import frechet, texture_distance, two_sample_test
 from cs348k_diffusion.metrics.intervals import Interval, newcombe, rounded, wilson
@@ -38,7 +39,6 @@ from cs348k_diffusion.training import (
     warm_cosine,
 )
 
-TRAINING_WORLD, CHOOSING_WORLD, EVALUATION_WORLD = 0, 4, 5  # seeds of worlds that share no picture
 TRAIN_SIZE, CHOOSING, EVALUATED, UNSEEN = 60_000, 200, 500, 300  # pictures drawn for training; prompts for each purpose
 SCALES = (1.0, 2.0, 3.0, 5.0, 8.0)
 SIZE, CALLS, SCALE = 32, 20, 3.0
@@ -61,7 +61,7 @@ def denoiser() -> NetDenoiser:
 @lru_cache(1)
 def training_pictures(n: int) -> tuple[Tensor, Tensor]:
     """The training world's first n pictures, as bytes, and the tokens of their captions in every wording."""
-    made = pictures(n, SIZE, TRAINING_WORLD)
+    made = pictures(n, SIZE, PICTURES.training)
     return to_bytes(made.images), worded(made.scenes, WORDINGS)
 
 
@@ -83,7 +83,7 @@ def batches(
 
 def worded(scenes: Sequence[Scene], wordings: Sequence[int]) -> Int[Tensor, "wordings n m"]:
     """The tokens of each wording of the captions of the training world's first pictures."""
-    captions = [[caption(each, TRAINING_WORLD, i, wording) for i, each in enumerate(scenes)] for wording in wordings]
+    captions = [[caption(each, PICTURES.training, i, wording) for i, each in enumerate(scenes)] for wording in wordings]
     return torch.stack([TOKENIZER(each) for each in captions])
 
 
@@ -161,7 +161,7 @@ def choose_scale(
 
     draw(prompts, scale): their pictures.
     """
-    prompts = pictures(n, SIZE, CHOOSING_WORLD).captions
+    prompts = pictures(n, SIZE, PICTURES.choosing).captions
     return {f"{scale:g}": float(satisfied(prompts, draw(prompts, scale))["all"].mean()) for scale in scales}
 
 
@@ -194,9 +194,10 @@ def evaluate(model: NetDenoiser) -> dict[str, Any]:
     """Adherence beside true pictures and chance, on unseen pairs, of short prompts; FD; two-sample. For the card."""
     by_scale = choose_scale(drawing(model).images)
     scale = float(max(by_scale, key=lambda name: by_scale[name]))
-    draw, more = partial(drawing(model).images, scale=scale, seed=1), pictures(TOLD, SIZE, EVALUATION_WORLD)
-    others = pictures(TOLD, SIZE, EVALUATION_WORLD, start=TOLD).images
-    true, unseen = pictures(EVALUATED, SIZE, EVALUATION_WORLD), pictures(UNSEEN, SIZE, EVALUATION_WORLD, held_out=True)
+    draw, more = partial(drawing(model).images, scale=scale, seed=1), pictures(TOLD, SIZE, PICTURES.evaluation)
+    others = pictures(TOLD, SIZE, PICTURES.evaluation, start=TOLD).images
+    true = pictures(EVALUATED, SIZE, PICTURES.evaluation)
+    unseen = pictures(UNSEEN, SIZE, PICTURES.evaluation, held_out=True)
     drawn, odd = (drawing(model).images(each.captions, scale) for each in (true, unseen))
     asked = {
         "generated": satisfied(true.captions, drawn),
@@ -234,7 +235,7 @@ def textures(drawn: Tensor, true: Tensor, others: Tensor) -> dict[str, Any]:
 def distance(drawn: Tensor, true: Pictures, floors: int = 5) -> dict[str, Any]:
     """FD of drawn pictures to true ones of the same prompts, beside that of true pictures of other prompts."""
     reader, n = frozen(), len(drawn)
-    others = pictures(floors * n, SIZE, EVALUATION_WORLD, start=n).images
+    others = pictures(floors * n, SIZE, PICTURES.evaluation, start=n).images
     with torch.no_grad():
         here, there, rest = (reader.features(images) for images in (drawn, true.images, others))
     floor = [frechet(there, part) for part in rest.split(n)]
@@ -244,8 +245,8 @@ def distance(drawn: Tensor, true: Pictures, floors: int = 5) -> dict[str, Any]:
 RECIPE = Recipe(
     name="pictures",
     about="pictures of trees, cats and houses from a prompt, 32 x 32",
-    data=f"{TRAIN_SIZE:,} pictures of data.pictures with captions, world {TRAINING_WORLD}, in the second phase in "
-    f"{len(WORDINGS)} wordings; scale chosen in world {CHOOSING_WORLD}, evaluated in world {EVALUATION_WORLD}; "
+    data=f"{TRAIN_SIZE:,} pictures of data.pictures with captions, world {PICTURES.training}, in the second phase in "
+    f"{len(WORDINGS)} wordings; scale chosen in world {PICTURES.choosing}, evaluated in world {PICTURES.evaluation}; "
     "pairs in HELD_OUT never trained",
     steps=FIRST + SECOND,
     batch=64,

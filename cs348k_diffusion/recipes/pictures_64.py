@@ -20,6 +20,7 @@ from torch import Tensor
 from cs348k_diffusion.cascade import resize
 from cs348k_diffusion.data import Batches
 from cs348k_diffusion.data.pictures import WORDS, parse, pictures
+from cs348k_diffusion.data.pictures.splits import PICTURES
 from cs348k_diffusion.denoiser import NetDenoiser
 from cs348k_diffusion.metrics.intervals import rounded
 from cs348k_diffusion.nets import TextUNet
@@ -27,14 +28,11 @@ from cs348k_diffusion.pipeline import Pipeline, Prompts
 from cs348k_diffusion.recipes.classifiers.faces import face_prompts, face_report
 from cs348k_diffusion.recipes.pictures import (
     ATTENTION,
-    CHOOSING_WORLD,
     EMA,
-    EVALUATION_WORLD,
     LOOKED_AT,
     PEAK,
     TOKENIZER,
     TOLD,
-    TRAINING_WORLD,
     autocast_bf16,
     choose_scale,
     choose_wordings,
@@ -77,7 +75,7 @@ def batches(n: int, batch: int, generator: torch.Generator, device: torch.device
     def drawn() -> tuple[Tensor, Tensor]:
         codes, scenes, codec = [], [], pictures_codec.frozen()
         for start in range(0, n, 1000):  # pictures of 64 pixels by the thousand, never all at once
-            some = pictures(min(1000, n - start), SIZE, TRAINING_WORLD, start=start)
+            some = pictures(min(1000, n - start), SIZE, PICTURES.training, start=start)
             with torch.no_grad():
                 codes += [codec.encode(part).half() for part in some.images.split(100)]
             scenes += some.scenes
@@ -123,7 +121,7 @@ def evaluate(model: NetDenoiser) -> dict[str, Any]:
     draw = partial(drawing(model).images, seed=1)
     by_scale = choose_scale(draw, SCALES, satisfied, CHOOSING)
     scale = float(max(by_scale, key=lambda name: by_scale[name]))
-    true = pictures(TOLD, SIZE, EVALUATION_WORLD)
+    true = pictures(TOLD, SIZE, PICTURES.evaluation)
     drawn = draw(true.captions, scale)
     prompts, first = true.captions[:EVALUATED], drawn[:EVALUATED]
     parts = {
@@ -131,7 +129,7 @@ def evaluate(model: NetDenoiser) -> dict[str, Any]:
         "true_pictures": satisfied(prompts, true.images[:EVALUATED]),
         "chance": satisfied(prompts, first.roll(1, 0)),
     }
-    others = pictures(TOLD, SIZE, EVALUATION_WORLD, start=TOLD).images
+    others = pictures(TOLD, SIZE, PICTURES.evaluation, start=TOLD).images
     return rounded(
         {
             "scale": scale,
@@ -148,8 +146,9 @@ def evaluate(model: NetDenoiser) -> dict[str, Any]:
 RECIPE = Recipe(
     name="pictures_64",
     about="pictures of trees, cats and houses from a prompt, 64 x 64, drawn in codes of 16 x 16 x 4",
-    data=f"{TRAIN_SIZE:,} pictures of data.pictures with captions in {len(WORDINGS)} wordings, world {TRAINING_WORLD}; "
-    f"scale chosen in world {CHOOSING_WORLD}, judged in world {EVALUATION_WORLD}; pairs in HELD_OUT never trained",
+    data=f"{TRAIN_SIZE:,} pictures of data.pictures with captions in {len(WORDINGS)} wordings, "
+    f"world {PICTURES.training}; scale chosen in world {PICTURES.choosing}, evaluated in world {PICTURES.evaluation}; "
+    "pairs in HELD_OUT never trained",
     steps=FIRST + SECOND,
     batch=64,
     build=denoiser,

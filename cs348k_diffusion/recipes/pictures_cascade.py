@@ -20,19 +20,17 @@ from torch import Tensor
 from cs348k_diffusion.cascade import Stage, Upsampler, diffusion, regression, resize
 from cs348k_diffusion.data import Batches
 from cs348k_diffusion.data.pictures import WORDS, parse, pictures
+from cs348k_diffusion.data.pictures.splits import PICTURES
 from cs348k_diffusion.denoiser import NetDenoiser
 from cs348k_diffusion.metrics.intervals import rounded
 from cs348k_diffusion.nets import TextUNet
 from cs348k_diffusion.pipeline import Pipeline, Prompts
 from cs348k_diffusion.recipes import cards
 from cs348k_diffusion.recipes.pictures import (
-    CHOOSING_WORLD,
     EMA,
-    EVALUATION_WORLD,
     LOOKED_AT,
     PEAK,
     TOKENIZER,
-    TRAINING_WORLD,
     choose_scale,
     choose_wordings,
     noisy_times,
@@ -74,7 +72,7 @@ def batches(n: int, batch: int, generator: torch.Generator, device: torch.device
     def drawn() -> tuple[Tensor, Tensor]:
         small, scenes = [], []
         for start in range(0, n, 2000):
-            some = pictures(min(2000, n - start), 32, TRAINING_WORLD, start=start)
+            some = pictures(min(2000, n - start), 32, PICTURES.training, start=start)
             small.append(resize(some.images, SMALL))
             scenes += some.scenes
         return torch.cat(small), worded(scenes, WORDINGS)
@@ -127,8 +125,8 @@ def evaluate(model: NetDenoiser) -> dict[str, Any]:
     draw = partial(drawing(model).images, seed=1)
     by_scale = choose_scale(draw, SCALES, satisfied)
     scale = float(max(by_scale, key=lambda name: by_scale[name]))
-    true = pictures(TOLD, SIZES[-1], EVALUATION_WORLD)
-    others = pictures(TOLD, SIZES[-1], EVALUATION_WORLD, start=TOLD).images
+    true = pictures(TOLD, SIZES[-1], PICTURES.evaluation)
+    others = pictures(TOLD, SIZES[-1], PICTURES.evaluation, start=TOLD).images
     drawn = draw(true.captions, scale).clamp(-1, 1)
     prompts, first = true.captions[:EVALUATED], drawn[:EVALUATED]
     asked = {
@@ -151,8 +149,9 @@ def evaluate(model: NetDenoiser) -> dict[str, Any]:
 RECIPE = Recipe(
     name="pictures_cascade",
     about="pictures of trees, cats and houses from a prompt, 8 x 8, then enlarged to 32 x 32 and 64 x 64",
-    data=f"{TRAIN_SIZE:,} pictures of data.pictures with captions in {len(WORDINGS)} wordings, world {TRAINING_WORLD}; "
-    f"scale chosen in world {CHOOSING_WORLD}, evaluated in world {EVALUATION_WORLD}; pairs in HELD_OUT never trained",
+    data=f"{TRAIN_SIZE:,} pictures of data.pictures with captions in {len(WORDINGS)} wordings, "
+    f"world {PICTURES.training}; scale chosen in world {PICTURES.choosing}, evaluated in world {PICTURES.evaluation}; "
+    "pairs in HELD_OUT never trained",
     steps=4000,
     batch=64,
     build=denoiser,

@@ -8,10 +8,11 @@ from torch.testing import assert_close
 
 from cs348k_diffusion import recipes
 from cs348k_diffusion.data.pictures import ATTRIBUTES, complete, draw_scenes, labels, parse, pictures, scene
+from cs348k_diffusion.data.pictures.splits import READER
 from cs348k_diffusion.metrics import frechet
 from cs348k_diffusion.nets import AttributeReader
 from cs348k_diffusion.recipes import adherence, balanced_accuracy, read_attributes
-from cs348k_diffusion.recipes.classifiers.picture_reader import TRAINING_WORLD, augment, library, reader
+from cs348k_diffusion.recipes.classifiers.picture_reader import augment, library, reader
 
 FRESH = 77  # a world that nobody was trained on
 
@@ -107,7 +108,7 @@ def test_training_looks_at_the_pictures():
     torch.manual_seed(0)
     recipe = recipes.RECIPES["picture_reader"]
     losses = [progress.loss for progress in recipe.training(reader(), 60, 16, torch.Generator().manual_seed(0))]
-    shares = [torch.bincount(values) / len(values) for values in library(960, TRAINING_WORLD)[1].values()]
+    shares = [torch.bincount(values) / len(values) for values in library(960, READER.training)[1].values()]
     assert sum(losses[-10:]) / 10 < sum(float(torch.special.entr(share).sum()) for share in shares) - 0.5
 
 

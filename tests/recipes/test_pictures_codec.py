@@ -6,6 +6,7 @@ from torch.testing import assert_close
 
 from cs348k_diffusion import recipes
 from cs348k_diffusion.data.pictures import complete, draw_scenes, parse, pictures
+from cs348k_diffusion.data.pictures.splits import PICTURES
 from cs348k_diffusion.latent import Codec
 from cs348k_diffusion.metrics import psnr
 from cs348k_diffusion.recipes.stages import pictures_codec
@@ -24,14 +25,14 @@ def test_it_is_a_codec_of_twelve_times_fewer_numbers(codec):
 
 def test_reconstructions_are_as_near_as_the_card_says(codec):
     """48 pictures beside the card's 500: within four of their standard errors."""
-    x = pictures(48, 64, pictures_codec.EVALUATION_WORLD).images
+    x = pictures(48, 64, PICTURES.evaluation).images
     error = psnr(pictures_codec.round_trip(codec, x), x)
     assert abs(error.mean() - recipes.card("pictures_codec")["metrics"]["psnr"]["mean"]) < 4 * error.std() / 48**0.5
 
 
 def test_codes_are_standardised(codec):
     with torch.no_grad():
-        z = codec.encode(pictures(64, 64, pictures_codec.EVALUATION_WORLD).images)
+        z = codec.encode(pictures(64, 64, PICTURES.evaluation).images)
     assert_close(z.mean((0, 2, 3)), torch.zeros(4), rtol=0, atol=0.1)
     assert_close(z.std((0, 2, 3)), torch.ones(4), rtol=0, atol=0.1)
 
@@ -50,7 +51,7 @@ def test_the_worst_pixels_count_in_the_second_phase_only():
     run = pictures_codec.training(pictures_codec.codec(), 17, 2, torch.Generator().manual_seed(0))
     assert isinstance(run, Phases)
     assert (run.steps, [steps for steps, _ in run._phases]) == (17, [10, 7])
-    x, model = pictures(2, 64, 0).images, pictures_codec.codec()
+    x, model = pictures(2, 64, PICTURES.evaluation).images, pictures_codec.codec()
     values = [
         pictures_codec.loss(model, x, torch.Generator().manual_seed(0), worst).item() for worst in (0.0, 1.0, 2.0)
     ]

@@ -6,12 +6,13 @@ import torch
 from cs348k_diffusion import last, path, recipes
 from cs348k_diffusion.cascade import cascade, diffusion, resize
 from cs348k_diffusion.data.pictures import pictures
+from cs348k_diffusion.data.pictures.splits import UPSAMPLERS
 from cs348k_diffusion.metrics import psnr
 from cs348k_diffusion.recipes.stages import upsamplers
 
 
 def test_regression_beats_a_draw_and_bicubic_on_pictures_never_seen():
-    true = pictures(24, 32, upsamplers.EVALUATION_WORLD, start=5000)
+    true = pictures(24, 32, UPSAMPLERS.evaluation, start=5000)
     model, low = recipes.load("upsampler_32"), resize(true.images, 8)
     drawn = last(diffusion(model, path(10), generator=torch.Generator().manual_seed(0))(low)).x
     mean = last(upsamplers.regression(model)(low)).x

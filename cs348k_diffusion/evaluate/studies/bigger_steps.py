@@ -24,6 +24,7 @@ from torch import Tensor
 from cs348k_diffusion import recipes
 from cs348k_diffusion.data import eight_gaussians, load_digits, ring_of_gaussians
 from cs348k_diffusion.data.pictures import pictures
+from cs348k_diffusion.data.pictures.splits import PICTURES
 from cs348k_diffusion.denoiser import Denoiser, NetDenoiser, Prediction
 from cs348k_diffusion.distill import (
     Teacher,
@@ -41,7 +42,7 @@ from cs348k_diffusion.nets import PointNet
 from cs348k_diffusion.noise import keyed_generator
 from cs348k_diffusion.pipeline import Pipeline
 from cs348k_diffusion.recipes import cards, digits, digits_fast
-from cs348k_diffusion.recipes.pictures import EVALUATION_WORLD, satisfied
+from cs348k_diffusion.recipes.pictures import satisfied
 from cs348k_diffusion.running import last
 from cs348k_diffusion.sampling import Rule, ddim, first_order, multistep, path
 from cs348k_diffusion.schedule import Schedule, cosine, linear_beta
@@ -93,7 +94,7 @@ def drawn(model: Any, labels: Tensor, seed: int, steps: int, rule: Rule = first_
 
 def of_pictures(seed: int) -> Iterator[Row]:
     """Prompts fully satisfied, and seconds of processor time a picture, by method, evaluations and scale."""
-    prompts = pictures(PROMPTS, 32, EVALUATION_WORLD, start=START + PROMPTS * seed).captions
+    prompts = pictures(PROMPTS, 32, PICTURES.evaluation, start=START + PROMPTS * seed).captions
     for method, evaluations, scale, draw in picture_ways():
         began = time.process_time()
         images = draw(prompts, seed)

@@ -15,6 +15,7 @@ from torch import Tensor
 
 from cs348k_diffusion import clip, ddim, keyed_generator, last, path, recipes
 from cs348k_diffusion.data.pictures import complete, draw_scenes, parse, pictures
+from cs348k_diffusion.data.pictures.splits import GUIDANCE
 from cs348k_diffusion.evaluate import RESULTS
 from cs348k_diffusion.guidance import guide
 from cs348k_diffusion.metrics import frechet
@@ -23,7 +24,7 @@ from cs348k_diffusion.recipes import cards
 from cs348k_diffusion.recipes.classifiers.picture_reader import frozen
 from cs348k_diffusion.recipes.pictures import TOKENIZER, satisfied, share
 
-SCALES, WORLD = (0.0, 1.0, 1.5, 2.0, 3.0, 5.0, 8.0), 6  # a world that no training, choice or card has used
+SCALES = (0.0, 1.0, 1.5, 2.0, 3.0, 5.0, 8.0)
 EVALUATED, ASKED, DRAWS, EVALUATIONS, GROUPS = 500, 100, 4, 40, 20  # prompts; of them drawn more often, how often
 
 
@@ -58,10 +59,10 @@ def described(found: Interval) -> dict:
 def main(folder: str) -> None:
     """Draw, evaluate and write the card."""
     began, model, reader = time.process_time(), recipes.load("pictures"), frozen()
-    true = pictures(EVALUATED, 32, WORLD)
+    true = pictures(EVALUATED, 32, GUIDANCE)
     often = [prompt for prompt in true.captions[:ASKED] for _ in range(DRAWS)]
     there = reader.features(true.images)
-    noise = torch.randn(EVALUATED + len(often), 3, 32, 32, generator=keyed_generator(WORLD, 1))
+    noise = torch.randn(EVALUATED + len(often), 3, 32, 32, generator=keyed_generator(GUIDANCE, 1))
     runs, spreads = [], {}
     for scale in SCALES:
         images = drawn(model, [*true.captions, *often], scale, noise)
@@ -75,19 +76,19 @@ def main(folder: str) -> None:
             }
         )
         print(rounded(runs[-1]), flush=True)
-    others = reader.features(pictures(5 * EVALUATED, 32, WORLD, start=EVALUATED).images).split(EVALUATED)
-    scenes = [complete(parse(prompt), WORLD, k) for k, prompt in enumerate(often)]
+    others = reader.features(pictures(5 * EVALUATED, 32, GUIDANCE, start=EVALUATED).images).split(EVALUATED)
+    scenes = [complete(parse(prompt), GUIDANCE, k) for k, prompt in enumerate(often)]
     card = {
         "name": "guidance_pictures",
         "about": "prompts fully satisfied, FD and diversity of prompted pictures against the guidance scale",
         "command": "python -m cs348k_diffusion.evaluate.studies.guidance_pictures",
-        "data": f"{EVALUATED} prompts of world {WORLD}; diversity: {ASKED} of them, {DRAWS} pictures each",
+        "data": f"{EVALUATED} prompts of world {GUIDANCE}; diversity: {ASKED} of them, {DRAWS} pictures each",
         "weights": recipes.card("pictures")["sha256"],
         "settings": {"evaluations": EVALUATIONS, "sampler": "DDIM, x0_hat clipped to [-1, 1]"},
         "cpu_minutes": (time.process_time() - began) / 60,
         "torch": torch.__version__,
         "floor": sorted(frechet(there, other) for other in others),
-        "true_diversity": described(student_t(spread(draw_scenes(scenes, 32, WORLD)))),
+        "true_diversity": described(student_t(spread(draw_scenes(scenes, 32, GUIDANCE)))),
         "diversity_minus_scale_1": gains(spreads),
         "runs": runs,
     }

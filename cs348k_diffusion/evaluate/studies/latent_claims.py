@@ -28,6 +28,7 @@ from torch import Tensor
 from cs348k_diffusion.data import batches
 from cs348k_diffusion.data.images import from_bytes, to_bytes
 from cs348k_diffusion.data.pictures import pictures
+from cs348k_diffusion.data.pictures.splits import LATENT
 from cs348k_diffusion.denoiser import NetDenoiser
 from cs348k_diffusion.evaluate import RESULTS, result
 from cs348k_diffusion.latent import PCACodec
@@ -44,7 +45,6 @@ from cs348k_diffusion.training import denoising, fit
 
 SEEDS, BUDGETS = (0, 1, 2), (2, 4, 9, 20)  # core-seconds of diffusion training
 TRAIN_SIZE, EVALUATED, CALLS = 3000, 300, 12  # pictures for training; pictures in a distance; steps of a draw
-TRAINING_WORLD, JUDGING_WORLD = 60, 61
 
 
 class Setting(NamedTuple):
@@ -67,13 +67,14 @@ RATES = {1: 4.0, 2: 8.5, 4: 22.0, 8: 40.0}  # updates of 64 in a core-second
 @cache
 def drawn() -> Tensor:
     """The training pictures, as bytes."""
-    return to_bytes(pictures(TRAIN_SIZE, 32, TRAINING_WORLD).images)
+    return to_bytes(pictures(TRAIN_SIZE, 32, LATENT.training).images)
 
 
 @cache
 def judging() -> tuple[Tensor, Tensor]:
     """Two sets of true pictures: those that are compared with, and others."""
-    return pictures(EVALUATED, 32, JUDGING_WORLD).images, pictures(EVALUATED, 32, JUDGING_WORLD, start=EVALUATED).images
+    true, others = (pictures(EVALUATED, 32, LATENT.evaluation, start=start).images for start in (0, EVALUATED))
+    return true, others
 
 
 @torch.no_grad()
@@ -169,7 +170,7 @@ def main(folder: str) -> None:
             "pictures": TRAIN_SIZE,
             "judged": EVALUATED,
             "steps": CALLS,
-            "worlds": [TRAINING_WORLD, JUDGING_WORLD],
+            "worlds": [LATENT.training, LATENT.evaluation],
             "nets": {f: f"UNet({d}, {width}, {mults})" for f, (d, width, mults) in NETS.items()},
             "parameters": {f: sum(p.numel() for p in UNet(*NETS[f]).parameters()) for f in NETS},
             "updates_a_core_second": RATES,

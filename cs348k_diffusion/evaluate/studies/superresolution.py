@@ -21,12 +21,13 @@ from tqdm import trange
 from cs348k_diffusion import recipes
 from cs348k_diffusion.cascade import Stage, Upsampler, bicubic, diffusion, regression, resize
 from cs348k_diffusion.data.pictures import Pictures, pictures
+from cs348k_diffusion.data.pictures.splits import UPSAMPLERS
 from cs348k_diffusion.evaluate import RESULTS
 from cs348k_diffusion.metrics import frechet, psnr, ssim
 from cs348k_diffusion.metrics.intervals import rounded
 from cs348k_diffusion.noise import keyed_generator
 from cs348k_diffusion.recipes import cards
-from cs348k_diffusion.recipes.stages.upsamplers import EVALUATION_WORLD, agreement, features, from_noise, small_world
+from cs348k_diffusion.recipes.stages.upsamplers import agreement, features, from_noise, small_world
 from cs348k_diffusion.running import last
 from cs348k_diffusion.sampling import path
 from cs348k_diffusion.schedule import cosine
@@ -101,7 +102,7 @@ def allocated(seed: int, truth: Tensor) -> list[Row]:
 
 def runs_of(seed: int) -> list[Row]:
     """All rows of one seed, and what other true pictures have: the floor of FD, and the reader's own agreement."""
-    true, others = (pictures(N, 32, EVALUATION_WORLD, start=(2 * seed + k) * N) for k in range(2))
+    true, others = (pictures(N, 32, UPSAMPLERS.evaluation, start=(2 * seed + k) * N) for k in range(2))
     low, truth, more = resize(true.images, 8), features(true.images), features(others.images)
     read = float(agreement(true.images, true.scenes).mean())
     floor = {"part": "true pictures", "fd": frechet(more, truth), "agreement": read}
@@ -125,7 +126,7 @@ def main(folder: str) -> None:
         "name": "superresolution",
         "about": "bicubic, regression and diffusion from 8 to 32 pixels; augmentation; the split of steps",
         "command": "python -m cs348k_diffusion.evaluate.studies.superresolution",
-        "settings": {"pictures": N, "draws": DRAWS, "steps": CALLS, "world": EVALUATION_WORLD},
+        "settings": {"pictures": N, "draws": DRAWS, "steps": CALLS, "world": UPSAMPLERS.evaluation},
         "weights_sha256": {name: cards.card(name)["sha256"] for name in ("upsampler_32", "picture_reader")},
         "torch": torch.__version__,
         "runs": rounded(runs),

@@ -18,13 +18,14 @@ from torch.nn import functional as F
 
 from cs348k_diffusion.data import batches
 from cs348k_diffusion.data.pictures import COLOURS, HELD_OUT, complete, draw_scenes, parse
+from cs348k_diffusion.data.pictures.splits import FACES
 from cs348k_diffusion.metrics.intervals import wilson
 from cs348k_diffusion.metrics.two_sample import judge_net
 from cs348k_diffusion.recipes.classifiers.picture_reader import augment
 from cs348k_diffusion.running import last
 from cs348k_diffusion.training import fit, warm_cosine
 
-SIZE, WORLD, EVALUATION_WORLD = 64, 7, 8
+SIZE = 64
 TRAIN_SIZE, STEPS, BATCH = 900, 500, 32  # pictures of each kind, updates, pictures in an update
 LACKS = ((), ("eyes",), ("ears",), ("eyes", "ears"))
 
@@ -51,7 +52,8 @@ def _loss(model: nn.Module, batch: tuple[Tensor, dict[str, Tensor]], generator: 
 @cache
 def face_reader(seed: int = 0) -> nn.Module:
     """The trained reader: its logit is positive for a cat with two eyes and two ears. About a minute of one core."""
-    x = torch.cat([cats(TRAIN_SIZE, WORLD), *(cats(TRAIN_SIZE // 3, WORLD, lacks) for lacks in LACKS[1:])])
+    without = [cats(TRAIN_SIZE // 3, FACES.training, lacks) for lacks in LACKS[1:]]
+    x = torch.cat([cats(TRAIN_SIZE, FACES.training), *without])
     y = (torch.arange(len(x)) < TRAIN_SIZE).float()
     generator = torch.Generator().manual_seed(seed)
     with torch.random.fork_rng(devices=[]):
@@ -71,7 +73,7 @@ def has_face(images: Float[Tensor, "n 3 64 64"]) -> Bool[Tensor, " n"]:
 def face_report(images: Float[Tensor, "n 3 64 64"]) -> dict[str, Any]:
     """The share of pictures, drawn for `face_prompts`, with a face; beside true cats and such as lack something."""
     n = len(images)
-    rows = {"generated": images, "true_pictures": cats(n, EVALUATION_WORLD)}
-    rows |= {"true_without_" + "_and_".join(lacks): cats(n, EVALUATION_WORLD, lacks) for lacks in LACKS[1:]}
+    rows = {"generated": images, "true_pictures": cats(n, FACES.evaluation)}
+    rows |= {"true_without_" + "_and_".join(lacks): cats(n, FACES.evaluation, lacks) for lacks in LACKS[1:]}
     found = {name: wilson(int(has_face(x).sum()), n) for name, x in rows.items()}
     return {name: {"share": each.value, "interval_95": list(each.ends), "n": n} for name, each in found.items()}

@@ -19,6 +19,7 @@ from torch.nn import functional as F
 from cs348k_diffusion.data import Batches
 from cs348k_diffusion.data.images import from_bytes, to_bytes
 from cs348k_diffusion.data.pictures import ATTRIBUTES, KINDS, Scene, asked, labels, pictures
+from cs348k_diffusion.data.pictures.splits import READER
 from cs348k_diffusion.nets import AttributeReader
 from cs348k_diffusion.noise import noise_like, uniform
 from cs348k_diffusion.recipes import cards
@@ -26,7 +27,6 @@ from cs348k_diffusion.recipes.recipe import Recipe
 from cs348k_diffusion.running import Run
 from cs348k_diffusion.training import Progress, fit, warm_cosine
 
-TRAINING_WORLD, EVALUATION_WORLD = 2, 3  # seeds of the worlds of which the reader sees pictures
 TRAIN_SIZE, EVALUATED = 32_768, 4_000  # pictures drawn once for training; pictures for its evaluation
 SHIFT = 2  # pixels
 BLUR = (torch.tensor([1.0, 2.0, 1.0])[:, None] * torch.tensor([1.0, 2.0, 1.0]) / 16).expand(3, 1, 3, 3)
@@ -68,7 +68,7 @@ def attribute_loss(
 
 
 def _batches(n: int, batch: int, generator: torch.Generator) -> Batches:
-    drawn = cache(partial(library, n, TRAINING_WORLD))  # not before the first batch
+    drawn = cache(partial(library, n, READER.training))  # not before the first batch
 
     def look_up(rows: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         images, true = drawn()
@@ -144,7 +144,7 @@ def balanced_accuracy(read: Int[Tensor, " n"], true: Int[Tensor, " n"]) -> float
 
 
 def _evaluate(model: nn.Module) -> dict[str, Any]:
-    images, true = library(EVALUATED, EVALUATION_WORLD)
+    images, true = library(EVALUATED, READER.evaluation)
     x, generator = from_bytes(images), torch.Generator().manual_seed(0)
     model = model.cpu().eval()
     scores = {}
@@ -158,8 +158,8 @@ def _evaluate(model: nn.Module) -> dict[str, Any]:
 RECIPE = Recipe(
     name="picture_reader",
     about="reads the attributes of drawn or generated pictures, 32 x 32; features for their Frechet distance",
-    data=f"{TRAIN_SIZE:,} pictures of data.pictures, world {TRAINING_WORLD}, a quarter with held-out pairs; "
-    f"evaluated in world {EVALUATION_WORLD}",
+    data=f"{TRAIN_SIZE:,} pictures of data.pictures, world {READER.training}, a quarter with held-out pairs; "
+    f"evaluated in world {READER.evaluation}",
     steps=3000,
     batch=64,
     build=reader,

@@ -16,6 +16,7 @@ from torch import Tensor
 from cs348k_diffusion.data import batches
 from cs348k_diffusion.data.pictures import WORDS, caption, parse, pictures
 from cs348k_diffusion.data.pictures.keyed import KeyedDraws
+from cs348k_diffusion.data.pictures.splits import PICTURES
 from cs348k_diffusion.denoiser import NetDenoiser
 from cs348k_diffusion.metrics import frechet
 from cs348k_diffusion.metrics.intervals import rounded
@@ -65,7 +66,7 @@ def captioned_batches(
     batch: int, generator: torch.Generator, device: torch.device
 ) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
     """Batches of (pictures, {"caption": tokens}) for ever."""
-    world = pictures(TRAIN_SIZE, SIZE, teaching.TRAINING_WORLD)
+    world = pictures(TRAIN_SIZE, SIZE, PICTURES.training)
     images, whole = world.images.add(1).mul(127.5).round().byte(), TOKENIZER(world.captions)
     short = TOKENIZER([shortened(text, k) for k, text in enumerate(world.captions)])
     for rows in batches(torch.arange(TRAIN_SIZE), size=batch, generator=generator):
@@ -90,7 +91,7 @@ def drawing(model: NetDenoiser) -> Pipeline:
 @torch.no_grad()
 def evaluate(model: NetDenoiser) -> dict[str, Any]:
     """As the teacher's card, in 1, 2 and 4 evaluations at the usual scale; the floor of FD stands there."""
-    n, world, look = teaching.EVALUATED, teaching.EVALUATION_WORLD, frozen()
+    n, world, look = teaching.EVALUATED, PICTURES.evaluation, frozen()
     more = pictures(teaching.TOLD, SIZE, world)
     others = pictures(teaching.TOLD, SIZE, world, start=teaching.TOLD).images
     prompts, true = more.captions[:n], more.images[:n]
@@ -112,8 +113,7 @@ def evaluate(model: NetDenoiser) -> dict[str, Any]:
 RECIPE = Recipe(
     name="pictures_fast",
     about="pictures from a prompt in 1, 2 or 4 evaluations, distilled from `pictures`, 32 x 32",
-    data=f"{TRAIN_SIZE:,} pictures of data.pictures, world {teaching.TRAINING_WORLD}, "
-    f"{SHORTENED:.0%} of captions shortened",
+    data=f"{TRAIN_SIZE:,} pictures of data.pictures, world {PICTURES.training}, {SHORTENED:.0%} of captions shortened",
     steps=sum(STAGES.values()),
     batch=64,
     build=denoiser,

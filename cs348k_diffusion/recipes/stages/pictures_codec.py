@@ -18,13 +18,14 @@ from torch import Tensor
 from cs348k_diffusion.data import Batches
 from cs348k_diffusion.data.images import from_bytes, to_bytes
 from cs348k_diffusion.data.pictures import pictures
+from cs348k_diffusion.data.pictures.splits import PICTURES
 from cs348k_diffusion.latent import NetCodec, kl_to_normal, picture_loss, sampled_code, worst_error
 from cs348k_diffusion.metrics import psnr, two_sample_test
 from cs348k_diffusion.metrics.intervals import rounded
 from cs348k_diffusion.nets import Decoder, Encoder
 from cs348k_diffusion.noise import noise_like
 from cs348k_diffusion.recipes import cards
-from cs348k_diffusion.recipes.pictures import EVALUATION_WORLD, TRAINING_WORLD, autocast_bf16, textures
+from cs348k_diffusion.recipes.pictures import autocast_bf16, textures
 from cs348k_diffusion.recipes.recipe import Recipe
 from cs348k_diffusion.running import Run
 from cs348k_diffusion.training import Fitting, Phases, Progress, fit, warm_cosine
@@ -51,7 +52,7 @@ def batches(n: int, batch: int, generator: torch.Generator, device: torch.device
 
     @cache  # not before the first batch
     def drawn() -> Tensor:
-        return to_bytes(pictures(n, SIZE, TRAINING_WORLD).images)
+        return to_bytes(pictures(n, SIZE, PICTURES.training).images)
 
     return Batches(n, batch, lambda rows: from_bytes(drawn()[rows].to(device)), generator)
 
@@ -95,7 +96,7 @@ def round_trip(model: NetCodec, x: Float[Tensor, "n 3 h w"]) -> Float[Tensor, "n
 @torch.no_grad()
 def evaluate(model: NetCodec) -> dict[str, Any]:
     """PSNR, how well reconstructions are told from pictures, the texture distance beside its floor. For the card."""
-    x, others = (pictures(COMPARED, SIZE, EVALUATION_WORLD, start=start).images for start in (0, COMPARED))
+    x, others = (pictures(COMPARED, SIZE, PICTURES.evaluation, start=start).images for start in (0, COMPARED))
     made = round_trip(model, x)
     z = torch.cat([model.encode(part) for part in x[:EVALUATED].split(100)])
     with torch.enable_grad():
@@ -119,7 +120,8 @@ def evaluate(model: NetCodec) -> dict[str, Any]:
 RECIPE = Recipe(
     name="pictures_codec",
     about=f"64 x 64 pictures to codes of {SIZE // F} x {SIZE // F} x {D} numbers, and back",
-    data=f"{TRAIN_SIZE:,} pictures of data.pictures, world {TRAINING_WORLD}; evaluated in world {EVALUATION_WORLD}",
+    data=f"{TRAIN_SIZE:,} pictures of data.pictures, world {PICTURES.training}; "
+    f"evaluated in world {PICTURES.evaluation}",
     steps=8500,
     batch=16,
     build=codec,

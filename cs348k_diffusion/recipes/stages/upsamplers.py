@@ -27,6 +27,7 @@ from cs348k_diffusion.cascade import (
 from cs348k_diffusion.data import Batches
 from cs348k_diffusion.data.images import from_bytes, to_bytes
 from cs348k_diffusion.data.pictures import Pictures, Scene, labels, pictures
+from cs348k_diffusion.data.pictures.splits import UPSAMPLERS
 from cs348k_diffusion.exact import Mixture
 from cs348k_diffusion.metrics import frechet, psnr, ssim
 from cs348k_diffusion.metrics.intervals import rounded
@@ -40,7 +41,6 @@ from cs348k_diffusion.sampling import State, path
 from cs348k_diffusion.schedule import cosine
 from cs348k_diffusion.training import Progress, denoising, fit, warm_cosine
 
-TRAINING_WORLD, EVALUATION_WORLD = 6, 7  # seeds of worlds that share no picture with those of the other recipes
 TRAIN_SIZE = {32: 12_000, 64: 3_000}  # pictures drawn for training, by their size
 NOISIEST = 0.5  # the highest level of augmentation, a standard deviation in a picture's own units
 SIZES = {32: 8, 64: 32}  # from the small picture to the large one
@@ -66,7 +66,7 @@ def batches(model: Upsampler, n: int, batch: int, generator: torch.Generator, de
 
     @cache  # not before the first batch
     def drawn() -> Tensor:
-        return to_bytes(pictures(n, model.size, TRAINING_WORLD).images)
+        return to_bytes(pictures(n, model.size, UPSAMPLERS.training).images)
 
     def look_up(rows: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         high = from_bytes(drawn()[rows].to(device))
@@ -93,7 +93,7 @@ def small_world(n: int = 200, width: float = 0.35) -> Mixture:
     p(x) = 1/n sum_i N(x; x_i, width^2 cov),   cov the covariance of the pictures
     Its draws lie near one of the pictures, with flaws that no true picture has.
     """
-    x = resize(pictures(n, 32, TRAINING_WORLD).images, 8).flatten(1)
+    x = resize(pictures(n, 32, UPSAMPLERS.training).images, 8).flatten(1)
     cov = width**2 * torch.cov(x.T) + 1e-4 * torch.eye(x.shape[1])
     return Mixture(x, cov.expand(n, *cov.shape))
 
@@ -115,7 +115,7 @@ def from_noise(steps: int = CALLS, n: int = 1, seed: int = 0) -> Stage:
 
 def unseen(size: int, n: int) -> Pictures:
     """n pictures that no stage was trained on."""
-    return pictures(n, size, EVALUATION_WORLD)
+    return pictures(n, size, UPSAMPLERS.evaluation)
 
 
 def agreement(images: Float[Tensor, "n 3 h w"], scenes: Sequence[Scene]) -> Float[Tensor, " n"]:
@@ -150,7 +150,8 @@ def _mean(values: Tensor) -> dict[str, Any]:
 
 def evaluate(model: Upsampler) -> dict[str, Any]:
     """The report of the stage beside those of bicubic and of the pictures themselves; FD's floor. For the card."""
-    true, others = unseen(model.size, EVALUATED), pictures(EVALUATED, model.size, EVALUATION_WORLD, start=EVALUATED)
+    true = unseen(model.size, EVALUATED)
+    others = pictures(EVALUATED, model.size, UPSAMPLERS.evaluation, start=EVALUATED)
     low = resize(true.images, SIZES[model.size])
     stages = {
         "draw": diffusion(model, path(CALLS), generator=torch.Generator().manual_seed(0)),
@@ -169,8 +170,8 @@ def _recipe(size: int, steps: int) -> Recipe:
     return Recipe(
         name=f"upsampler_{size}",
         about=f"pictures of trees, cats and houses from {low} x {low} to {size} x {size} pixels",
-        data=f"{TRAIN_SIZE[size]:,} pictures of data.pictures, world {TRAINING_WORLD}, shrunk by `cascade.resize`; "
-        f"evaluated in world {EVALUATION_WORLD}",
+        data=f"{TRAIN_SIZE[size]:,} pictures of data.pictures, world {UPSAMPLERS.training}, "
+        f"shrunk by `cascade.resize`; evaluated in world {UPSAMPLERS.evaluation}",
         steps=steps,
         batch=32,
         build=partial(upsampler, size),

@@ -25,11 +25,11 @@ from tqdm import tqdm
 
 from cs348k_diffusion.data.images import to_bytes
 from cs348k_diffusion.data.pictures import pictures
+from cs348k_diffusion.data.pictures.splits import PICTURES
 from cs348k_diffusion.evaluate.report import made
 from cs348k_diffusion.metrics import frechet, texture_distance
 from cs348k_diffusion.metrics.intervals import rounded
 from cs348k_diffusion.recipes.classifiers.picture_reader import frozen
-from cs348k_diffusion.recipes.pictures import EVALUATION_WORLD, TRAINING_WORLD
 
 FULL = {"seconds": [180, 600], "seeds": 3, "n": 128, "evaluations": 20}
 QUICK = {"seconds": [60], "seeds": 1, "n": 128, "evaluations": 10}
@@ -42,7 +42,7 @@ def training_pictures() -> Path:
     path = HOME / "pictures.npy"
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
-        np.save(path, to_bytes(pictures(TRAIN, 32, TRAINING_WORLD).images).numpy())
+        np.save(path, to_bytes(pictures(TRAIN, 32, PICTURES.training).images).numpy())
     return path
 
 
@@ -73,7 +73,7 @@ def done(task: dict) -> list[dict]:
 def judged(rows: list[dict], settings: dict) -> dict:
     """Each row with its FD and texture distance to true pictures, and what n other true pictures have: the floors."""
     n, reader = settings["n"], frozen()
-    true = pictures(TRUE + FLOORS * n, 32, EVALUATION_WORLD).images
+    true = pictures(TRUE + FLOORS * n, 32, PICTURES.evaluation).images
     there = reader.features(true[:TRUE])
 
     def distances(images: torch.Tensor) -> dict[str, float]:
