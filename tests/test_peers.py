@@ -14,9 +14,9 @@ FOLDER = Path(__file__).parent / "benchmarks"
 @pytest.fixture
 def peers(monkeypatch):
     """The modules of the benchmarks by name, imported as their scripts do."""
-    for room in ("peers", "timing"):
+    for room in ("peers", "timing", "."):
         monkeypatch.syspath_prepend(str(FOLDER / room))
-    names = ("contestants", "contest", "environments", "page", "classes", "scaling")
+    names = ("contestants", "contest", "environments", "page", "table", "classes", "scaling")
     yield {name: importlib.import_module(name) for name in names}
     for name in names:
         del sys.modules[name]
@@ -38,25 +38,25 @@ def result(*rows):
 
 
 def test_a_ratio_is_to_the_best_of_the_others_seed_by_seed(peers):
-    page = peers["page"]
-    rows = [row(page.OURS, seed, fd) for seed, fd in enumerate([1.0, 2.0, 4.0])]
+    table = peers["table"]
+    rows = [row(table.OURS, seed, fd) for seed, fd in enumerate([1.0, 2.0, 4.0])]
     rows += [row("good", seed, fd) for seed, fd in enumerate([8.0, 16.0, 32.0])]
     rows += [row("bad", seed, 90.0, updates=25) for seed in range(3)]
-    told = dict(line.split(": ", 1) for line in page.ratios(result(*rows), 60))
+    told = dict(line.split(": ", 1) for line in table.ratios(result(*rows), 60))
     assert told["FD"] == "8.0 times as good as good's [8.0, 8.0], 3 seeds"  # the same in each seed: no spread
     assert told["examples a second"].startswith("1.0 times as good as good's")
 
 
 def test_one_seed_has_no_interval(peers):
-    page = peers["page"]
-    found = result(row(page.OURS, 0, 1.0, updates=400), row("other", 0, 3.0))
-    assert "FD: 3.0 times as good as other's, one seed: no interval" in page.ratios(found, 60)
-    assert "examples a second: 4.0 times as good as other's, one seed: no interval" in page.ratios(found, 60)
+    table = peers["table"]
+    found = result(row(table.OURS, 0, 1.0, updates=400), row("other", 0, 3.0))
+    assert "FD: 3.0 times as good as other's, one seed: no interval" in table.ratios(found, 60)
+    assert "examples a second: 4.0 times as good as other's, one seed: no interval" in table.ratios(found, 60)
 
 
 def test_the_page_has_the_floor_and_marks_what_changed(peers, tmp_path):
     page = peers["page"]
-    before, now = (result(row(page.OURS, 0, fd), row("other", 0, 3.0)) for fd in (1.5, 1.25))
+    before, now = (result(row(peers["table"].OURS, 0, fd), row("other", 0, 3.0)) for fd in (1.5, 1.25))
     (tmp_path / "peers_quick.json").write_text(json.dumps(now))
     text = page.write_page(tmp_path, {"peers_quick": before}).read_text()
     assert "| cs348k_diffusion | 2.0 | 10.0 | 2.0 | 1.25 (was 1.50) | 2.5 (was 3.0) |" in text

@@ -12,6 +12,7 @@ import argparse
 import json
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -20,7 +21,6 @@ import numpy as np
 import torch
 from contestants import CONTESTANTS
 from environments import HOME, ROOT, environment, python
-from page import write_page
 from tqdm import tqdm
 
 from cs348k_diffusion.data.images import to_bytes
@@ -30,6 +30,9 @@ from cs348k_diffusion.evaluate.report import made
 from cs348k_diffusion.metrics import frechet, texture_distance
 from cs348k_diffusion.metrics.intervals import rounded
 from cs348k_diffusion.recipes.classifiers.picture_reader import frozen
+
+sys.path.append(str(ROOT / "tests" / "benchmarks"))
+from page import write_page
 
 FULL = {"seconds": [180, 600], "seeds": 3, "n": 128, "evaluations": 20}
 QUICK = {"seconds": [60], "seeds": 1, "n": 128, "evaluations": 10}
