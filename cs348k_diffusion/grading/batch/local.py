@@ -25,7 +25,7 @@ from cs348k_diffusion.grading.batch.journal import from_line, to_line
 from cs348k_diffusion.grading.batch.plan import Plan, Todo
 from cs348k_diffusion.grading.checks.plugin import Grader, run_checks
 from cs348k_diffusion.grading.gradebook import free_text
-from cs348k_diffusion.grading.records import Graded, Record, missing
+from cs348k_diffusion.grading.records import Graded, Record, Status, missing
 from cs348k_diffusion.grading.submissions import limited, reasons, similarity
 from cs348k_diffusion.grading.submissions.files import Unreadable
 from cs348k_diffusion.grading.submissions.notebook import Submission
@@ -76,10 +76,12 @@ def _source(student: str, paths: list[Path], plan: Plan, result: Graded, workers
 
     def look(made: Submission) -> list[str]:
         made.why = {name: line for name in names if (line := reasons.why(made, name))}
-        return similarity.copies(made, plan.exercises)
+        remarks = similarity.copies(made, plan.exercises)
+        made.choose(names)
+        made.prepare(names)
+        return remarks
 
     read = limited.read(paths, look)
-    read.choose(names)
     result.texts = free_text.answers(read.markdown, free_texts(plan.public))
     result.hints, result.notes = read.hints, read.notes
     result.remarks = read.remarks
@@ -92,9 +94,9 @@ def _workers(hidden: tuple[str, ...], address: str = "") -> ForkServer | Spawned
     return workers_for(hidden, address)
 
 
-def ungraded(student: str, plan: Plan, why: str) -> Graded:
-    """A student whose files could not be graded: no points, and the reason."""
-    return Graded(student, [Record.failed(student, check, why) for check in plan.expected], [why])
+def ungraded(student: str, plan: Plan, why: str, status: Status = "failed") -> Graded:
+    """A student whose files could not be graded: no points, and the reason; "error": the next grading tries again."""
+    return Graded(student, [Record.failed(student, check, why, status) for check in plan.expected], [why])
 
 
 def graded_locally(todo: Todo, plan: Plan, jobs: int) -> Iterator[Graded]:
@@ -185,7 +187,7 @@ class Crew:
             if self.failures[student] < TRIES:
                 self.chunks.append([(student, paths)])
             else:
-                yield ungraded(student, self.plan, GONE)
+                yield ungraded(student, self.plan, GONE, "error")
         while self.chunks and len(self.in_hand) < self.jobs:
             self._start()
 

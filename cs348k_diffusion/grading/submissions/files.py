@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import stat
+import sys
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,7 @@ from typing import Any
 from cs348k_diffusion.grading.tables import plain_text
 
 MAX_FILE, MAX_CELL, MAX_CELLS = 100 << 20, 200_000, 20_000
+MAX_FILES = 200  # of one student
 HINT = re.compile(r"^(E\d{1,3}\.\d{1,3}), hint (\d{1,2}) of ", re.MULTILINE)  # what `hint` prints
 KINDS = {  # what else is uploaded in a notebook's place, by its first bytes
     b"PK\x03\x04": "is a zip archive; hand in the .ipynb file inside it",
@@ -128,3 +130,14 @@ def opened_hints(cells: Iterable[dict]) -> dict[str, int]:
             for id, number in HINT.findall(text[:MAX_CELL]) if isinstance(text, str) else ():
                 opened[id] = max(int(number), opened.get(id, 0))
     return opened
+
+
+def newer_python(notebook: dict) -> str:
+    """Words for a notebook that ran on a newer Python than this one, whose syntax may not be known here."""
+    metadata = notebook.get("metadata")
+    language = metadata.get("language_info") if isinstance(metadata, dict) else None
+    version = language.get("version") if isinstance(language, dict) else None
+    numbers = re.match(r"3\.(\d{1,3})\b", version) if isinstance(version, str) else None
+    if numbers is None or int(numbers[1]) <= sys.version_info.minor:
+        return ""
+    return f"; it ran on Python 3.{numbers[1]}, and is read by 3.{sys.version_info.minor}"

@@ -15,23 +15,37 @@ from typing import Any
 
 from cs348k_diffusion.grading.submissions import notebook
 from cs348k_diffusion.grading.submissions.files import Unreadable
-from cs348k_diffusion.grading.submissions.notebook import Definition, Part, Submission
+from cs348k_diffusion.grading.submissions.notebook import Definition, Needs, Part, Submission
 
 SECONDS, MEMORY = 20, 3 << 30  # of computing time; bytes beyond what the process has already
 TOO_MUCH = f"This took more than {SECONDS} s or {MEMORY >> 30} GB to read; hand in a notebook without the bulk."
 
 
 def read(paths: Sequence[Path], look: Callable[[Submission], list[str]]) -> Submission:
-    """`notebook.read` within limits, where the platform has them; `look` finds remarks on it, within limits, too.
+    """`notebook.read` within limits; `look` finds remarks on it, and what else takes time, within limits, too.
+
+    Raises Unreadable, also for what goes beyond the limits.
+    """
+
+    def facts() -> dict[str, Any]:
+        made = notebook.read(paths)
+        made.remarks = look(made)
+        return dataclasses.asdict(made) | {"definitions": [_as_lists(each) for each in made.definitions]}
+
+    return _submission(within(facts))
+
+
+def within(action: Callable[[], Any]) -> Any:
+    """What `action` returns, as JSON has it: found in a child within limits, where the platform has them.
 
     Raises Unreadable, also for what goes beyond the limits.
     """
     if sys.platform != "linux":
-        return _read(paths, look)
+        return json.loads(json.dumps(action()))
     ours, theirs = os.pipe()
     child = os.fork()
     if child == 0:
-        _read_and_tell(paths, look, theirs)
+        _act_and_tell(action, theirs)
     os.close(theirs)
     with os.fdopen(ours, "rb") as answer:
         data = answer.read()
@@ -41,23 +55,16 @@ def read(paths: Sequence[Path], look: Callable[[Submission], list[str]]) -> Subm
     facts = json.loads(data)
     if "unreadable" in facts:
         raise Unreadable(facts["unreadable"])
-    return _submission(facts)
+    return facts["found"]
 
 
-def _read(paths: Sequence[Path], look: Callable[[Submission], list[str]]) -> Submission:
-    made = notebook.read(paths)
-    made.remarks = look(made)
-    return made
-
-
-def _read_and_tell(paths: Sequence[Path], look: Callable[[Submission], list[str]], pipe: int) -> None:
-    """In the child: read, write the answer, and end."""
+def _act_and_tell(action: Callable[[], Any], pipe: int) -> None:
+    """In the child: act, write the answer, and end."""
     status = 1
     try:
         _limit()
         try:
-            made = _read(paths, look)
-            facts = dataclasses.asdict(made) | {"definitions": [_as_lists(each) for each in made.definitions]}
+            facts = {"found": action()}
         except Unreadable as error:
             facts = {"unreadable": str(error)}
         with os.fdopen(pipe, "w") as answer:
@@ -91,6 +98,12 @@ def _submission(facts: dict[str, Any]) -> Submission:
         parts=[Part(**part) for part in facts["parts"]],
         remarks=facts["remarks"],
         why=facts["why"],
+        chosen=facts["chosen"],
+        prepared={
+            name: Needs([(cell, each) for cell, each in found], read)
+            for name, (found, read) in facts["prepared"].items()
+        },
+        compiling=facts["compiling"],
     )
     vars(made)["definitions"] = [
         Definition(cell, index, frozenset(binds), frozenset(now), frozenset(later), adds, stub)

@@ -13,18 +13,20 @@ import bisect
 import builtins
 import re
 import symtable
-import sys
 import warnings
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
+from typing import NamedTuple
 
 from cs348k_diffusion.grading.submissions.cells import Skipped, parsed, parses, python_of
 from cs348k_diffusion.grading.submissions.files import (
     MAX_CELLS,
+    MAX_FILES,
     Unreadable,
     cells_of,
+    newer_python,
     notebook_of,
     opened_hints,
     sources,
@@ -37,6 +39,7 @@ SECTION = re.compile(rf"^#+\W*({EXERCISE.pattern})\b", re.MULTILINE)  # a headin
 COMPREHENSIONS = ("listcomp", "setcomp", "dictcomp", "genexpr")
 Place = tuple[int, int]  # cell, statement
 END: Place = (1 << 62, 0)
+FEW = 20  # cells and files that are named when they could not be read; of the others, the number
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,13 @@ class Part:
     changed: float = 0.0
 
 
+class Needs(NamedTuple):
+    """What a name needs: for each cell the indices of its statements, and every name that they read."""
+
+    statements: list[tuple[int, list[int]]]
+    read: list[str]
+
+
 @dataclass
 class Submission:
     """The readable cells of one student's notebooks, and what could not be read."""
@@ -79,6 +89,8 @@ class Submission:
     chosen: dict[str, int] = field(default_factory=dict)  # the part that counts for a name in several
     broken: list[tuple[int, str, int, str]] = field(default_factory=list)  # (cell, text, line, problem) of no Python
     why: dict[str, str] = field(default_factory=dict)  # one line for a name that has no points (see `reasons`)
+    prepared: dict[str, Needs] = field(default_factory=dict)  # by name, what `needed` and `read_by` answer
+    compiling: int | None = None  # what `flags` answers
 
     @cached_property
     def trees(self) -> dict[int, ast.Module]:
@@ -122,18 +134,32 @@ class Submission:
 
     def needed(self, name: str) -> list[tuple[int, str, list[int]]]:
         """The statements that a name needs, in order: (cell number, its text, indices of its statements)."""
-        texts, chosen = dict(self.cells), sorted(self.closure(name), key=lambda each: each.place)
-        indices: dict[int, list[int]] = {}
-        for definition in chosen:
-            indices.setdefault(definition.cell, []).append(definition.index)
-        return [(number, texts[number], each) for number, each in indices.items()]
+        texts = dict(self.cells)
+        return [(number, texts[number], indices) for number, indices in self._needs(name).statements]
 
     def read_by(self, name: str) -> set[str]:
         """Every name that the statements of `needed` read."""
-        return {read for definition in self.closure(name) for read in definition.now | definition.later}
+        return set(self._needs(name).read)
+
+    def prepare(self, names: Iterable[str]) -> None:
+        """Find out now what `needed`, `read_by` and `flags` answer: it takes time, which `limited` limits."""
+        self.prepared = {name: self._needs(name) for name in names if self.has(name)}
+        self.compiling = self.flags()
+
+    def _needs(self, name: str) -> Needs:
+        if name in self.prepared:
+            return self.prepared[name]
+        statements: dict[int, list[int]] = {}
+        chosen = sorted(self.closure(name), key=lambda each: each.place)
+        for definition in chosen:
+            statements.setdefault(definition.cell, []).append(definition.index)
+        read = {read for definition in chosen for read in definition.now | definition.later}
+        return Needs(list(statements.items()), sorted(read))
 
     def flags(self) -> int:
         """Compiler flags of the notebook's own `from __future__` imports."""
+        if self.compiling is not None:
+            return self.compiling
         trees = [parsed(text) for _, text in self.cells if "__future__" in text and parses(text)]
         imported = [
             alias.name
@@ -147,7 +173,7 @@ class Submission:
 
     def closure(self, name: str) -> set[Definition]:
         """Every definition that a name needs."""
-        chosen: set[Definition] = set()
+        chosen: dict[Place, Definition] = {}
         waiting: list[tuple[str, Place]] = [(name, END)]
         done: set[tuple[str, Place]] = set()
         part = self.chosen.get(name)
@@ -157,10 +183,12 @@ class Submission:
                 continue
             done.add(asked)
             for definition in self._binding(*asked, part):
-                chosen.add(definition)
-                waiting += [(need, definition.place) for need in definition.now]
+                place = definition.place
+                if place not in chosen:
+                    chosen[place] = definition
+                    waiting += [(need, place) for need in definition.now]
                 waiting += [(need, asked[1]) for need in definition.later]
-        return chosen
+        return set(chosen.values())
 
     def _binding(self, name: str, before: Place, part: int | None) -> list[Definition]:
         """What a name stands for at a place: its last definition before it, or any, with what is added to that.
@@ -170,10 +198,10 @@ class Submission:
         every = self._by_name.get(name, [])
         if part is not None:
             every = [each for each in every if self._part(each.cell) == part] or every
-        found = [definition for definition in every if definition.place < before] or every
+        found = every[: bisect.bisect_left(every, before, key=lambda each: each.place)] or every
         if not found and not hasattr(builtins, name):
             return self._by_name.get("*", [])
-        last = max((i for i, definition in enumerate(found) if not definition.adds), default=0)
+        last = next((i for i in range(len(found) - 1, 0, -1) if not found[i].adds), 0)
         return found[last:]
 
 
@@ -187,29 +215,26 @@ def _is_stub(statement: ast.stmt) -> bool:
     return "NotYet" in raised
 
 
-def _newer_python(notebook: dict) -> str:
-    """Words for a notebook that ran on a newer Python than this one, whose syntax may not be known here."""
-    metadata = notebook.get("metadata")
-    language = metadata.get("language_info") if isinstance(metadata, dict) else None
-    version = language.get("version") if isinstance(language, dict) else None
-    numbers = re.match(r"3\.(\d{1,3})\b", version) if isinstance(version, str) else None
-    if numbers is None or int(numbers[1]) <= sys.version_info.minor:
-        return ""
-    return f"; it ran on Python 3.{numbers[1]}, and is read by 3.{sys.version_info.minor}"
-
-
 def read(paths: Iterable[Path]) -> Submission:
     """One student's notebooks as one submission. Raises Unreadable when none of them can be read."""
     made, unread, paths = Submission([]), [], list(paths)
-    for path in paths:
+    if len(paths) > MAX_FILES:
+        made.notes.append(f"There are {len(paths)} files; the first {MAX_FILES} were read.")
+    for path in paths[:MAX_FILES]:
         try:
             _add(made, path)
         except Unreadable as error:
             unread.append(f"The file {readable(path.name)} {error}.")
-    if len(unread) == len(paths):
-        raise Unreadable(" ".join(unread) or "There is no notebook.")
-    made.notes += unread
+    if not made.parts:
+        raise Unreadable(" ".join(_first(unread, "files were not read")) or "There is no notebook.")
+    made.notes += _first(unread, "files were not read")
     return made
+
+
+def _first(sentences: list[str], what: str) -> list[str]:
+    """The first of many sentences, and how many more there are."""
+    more = len(sentences) - FEW
+    return sentences if more <= 0 else [*sentences[:FEW], f"{more} more {what}."]
 
 
 def _add(made: Submission, path: Path) -> None:
@@ -219,7 +244,7 @@ def _add(made: Submission, path: Path) -> None:
     made.parts.append(Part(path.name, start + len(code), path.lstat().st_mtime))
     made.markdown += [(tags(cell), text) for cell, text in sources(notebook, "markdown")]
     made.hints |= opened_hints(cell for cell, _ in code)
-    newer, places = _newer_python(notebook), _places(notebook, path)
+    newer, places, skipped = newer_python(notebook), _places(notebook, path), []
     for number, (_, text) in enumerate(code, start=start + 1):
         called = places[number - start - 1]
         try:
@@ -227,13 +252,14 @@ def _add(made: Submission, path: Path) -> None:
             parsed(python)
             made.cells.append((number, python))
         except Skipped as why:
-            made.notes.append(f"{called} {why} and was skipped.")
+            skipped.append(f"{called} {why} and was skipped.")
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
             if isinstance(error, SyntaxError):
-                skipped = len(text) - len(text.lstrip("\n"))  # empty first lines, which python_of drops
-                made.broken.append((number, text, (error.lineno or 1) + skipped, f"{error.msg}{newer}"))
+                empty = len(text) - len(text.lstrip("\n"))  # first lines, which python_of drops
+                made.broken.append((number, text, (error.lineno or 1) + empty, f"{error.msg}{newer}"))
             place = f" (line {error.lineno}: {error.msg}{newer})" if isinstance(error, SyntaxError) else ""
-            made.notes.append(f"{called} is not valid Python{place} and was skipped.")
+            skipped.append(f"{called} is not valid Python{place} and was skipped.")
+    made.notes += _first(skipped, f"cells of {readable(path.name)} were skipped")
     if len(cells_of(notebook)) > MAX_CELLS:
         made.notes.append(f"The file {readable(path.name)} has more than {MAX_CELLS} cells; the rest was not read.")
 

@@ -9,6 +9,7 @@ nothing. `side_by_side` shows the texts.
 from __future__ import annotations
 
 import ast
+import contextlib
 import copy
 import functools
 import io
@@ -20,7 +21,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cs348k_diffusion.exercises.framework.catalogue import FOLDER, Exercise, registry
-from cs348k_diffusion.grading.submissions import notebook
+from cs348k_diffusion.grading.submissions import limited, notebook
 from cs348k_diffusion.grading.submissions.files import Unreadable
 from cs348k_diffusion.grading.submissions.notebook import Submission
 from cs348k_diffusion.grading.submissions.source import handed_in
@@ -195,13 +196,18 @@ def _by_exercise(
     exercises = registry(checks).values()
     names, found = [exercise.name for exercise in exercises], {exercise.id: {} for exercise in exercises}
     for student, paths in students.items():
-        try:
-            read = notebook.read(paths)
-        except Unreadable:
-            continue
-        for exercise in exercises:
-            found[exercise.id][student] = answer_of(read, exercise, names, start)
+        with contextlib.suppress(Unreadable):
+            answers = limited.within(lambda paths=paths: _answers(paths, exercises, names, start))
+            for id, (tokens, text) in answers.items():
+                found[id][student] = Answer(tuple(tokens), text)
     return found
+
+
+def _answers(
+    paths: list[Path], exercises: Iterable[Exercise], names: list[str], start: Mapping[str, Definition]
+) -> dict[str, Answer]:
+    read = notebook.read(paths)
+    return {exercise.id: answer_of(read, exercise, names, start) for exercise in exercises}
 
 
 def _telling(answers: Mapping[str, Answer], known: Collection[Tokens]) -> dict[str, Answer]:

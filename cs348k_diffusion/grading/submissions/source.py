@@ -135,7 +135,7 @@ def notebooks_in(folder: Path) -> list[Path]:
     inside = sorted(path for path in folder.rglob("*") if not _ignored(path.relative_to(folder)))
     notebooks = [path for path in inside if is_notebook(path)]
     others = [path for path in inside if is_upload(path) and (not notebooks or path.suffix.lower() in ARCHIVES)]
-    return [*notebooks[:50], *others[:5]]
+    return [*notebooks, *others]
 
 
 def is_notebook(path: PurePath) -> bool:
