@@ -140,7 +140,10 @@ class Reader:
             raise ProtocolError("a tensor without its bytes")
         data = self.raw[self.at : self.at + size]
         self.at += size
-        return tensor_from(name, shape, data)
+        try:
+            return tensor_from(name, shape, data)
+        except RuntimeError as error:  # no bytes, and lengths whose product overflows
+            raise ProtocolError(f"malformed tensor shape: {error}") from error
 
 
 PLAIN = frozenset({type(None), bool, int, float, str, bytes, tuple, list, dict, set})

@@ -1,8 +1,9 @@
 """The system calls that a worker is refused (seccomp), by name: what an answer never needs, and could do harm by.
 
 Everything else passes. Refused are: other programs, signals and looking into other processes, sockets, memory that no
-limit counts (System V, memfd, message queues), mounts and namespaces, the kernel's own controls. Three calls are
-refused by their arguments: limits of other processes, and asking for signals to be sent on a file's behalf.
+limit counts (System V, memfd, message queues), mounts and namespaces, the kernel's own controls. Four calls are
+refused by their arguments: limits of other processes, asking for signals to be sent on a file's behalf, and outliving
+the process that forked the worker.
 """
 
 from __future__ import annotations
@@ -47,11 +48,13 @@ REFUSED: dict[str, tuple[int | None, int | None]] = {
     "acct": (163, 89), "quotactl": (179, 60), "quotactl_fd": (443, 443), "syslog": (103, 116),
     "personality": (135, 92), "iopl": (172, None), "ioperm": (173, None), "modify_ldt": (154, None),
 }  # fmt: skip
+PR_SET_PDEATHSIG = 1
 F_SETOWN, F_SETSIG, F_SETOWN_EX, FIOSETOWN, SIOCSPGRP = 8, 10, 15, 0x8901, 0x8902
 # name: (numbers, which argument, values of it that are refused)
 REFUSED_VALUES: dict[str, tuple[tuple[int, int], int, tuple[int, ...]]] = {
     "fcntl": ((72, 25), 1, (F_SETOWN, F_SETSIG, F_SETOWN_EX)),
     "ioctl": ((16, 29), 1, (FIOSETOWN, SIOCSPGRP)),
+    "prctl": ((157, 167), 0, (PR_SET_PDEATHSIG,)),  # a worker ends with the process that forked it
 }
 ONLY_SELF = {"prlimit64": (302, 261)}  # refused unless the first argument, the process, is 0
 MACHINES = {"x86_64": (0, 0xC000003E, 56), "aarch64": (1, 0xC00000B7, 220)}  # column, architecture, number of clone
