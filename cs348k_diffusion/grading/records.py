@@ -10,6 +10,7 @@ from cs348k_diffusion.grading.tables import plain_text
 
 Status = Literal["passed", "failed", "not yet", "error", "timeout", "waiting"]
 IN_NOTEBOOK = "In your notebook: "  # begins the line about how an answer stands in the notebook
+NOT_JUDGED = "the grader could not judge this: its own processes ended, twice; this says nothing about the code"
 WAITING: Status = "waiting"  # a free-text answer that has not been read yet
 
 
@@ -59,6 +60,13 @@ class OutOfTime(Exception):
 
 class WorkersGone(Exception):
     """The process that starts workers has died, and the worker with it: worth one more try."""
+
+
+class NotJudged(Exception):
+    """The grader could not judge an answer, for a reason of its own; nothing is known about the student's code."""
+
+    def __str__(self) -> str:
+        return NOT_JUDGED
 
 
 def missing(records: Iterable[Record], expected: Iterable[tuple[str, str, float]], student: str) -> list[Record]:

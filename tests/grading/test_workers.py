@@ -215,6 +215,15 @@ def test_memory_tells_quadratic_from_linear(subject):
         assert low <= large / max(small, 1 << 20) <= high
 
 
+def test_memory_that_was_held_before_hides_nothing(remote):
+    square = "def answer(x): return (x[:, None] * x).sum(0)"
+    with pytest.raises(StudentError, match="before it is called"):
+        remote(f"big = torch.ones(1 << 24).sum()\n{square}\nanswer.big = big").memory(torch.ones(9))
+    imports = "import sqlite3, xml.dom.minidom, email.message, http.client, unittest.mock\n"
+    used = square.replace("(x):", "(x, used=(sqlite3, xml, email, http, unittest)):")
+    assert remote(imports + used).memory(torch.ones(2048)) >= 15 << 20
+
+
 HOSTILE = {
     "exits": ("import os\ndef answer(x): os._exit(0)", "ended its process"),
     "crashes": ("import ctypes\ndef answer(x): ctypes.string_at(0)", "crashed its process"),
@@ -304,7 +313,8 @@ def test_forged_messages_are_refused(remote):
         "    os._exit(0)"
     )
     tensor = {"value": {"tensor": ["float32", [10**9]]}}
-    for message in (tensor, {"call": [99, None]}, {"value": {"eval": ["1"]}}, [1], {}):
+    overflows = {"value": {"tensor": ["float32", [0, 1 << 28, 1 << 28, 1 << 28]]}}
+    for message in (tensor, overflows, {"call": [99, None]}, {"value": {"eval": ["1"]}}, [1], {}):
         with pytest.raises(StudentError, match=r"cannot be read|ended its process"):
             remote(forge.format(message))(1)
 

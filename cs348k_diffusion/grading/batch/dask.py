@@ -35,7 +35,7 @@ def graded_by_dask(todo: Todo, plan: Plan, address: str) -> Iterator[Graded]:
             yield each
         todo, size = [(student, paths) for student, paths in todo if student not in done], 1
     for student, _ in todo:
-        yield ungraded(student, plan, GONE)
+        yield ungraded(student, plan, GONE, "error")
 
 
 def _once(todo: Todo, size: int, plan: Plan, address: str) -> Iterator[Graded]:

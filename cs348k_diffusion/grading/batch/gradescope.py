@@ -16,6 +16,7 @@ from cs348k_diffusion.exercises.framework.catalogue import FOLDER, registry
 from cs348k_diffusion.grading.batch.local import grade_here
 from cs348k_diffusion.grading.batch.plan import plan_for
 from cs348k_diffusion.grading.gradebook.reports import gradescope, in_order
+from cs348k_diffusion.grading.records import NOT_JUDGED
 from cs348k_diffusion.grading.submissions.source import notebooks_in
 from cs348k_diffusion.grading.tables import write_whole
 
@@ -33,6 +34,8 @@ def run(root: Path) -> dict[str, Any]:
     places = tuple(str(path) for path in (*hidden, held_back))
     plan = plan_for(students, only, FOLDER, held_back if held_back.is_dir() else None, places)
     (graded,) = grade_here(list(students.items()), plan)
+    if any(record.message == NOT_JUDGED for record in graded.records):
+        raise RuntimeError(NOT_JUDGED)
     result = gradescope(in_order(graded.records, known), known, graded.notes)
     result["execution_time"] = round(time.monotonic() - start)
     write_whole(root / "results" / "results.json", json.dumps(result, indent=1, ensure_ascii=False))

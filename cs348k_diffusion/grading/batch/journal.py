@@ -58,7 +58,8 @@ def up_to_date(
         file.flush()
         with closing(grading(todo)) as results:
             for each in results:
-                each.digest = digests[each.student]
+                unsure = any(record.status == "error" for record in each.records)  # the next grading tries again
+                each.digest = "" if unsure else digests[each.student]
                 fresh[each.student] = _with_others(each, earlier.get(each.student, Graded(each.student)), plan)
                 file.write(to_line(each))
                 file.flush()

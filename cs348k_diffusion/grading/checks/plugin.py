@@ -24,7 +24,7 @@ from cs348k_diffusion.exercises.framework.expecting import Evidence, Wrong, coll
 from cs348k_diffusion.exercises.framework.inputs import salted
 from cs348k_diffusion.exercises.framework.observing import collecting_pictures, without_pictures
 from cs348k_diffusion.grading.checks.pictures import small
-from cs348k_diffusion.grading.records import IN_NOTEBOOK, OutOfTime, Record, Status, WorkersGone
+from cs348k_diffusion.grading.records import IN_NOTEBOOK, NotJudged, OutOfTime, Record, Status, WorkersGone
 from cs348k_diffusion.grading.subject.subject import Subject
 from cs348k_diffusion.grading.subject.watch import own_random_numbers, rules_of
 
@@ -177,7 +177,7 @@ class Grader:
         try:
             return self._run(item, source, exercise, seed)
         except WorkersGone:
-            raise StudentError("", "ended the grader's processes, twice") from None
+            raise NotJudged from None
 
     def _run(self, item: pytest.Function, source: Any, exercise: Exercise, seed: int) -> bool:
         names = item._fixtureinfo.argnames
@@ -285,6 +285,8 @@ def verdict(error: BaseException | None) -> tuple[Status, str]:
         return "not yet", str(error)
     if isinstance(error, OutOfTime):
         return "timeout", str(error)
+    if isinstance(error, NotJudged):
+        return "error", str(error)
     if isinstance(error, AssertionError | StudentError | pytest.fail.Exception):
         text = str(error) if isinstance(error, Wrong) else re.split(r"\n(?=assert | \+ )", str(error))[0]
         return "failed", text[:4000]

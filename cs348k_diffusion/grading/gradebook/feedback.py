@@ -256,7 +256,7 @@ def next_step(result: Result) -> Markup:
     elif "timeout" in statuses:
         says = "find what takes so long in {name}: a loop that never ends, or work repeated for every element."
     elif "error" in statuses:
-        says = "a check itself went wrong, which is not your fault; show this page to your instructor."
+        says = "something went wrong in the grader, which is not your fault; show this page to your instructor."
     elif any(RAISED.match(record.message) for record in visible):
         says = "run {check} in the notebook; the error appears there too, and so does its line."
     elif any(MISTAKE.search(record.message) for record in visible):

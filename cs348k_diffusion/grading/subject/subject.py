@@ -8,7 +8,8 @@ and asked for attributes in the same way. Inputs are copied on the way in, so no
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
+from types import MappingProxyType
 from typing import Any, Protocol, runtime_checkable
 
 import torch
@@ -39,6 +40,13 @@ class Link(Protocol):
     def peak_bytes(self) -> int | None:
         """The high-water mark of the process's memory, where an outsider can read it."""
 
+    def bytes_of_imports(self) -> int | None:
+        """The same of a process that has run the answer's imports alone."""
+
+
+NOTHING: Mapping[str, Any] = MappingProxyType({})
+BEFORE_A_CALL = 8 << 20  # bytes that definitions may take, imports aside, where the memory of a call is measured
+
 
 class Handle:
     """What `Subject` and `Instance` share: call, vector-Jacobian product, attributes.
@@ -58,11 +66,15 @@ class Handle:
 
     def __call__(self, *args: Any, **named: Any) -> Any:
         """Call the student's object. Raises StudentError with what it raised or gave of another form, or NotYet."""
-        result = self._link.ask("call", self._id, args, named)
-        self._link.last = kind_of(result)
+        result = self._asked("call", args, named)
         wrong = problem(result, self.gives)
         if wrong:
             raise StudentError("wrong result", wrong)
+        return result
+
+    def _asked(self, verb: str, args: tuple = (), named: Mapping[str, Any] = NOTHING, extra: Any = None) -> Any:
+        result = self._link.ask(verb, self._id, args, dict(named), extra)
+        self._link.last = kind_of(result)
         return result
 
     def vjp(self, args: tuple, cotangent: Any, wrt: tuple[int, ...] = (0,), **named: Any) -> tuple:
@@ -71,11 +83,11 @@ class Handle:
         A torch module among the arguments has its parameters' `.grad` added to, as a backward pass would.
         Raises StudentError of kind "detached gradient" when the result does not depend on anything.
         """
-        return self._link.ask("vjp", self._id, args, named, (cotangent, tuple(wrt)))
+        return self._asked("vjp", args, named, (cotangent, tuple(wrt)))
 
     def largest(self, *args: Any, **named: Any) -> int:
         """Bytes of the largest tensor a call makes, counted by a dispatch mode beside the student's code."""
-        return self._link.ask("largest", self._id, args, named)
+        return self._asked("largest", args, named)
 
 
 class Instance(Handle):
@@ -83,24 +95,24 @@ class Instance(Handle):
 
     def iterate(self, n: int) -> list:
         """The next n items of an iterator (fewer when it ends)."""
-        return self._link.ask("iterate", self._id, (), {}, n)
+        return self._asked("iterate", extra=n)
 
     def state(self) -> dict[str, torch.Tensor]:
         """A module's state_dict."""
-        return self._link.ask("state", self._id, (), {})
+        return self._asked("state")
 
     def load_state(self, state: dict[str, torch.Tensor]) -> None:
         """Load a module's state_dict; names and shapes must fit."""
-        self._link.ask("load_state", self._id, (), {}, state)
+        self._asked("load_state", extra=state)
 
     def parameter_grads(self, args: tuple, cotangent: Any, **named: Any) -> dict[str, torch.Tensor]:
         """Gradients of <cotangent, f(*args)> with respect to a module's parameters, by name."""
-        return self._link.ask("parameter_grads", self._id, args, named, cotangent)
+        return self._asked("parameter_grads", args, named, cotangent)
 
     def __getattr__(self, name: str) -> Any:
         if name.startswith("_"):
             raise AttributeError(name)
-        return self._link.ask("get", self._id, (), {}, name)
+        return self._asked("get", extra=name)
 
     def __repr__(self) -> str:
         return f"<{self.kind}, kept on the student's side>"
@@ -123,7 +135,7 @@ class Subject(Handle):
 
     def construct(self, *args: Any, **named: Any) -> Instance:
         """Make an instance of the student's class; it stays on their side."""
-        return self._link.ask("construct", self._id, args, named)
+        return self._asked("construct", args, named)
 
     def fresh(self) -> Subject:
         """The same subject with nothing left over from earlier calls: a new worker in batch."""
@@ -131,12 +143,20 @@ class Subject(Handle):
         return self
 
     def memory(self, *args: Any, **named: Any) -> int:
-        """Bytes a call needs: in batch the growth of a fresh worker's high-water mark, else the largest tensor made."""
+        """Bytes a call needs: in batch the growth of a fresh worker's high-water mark, else the largest tensor made.
+
+        Raises StudentError for definitions that take so much themselves that the mark would not show the call.
+        """
+        imported = self._link.bytes_of_imports()
         self._link.fresh()
         before = self._link.peak_bytes()
-        if before is None:
+        if before is None or imported is None:
             return self.largest(*args, **named)
-        self._link.ask("call", self._id, args, named)
+        if before - imported > BEFORE_A_CALL:
+            raise StudentError(
+                "", f"takes {(before - imported) >> 20} MB before it is called, which hides what it needs"
+            )
+        self._asked("call", args, named)
         return (self._link.peak_bytes() or before) - before
 
 
@@ -158,6 +178,9 @@ class LocalLink:
         seed_everything(self.seed)
 
     def peak_bytes(self) -> None:
+        return None
+
+    def bytes_of_imports(self) -> None:
         return None
 
     def ask(self, verb: str, number: int, args: tuple, named: dict, extra: Any = None) -> Any:

@@ -24,7 +24,7 @@ import torch
 from torch import Tensor
 
 from cs348k_diffusion.exercises.framework.errors import NotYet, StudentError
-from cs348k_diffusion.grading.records import OutOfTime
+from cs348k_diffusion.grading.records import OutOfTime, WorkersGone
 from cs348k_diffusion.grading.subject import protocol
 from cs348k_diffusion.grading.subject.server import pull_back
 from cs348k_diffusion.grading.subject.subject import Callbacks, handles
@@ -60,11 +60,24 @@ class RemoteLink:
     def peak_bytes(self) -> int | None:
         return peak_of(self.worker.pid) if self.worker else None
 
+    def bytes_of_imports(self) -> int | None:
+        """The high-water mark of a worker that has run the answer's imports and nothing else of it."""
+        other = RemoteLink(self.workers, replace(self.job, imports_only=True), self.seconds)
+        with contextlib.closing(other):
+            with contextlib.suppress(NotYet, StudentError):  # without its definitions there is no answer
+                other.reseed(self.seed)
+            return other.peak_bytes()
+
     def close(self) -> None:
         """End the worker."""
         worker, self.worker = self.worker, None
         if worker is not None:
             self.workers.end(worker)
+
+    def _give_up(self) -> None:
+        """End a worker that was seen to run over its limit; that is known, whatever becomes of the fork server."""
+        with contextlib.suppress(WorkersGone):
+            self.close()
 
     def ask(self, verb: str, number: int, args: tuple, named: dict, extra: Any = None) -> Any:
         try:
@@ -75,7 +88,7 @@ class RemoteLink:
                 _send(worker.sock, deadline, request)
                 return self._converse(worker.sock, deadline)
         except TimeoutError:
-            self.close()
+            self._give_up()
             raise OutOfTime(f"no answer within {self.seconds * WALL_PER_CPU} s") from None
         except (EOFError, ConnectionError):
             raise self._cause_of_death() from None
@@ -128,7 +141,7 @@ class RemoteLink:
             if state is None or state != before or state[0] not in "ST":
                 asleep_since, before = time.monotonic(), state
             elif time.monotonic() - asleep_since > IDLE:
-                self.close()
+                self._give_up()
                 raise OutOfTime(f"slept for {IDLE} s without computing anything")
         return deadline + self._kept_waiting()
 
@@ -160,7 +173,7 @@ class RemoteLink:
             with _limited(left):
                 answer = True, _evaluate(callbacks, kind, number, *asked)
         except OutOfTime:
-            self.close()
+            self._give_up()
             raise
         except Exception as error:
             answer = False, (type(error).__name__, str(error)[:2000])
@@ -173,6 +186,8 @@ class RemoteLink:
         number = status & 0x7F
         if number == 24 or (number == 9 and cpu >= 0.9 * self.seconds):
             return OutOfTime(f"used more than {self.seconds} s of computing time")
+        if number == signal.SIGKILL:  # which a worker cannot send to itself by kill
+            return StudentError("", "lost its process: the system ended it (signal 9), as it does for want of memory")
         if number:
             return StudentError("", f"crashed its process (signal {number})")
         return StudentError("", f"ended its process (exit status {status >> 8})")
@@ -193,20 +208,25 @@ def _limited(seconds: float) -> Iterator[None]:
     soft, hard = resource.getrlimit(resource.RLIMIT_AS)
     resource.setrlimit(resource.RLIMIT_AS, (pages * resource.getpagesize() + MORE_MEMORY, hard))
     in_main = threading.current_thread() is threading.main_thread()
-    before = signal.signal(signal.SIGPROF, _too_long) if in_main else None
+    running = True
+
+    def too_long(number: int, frame: Any) -> None:
+        if running:  # else it comes while the limits are taken back, which nothing may interrupt
+            raise OutOfTime("called the functions of the check for too long")
+
+    before = signal.signal(signal.SIGPROF, too_long) if in_main else None
     try:
         if in_main:
             signal.setitimer(signal.ITIMER_PROF, max(seconds, 0.01))
         yield
     finally:
-        resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
-        if in_main:
-            signal.setitimer(signal.ITIMER_PROF, 0)
-            signal.signal(signal.SIGPROF, before)
-
-
-def _too_long(number: int, frame: Any) -> None:
-    raise OutOfTime("called the functions of the check for too long")
+        try:
+            running = False
+        finally:
+            resource.setrlimit(resource.RLIMIT_AS, (soft, hard))
+            if in_main:
+                signal.setitimer(signal.ITIMER_PROF, 0)
+                signal.signal(signal.SIGPROF, before)
 
 
 def peak_of(pid: int | str) -> int | None:
