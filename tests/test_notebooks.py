@@ -198,6 +198,32 @@ def test_no_alt_text_that_is_read_before_a_prediction_answers_it(path):
     assert {id: texts for id, texts in telling.items() if texts} == {}
 
 
+def predictions_inside_exercises(notebook) -> list[str]:
+    """Cells with "Predict" between an exercise's heading and its check: their folds may hold what it asks for."""
+    inside, found = False, []
+    for cell in notebook.cells:
+        if cell.cell_type == "code":
+            inside = inside and not re.search(r"^check\(", cell.source, re.MULTILINE)
+        else:
+            heading = re.match(r"#+ (E\d+\.\d+)?", cell.source)
+            inside = bool(heading[1]) if heading else inside
+            found += [cell.id] if inside and minutes.PREDICT.search(cell.source) else []
+    return found
+
+
+def test_predictions_inside_exercises_are_found():
+    title, stub = new_markdown_cell("## E2.5 A title\n\nText."), new_code_cell("def f(): ...")
+    asked, check = new_markdown_cell("**Predict:** what?"), new_code_cell("check(f)")
+    assert predictions_inside_exercises(new_notebook(cells=[title, stub, check, asked])) == []
+    assert predictions_inside_exercises(new_notebook(cells=[title, asked, stub, check])) == [asked.id]
+    assert predictions_inside_exercises(new_notebook(cells=[title, stub, new_markdown_cell("## Next"), asked])) == []
+
+
+@each_solution
+def test_no_prediction_stands_inside_an_exercise(path):
+    assert predictions_inside_exercises(handout.read(path)) == []
+
+
 @each_solution
 def test_every_prediction_has_an_answer_to_unfold(path):
     """In its own cell: what to look for, or why."""
