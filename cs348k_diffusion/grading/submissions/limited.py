@@ -32,10 +32,10 @@ def read(paths: Sequence[Path], look: Callable[[Submission], list[str]]) -> Subm
         made.remarks = look(made)
         return dataclasses.asdict(made) | {"definitions": [_as_lists(each) for each in made.definitions]}
 
-    return _submission(within(facts))
+    return _submission(limited_call(facts))
 
 
-def within(action: Callable[[], Any]) -> Any:
+def limited_call(action: Callable[[], Any]) -> Any:
     """What `action` returns, as JSON has it: found in a child within limits, where the platform has them.
 
     Raises Unreadable, also for what goes beyond the limits.

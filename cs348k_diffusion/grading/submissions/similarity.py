@@ -197,7 +197,7 @@ def _by_exercise(
     names, found = [exercise.name for exercise in exercises], {exercise.id: {} for exercise in exercises}
     for student, paths in students.items():
         with contextlib.suppress(Unreadable):
-            answers = limited.within(lambda paths=paths: _answers(paths, exercises, names, start))
+            answers = limited.limited_call(lambda paths=paths: _answers(paths, exercises, names, start))
             for id, (tokens, text) in answers.items():
                 found[id][student] = Answer(tuple(tokens), text)
     return found
