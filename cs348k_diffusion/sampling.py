@@ -112,12 +112,15 @@ def implied_x0(schedule: Schedule, x_t: Tensor, x_s: Tensor, t: Tensor | float, 
 
     x0_hat = (x_s - (sigma_s / sigma_t) x_t) / (alpha_s - (sigma_s / sigma_t) alpha_t)
 
-    It is what a student must answer to do two of its teacher's steps in one.
-    Source: Salimans & Ho 2022, algorithm 2, arXiv:2202.00512.
+    It is what a student must answer to do two of its teacher's steps in one. Raises ValueError where no x0_hat moves
+    x_t: from sigma_t = 0, and for s = t. Source: Salimans & Ho 2022, algorithm 2, arXiv:2202.00512.
     """
     (alpha_t, sigma_t), (alpha_s, sigma_s) = schedule(t, x_t), schedule(s, x_t)
     shrink = sigma_s / sigma_t
-    return (x_s - shrink * x_t) / (alpha_s - shrink * alpha_t)
+    weight = alpha_s - shrink * alpha_t
+    if not bool(((sigma_t > 0) & (weight != 0)).all()):
+        raise ValueError("a step from sigma_t = 0, or to the time it starts from, implies no x0_hat")
+    return (x_s - shrink * x_t) / weight
 
 
 def ancestral(schedule: Schedule, t: float, s: float) -> float:
@@ -149,10 +152,14 @@ def _check_path(n: int, *times: float) -> None:
 def log_snr_path(schedule: Schedule, n: int, start: float = 0.99, end: float = 0.01) -> Float[Tensor, " times"]:
     """n + 1 times from start to end, evenly spaced in log-SNR: what multistep solvers like. float64.
 
-    With end = 0 the even spacing stops at t = 0.01 and one last step goes to the data.
-    Source: Lu et al. 2022, section 3.4, arXiv:2206.00927.
+    With end = 0 the even spacing stops at t = 0.01 and one last step goes to the data. Raises ValueError for such a
+    path that starts no higher. Source: Lu et al. 2022, section 3.4, arXiv:2206.00927.
     """
     _check_path(n, start, end)
+    if not end and start <= 0.01:
+        raise ValueError(
+            f"a path to t = 0 is spaced from its start to t = 0.01, so it starts above that; got {start:g}"
+        )
     ends = torch.tensor([start, end or 0.01], dtype=torch.float64)
     lo, hi = schedule.log_snr(ends).tolist()
     times = time_of_log_snr(schedule, torch.linspace(lo, hi, n + 1 if end else n, dtype=torch.float64))
@@ -168,13 +175,17 @@ def edm_path(
 
     Heun needs it: on evenly spaced times its first steps are so long that it loses to DDIM. A schedule that never is
     as noisy as sigma_max starts at its own noisiest time. Start the walk from `schedule.prior(shape, generator,
-    times[0])`. Raises ValueError unless 0 < sigma_min < sigma_max.
-    Source: Karras et al. 2022, eq. 5, arXiv:2206.00364.
+    times[0])`. Raises ValueError unless 0 < sigma_min < sigma_max and rho > 0, and where the schedule never is as noisy
+    as sigma_min. Source: Karras et al. 2022, eq. 5, arXiv:2206.00364.
     """
     _check_path(n)
     if not 0 < sigma_min < sigma_max:
         raise ValueError(f"the noise falls from sigma_max to sigma_min > 0, got {sigma_max:g} and {sigma_min:g}")
+    if not 0 < rho < math.inf:
+        raise ValueError(f"rho bends the spacing and is a number above 0, got {rho:g}")
     noisiest = math.exp(-0.5 * float(schedule.log_snr(torch.ones((), dtype=torch.float64))))
+    if noisiest <= sigma_min:
+        raise ValueError(f"at its noisiest the schedule's sigma / alpha is {noisiest:g}, not above {sigma_min:g}")
     ends = min(sigma_max, noisiest) ** (1 / rho), sigma_min ** (1 / rho)
     ramp = torch.linspace(*ends, n, dtype=torch.float64) ** rho
     times = time_of_log_snr(schedule, -2 * torch.log(ramp))
@@ -306,7 +317,10 @@ def langevin_share(schedule: Schedule, t: float, step_size: float) -> float:
 
     The two differ by O(f^2). Raises ValueError when the step size is too large to be one (f > 1).
     """
-    share = 2 * step_size / float(schedule.sigma(torch.tensor(t, dtype=torch.float64))) ** 2
+    sigma = float(schedule.sigma(torch.tensor(t, dtype=torch.float64)))
+    if not 0 <= t <= 1 or not sigma > 0:
+        raise ValueError(f"a Langevin step needs noise to start from, a time t in (0, 1]; got t = {t:g}")
+    share = 2 * step_size / sigma**2
     if not 0 <= share <= 1 or math.isnan(share):
         raise ValueError(f"a Langevin step of {step_size} at t = {t} would need a fresh share of {share:.3g} > 1")
     return share

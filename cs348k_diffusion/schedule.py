@@ -53,8 +53,11 @@ class Schedule:
     def prior(self, shape: Sequence[int], generator: torch.Generator | None = None, t: Tensor | float = 1.0) -> Tensor:
         """The noise that a walk from time t starts from: N(0, sigma(t)^2 I), float32, drawn where the generator lives.
 
-        Give the first time of a path that does not start at 1: `prior(shape, generator, times[0])`.
+        Give the first time of a path that does not start at 1: `prior(shape, generator, times[0])`. Raises ValueError
+        for a time outside [0, 1].
         """
+        if not 0 <= float(t) <= 1:
+            raise ValueError(f"times lie in [0, 1] (0 = data, 1 = noise), got {float(t):g}")
         device = generator.device if generator is not None else "cpu"
         noise = torch.randn(tuple(shape), generator=generator, device=device, dtype=torch.float32)
         return noise * float(self.sigma(torch.as_tensor(t, dtype=torch.float64).cpu()))
