@@ -29,6 +29,14 @@ SLIPS = {
     "half of the result": lambda x, noise, share: right(x, noise, share) / 2,
     "the result is cut off at -1 and 1": lambda x, noise, share: right(x, noise, share).clamp(-1, 1),
     "the result divided by `share`": lambda x, noise, share: right(x, noise, share) / share,
+    "`x` stands where `noise` belongs": lambda x, noise, share: right(x, x, share),
+    "`x` is not used: 0 stands in its place": lambda x, noise, share: share**2 * noise.abs(),
+    "`x` has the factor 1": lambda x, noise, share: x + share**2 * noise.abs(),
+    "the factor of `x` is squared": lambda x, noise, share: (2 - share) ** 2 * x + share**2 * noise.abs(),
+    "`x` has the wrong factor": lambda x, noise, share: (2 - share**3) * x + share**2 * noise.abs(),
+    "`x` and `noise` have the wrong factors": lambda x, noise, share: right(x, noise, share) + share * x - 3 * noise,
+    "the result has the wrong factor": lambda x, noise, share: (1 + share**3) * right(x, noise, share),
+    "one number too many is added to the result": lambda x, noise, share: right(x, noise, share) + share**3,
 }
 
 
@@ -83,3 +91,43 @@ def test_whole_numbers_flags_and_functions_change_in_ways_of_their_own():
     assert not changes(True)
     assert not changes(torch.tensor([True]))
     assert not changes(torch.sin)
+
+
+def times(schedule, score, x, t, s):
+    (a, b), (c, d) = schedule(t, x), schedule(s, x)
+    return c * (x + b**2 * score(x, t)) / a + d * x.sin()
+
+
+def schedule(t, x):
+    return torch.as_tensor(1 - 0.5 * t), torch.as_tensor(0.1 + 0.6 * t)
+
+
+def score(x, t):
+    return x.cos() * (1 + t)
+
+
+HANDED = {
+    "alpha and sigma are swapped": lambda a, b, c, d, g, x, t: d * (x + a**2 * g(x, t)) / b + c * x.sin(),
+    "sigma at t is squared": lambda a, b, c, d, g, x, t: c * (x + b**4 * g(x, t)) / a + d * x.sin(),
+    "the root of alpha at s": lambda a, b, c, d, g, x, t: c**0.5 * (x + b**2 * g(x, t)) / a + d * x.sin(),
+    "what `score` answers has the wrong sign": lambda a, b, c, d, g, x, t: c * (x - b**2 * g(x, t)) / a + d * x.sin(),
+    "`score` is told 0 as its second argument": lambda a, b, c, d, g, x, t: c * (x + b**2 * g(x, 0)) / a + d * x.sin(),
+}
+
+
+@pytest.mark.parametrize("name", HANDED)
+def test_a_slip_with_a_function_that_was_handed_in_is_named(name):
+    def answer(schedule, score, x, t, s):
+        return HANDED[name](*schedule(t, x), *schedule(s, x), score, x, t)
+
+    inputs = [(schedule, score, case.normal(), t, t / 3) for case, t in zip(varied(), (0.9, 0.5, 0.3, 0.7))]
+    with pytest.raises(Wrong) as raised:
+        agree(answer, times, inputs, "says")
+    assert raised.value.names == (name,)
+
+
+def test_a_factor_that_may_differ_for_each_example_needs_more_numbers_than_examples():
+    one, other = torch.linspace(1, 2, 6)[:, None], torch.tensor([[3.0], [1.0], [4.0], [1.0], [5.0], [9.0]])
+    with pytest.raises(Wrong) as raised:
+        agree(lambda x: x + other, lambda x: x, [(one,)], "says")
+    assert raised.value.names == ()

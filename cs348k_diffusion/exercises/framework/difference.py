@@ -39,6 +39,15 @@ def difference(
     return None if got == want else f"got {got!r}, expected {want!r}"
 
 
+def agrees(got: Any, want: Any, rtol: float | None = None, atol: float | None = None) -> bool:
+    """Whether `difference` has nothing to say; of tensors it is found without the words."""
+    if isinstance(got, Tensor) and isinstance(want, Tensor):
+        if got.shape != want.shape or got.dtype != want.dtype or (~torch.isfinite(got) & torch.isfinite(want)).any():
+            return False
+        return bool(_close(got, want, rtol, atol).all())
+    return difference(got, want, rtol, atol) is None
+
+
 def form_difference(got: Any, want: Any, names: Sequence[str] = ()) -> str | None:
     """As `difference`, but blind to values."""
     if isinstance(want, Tensor):
@@ -70,10 +79,14 @@ def _tensor_difference(got: Any, want: Tensor, rtol: float | None, atol: float |
     bad = ~torch.isfinite(got) & torch.isfinite(want)
     if bad.any():
         return f"NaN or infinity: {int(bad.sum())} of {bad.numel()} values are not finite"
+    close = _close(got, want, rtol, atol)
+    return None if close.all() else _farthest(got.detach(), want.detach(), close)
+
+
+def _close(got: Tensor, want: Tensor, rtol: float | None, atol: float | None) -> Tensor:
     usual = TOLERANCES.get(want.dtype, (0.0, 0.0))
     rtol, atol = (usual[0] if rtol is None else rtol), (usual[1] if atol is None else atol)
-    close = torch.isclose(got.detach(), want.detach(), rtol=rtol, atol=atol, equal_nan=True)
-    return None if close.all() else _farthest(got.detach(), want.detach(), close)
+    return torch.isclose(got.detach(), want.detach(), rtol=rtol, atol=atol, equal_nan=True)
 
 
 def _farthest(got: Tensor, want: Tensor, close: Tensor) -> str:
@@ -83,7 +96,7 @@ def _farthest(got: Tensor, want: Tensor, close: Tensor) -> str:
     off = int((~close).sum())
     many = f" ({off} of {gap.numel()} values differ)" if gap.numel() > 1 else ""
     one, other = got[index].item(), want[index].item()
-    rounded = not isinstance(one, complex) and f"{one:.6g}" == f"{other:.6g}"
+    rounded = not isinstance(one, complex) and torch.allclose(got.double(), want.double(), rtol=1e-5, atol=1e-6)
     digits = ".12g" if rounded else ".6g"
     why = ": rounding, as if float32 were used on the way" if rounded and want.dtype == torch.float64 else ""
     return f"got {one:{digits}}, expected {other:{digits}}{place}{many}{why}"

@@ -19,12 +19,11 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cs348k_diffusion.exercises.framework.difference import difference, form_difference
+from cs348k_diffusion.exercises.framework.difference import agrees, difference, form_difference
 from cs348k_diffusion.exercises.framework.errors import StudentError
-from cs348k_diffusion.exercises.framework.guesses import names_of, of_arguments, of_result, surviving
+from cs348k_diffusion.exercises.framework.guesses import MANY, names_of, of_arguments, of_result, surviving
 
 LIKELY = "This is what you get when the mistake is: "
-MANY = 3  # names: more than that fit by chance, and help nobody
 _EVIDENCE: ContextVar[list | None] = ContextVar("evidence", default=None)
 
 
@@ -63,7 +62,7 @@ class Evidence:
             value = value() if callable(value) else value
         except Exception:
             return None
-        return difference(self.got, value, self.rtol, self.atol) is None
+        return agrees(self.got, value, self.rtol, self.atol)
 
     def considers(self, name: str) -> bool:
         """Whether the mistake was considered where this value was compared."""
@@ -126,7 +125,7 @@ def agree(
                 raise
             break
         want, wrong = right(*args), {name: _later(wrong, args) for name, wrong in mistakes.items()}
-        guesses = of_arguments(right, args) | of_result(got, want, names)
+        guesses = of_arguments(right, args, got, want) | of_result(got, want, names)
         evidence.append(Evidence(got, wrong, rtol, atol, guesses))
         _note(evidence[-1])
         problem = difference(got, want, rtol, atol, names)
@@ -138,7 +137,7 @@ def agree(
 
 def _names(mistakes: Iterable[str], evidence: Sequence[Evidence]) -> list[str]:
     """The mistakes of the list that explain it all, or else guesses that do; those stay out where they are many."""
-    found = explaining(mistakes, evidence) or list(surviving(evidence))
+    found = explaining(mistakes, evidence) or surviving(evidence)
     return found if len(found) <= MANY else []
 
 

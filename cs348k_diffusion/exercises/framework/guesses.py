@@ -10,13 +10,17 @@ from __future__ import annotations
 import inspect
 import itertools
 import math
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from cs348k_diffusion.exercises.framework.fitted import Fitted, of_terms, of_whole
+from cs348k_diffusion.exercises.framework.handed import of_functions
+
 ENOUGH = 5  # numbers that are compared: fewer agree by chance
+MANY = 3  # names: more than that fit by chance, and help nobody
 FLOATS: dict[str, Callable[[Any], Any]] = {
     "{} has the wrong sign": lambda v: -v,
     "twice {}": lambda v: 2 * v,
@@ -32,6 +36,7 @@ NUMBERS = {
     "{} is not used: 0 stands in its place": lambda v: 0.0,
     "{} is not used: 1 stands in its place": lambda v: 1.0,
     "{} is rounded to a whole number": lambda v: float(round(v)),
+    "{} is rounded down to a whole number": lambda v: float(math.floor(v)),
     "{} in per cent": lambda v: 100 * v,
     "{} divided by 100": lambda v: v / 100,
 }
@@ -80,15 +85,29 @@ RESULTS = FLOATS | {
     "the rows of {} are in the opposite order": lambda v: v.flip(0),
     "{} is transposed": lambda v: v.mT,
 }
+WHOLE_RESULTS = INTEGERS | {
+    "{} has the wrong sign": lambda v: -v,
+    "{} is 4 times too large": lambda v: 4 * v,
+    "{} is always 0": lambda v: 0,
+    "{} is always 1": lambda v: 1,
+}
 WITH_ARGUMENT: dict[str, Callable[[Any, Any], Any]] = {
     "the result times {}": lambda result, v: result * v,
     "the result divided by {}": lambda result, v: result / v,
+    "the result times {} squared": lambda result, v: result * v**2,
+    "the result divided by {} squared": lambda result, v: result / v**2,
+    "the result times the root of {}": lambda result, v: result * v**0.5,
+    "the result divided by the root of {}": lambda result, v: result / v**0.5,
     "{} is added to the result": lambda result, v: result + v,
     "{} is subtracted from the result": lambda result, v: result - v,
+    "the logarithm of {} is added to the result": lambda result, v: result + _log(v),
+    "the logarithm of {} is subtracted from the result": lambda result, v: result - _log(v),
+    "the logarithm of {} has the wrong sign": lambda result, v: result + 2 * _log(v),
+    "minus the logarithm of {} has the wrong sign": lambda result, v: result - 2 * _log(v),
 }
 
 
-def of_arguments(right: Callable, args: tuple) -> dict[str, Callable[[], Any]]:
+def of_arguments(right: Callable, args: tuple, got: Any, want: Any) -> dict[str, Callable[[], Any]]:
     """Name -> what right gives with one argument changed, or two swapped, for one set of arguments."""
     names, found = names_of(right, args), {}
     for k, value in enumerate(args):
@@ -97,12 +116,16 @@ def of_arguments(right: Callable, args: tuple) -> dict[str, Callable[[], Any]]:
     for k, j in itertools.combinations(range(len(args)), 2):
         if _alike(args[k], args[j]):
             found[f"`{names[k]}` and `{names[j]}` are swapped"] = _swapped(right, args, k, j)
+            found[f"`{names[k]}` stands where `{names[j]}` belongs"] = _given(right, args, j, args[k])
+            found[f"`{names[j]}` stands where `{names[k]}` belongs"] = _given(right, args, k, args[j])
+    found |= of_functions(right, args, names)
     for k, value in enumerate(args):
-        if isinstance(value, float) or (isinstance(value, Tensor) and value.is_floating_point()):
+        number = isinstance(value, float | int) and not isinstance(value, bool)
+        if number or (isinstance(value, Tensor) and value.is_floating_point()):
             for name, change in WITH_ARGUMENT.items():
                 found[name.format(f"`{names[k]}`")] = _beside(right, args, value, change)
         found[f"`{names[k]}` itself is returned"] = lambda value=value: value
-    return found
+    return found | of_terms(right, args, names, got, want)
 
 
 def of_result(got: Any, want: Any, names: Sequence[str] = ()) -> dict[str, Callable[[], Any]]:
@@ -110,12 +133,15 @@ def of_result(got: Any, want: Any, names: Sequence[str] = ()) -> dict[str, Calla
     if isinstance(want, tuple | list) and 0 < len(want) < 5:
         called = names if len(names) == len(want) else [f"value {k + 1}" for k in range(len(want))]
         pairs = got if isinstance(got, tuple | list) and len(got) == len(want) else want
-        return {
+        found = {
             name: _replaced(want, k, value)
             for k, each in enumerate(want)
             for name, value in _of_one(pairs[k], each, called[k]).items()
         }
-    return _of_one(got, want, "the result")
+        each = [_of_one(None, value, "each value") for value in want]
+        found |= {name: _all([values[name] for values in each]) for name in each[0] if all(name in v for v in each)}
+        return found | of_whole(got, want, called)
+    return _of_one(got, want, "the result") | of_whole(got, want, ["the result"])
 
 
 def names_of(function: Callable, args: tuple) -> list[str]:
@@ -150,6 +176,8 @@ def numbers_in(value: Any) -> int:
 
 def _of_one(got: Any, want: Any, called: str) -> dict[str, Callable[[], Any]]:
     number = isinstance(want, float)
+    if isinstance(want, int) and not isinstance(want, bool):
+        return {name.format(called): _of(change, want, False) for name, change in WHOLE_RESULTS.items()}
     tensor = torch.tensor(want, dtype=torch.float64) if number else want
     if not isinstance(tensor, Tensor) or not tensor.is_floating_point():
         return {}
@@ -169,7 +197,15 @@ def _cut(got: Tensor, want: Tensor) -> Tensor:
     return want.clamp(low, high)
 
 
-def _of(change: Callable, value: Tensor, number: bool) -> Callable[[], Any]:
+def _log(value: Any) -> Any:
+    return value.log() if isinstance(value, Tensor) else math.log(value)
+
+
+def _all(values: Sequence[Callable[[], Any]]) -> Callable[[], Any]:
+    return lambda: tuple(value() for value in values)
+
+
+def _of(change: Callable, value: Any, number: bool) -> Callable[[], Any]:
     return lambda: float(change(value)) if number else change(value)
 
 
@@ -181,8 +217,17 @@ def _called(right: Callable, args: tuple, k: int, change: Callable) -> Callable[
     return lambda: right(*args[:k], change(args[k]), *args[k + 1 :])
 
 
+def _given(right: Callable, args: tuple, k: int, value: Any) -> Callable[[], Any]:
+    return lambda: right(*args[:k], value, *args[k + 1 :])
+
+
 def _beside(right: Callable, args: tuple, value: Any, change: Callable) -> Callable[[], Any]:
-    return lambda: change(right(*args), value)
+    def changed() -> Any:
+        result = right(*args)
+        by_example = isinstance(result, Tensor) and isinstance(value, Tensor) and value.shape == result.shape[:1]
+        return change(result, value.view(-1, *(1,) * (result.ndim - 1)) if by_example else value)
+
+    return changed
 
 
 def _swapped(right: Callable, args: tuple, k: int, j: int) -> Callable[[], Any]:
@@ -195,11 +240,22 @@ def _alike(one: Any, other: Any) -> bool:
     return isinstance(one, float | int) and type(one) is type(other)
 
 
-def surviving(evidence: Sequence[Any]) -> Iterator[str]:
-    """Names of guesses that fit every piece of evidence; later pieces are computed only for those that are left."""
+def surviving(evidence: Sequence[Any]) -> list[str]:
+    """Names of guesses that fit every piece of evidence: exact ones, or else those with the fewest fitted factors."""
     if sum(numbers_in(each.got) for each in evidence) < ENOUGH or not evidence:
-        return
-    left = dict.fromkeys(evidence[0].guesses)
+        return []
+    first = evidence[0].guesses
+    fitted = {name: len(guess.terms) for name, guess in first.items() if isinstance(guess, Fitted)}
+    for factors in (0, 1, 2):
+        found = _fitting([name for name in first if fitted.get(name, 0) == factors], evidence)
+        if 0 < len(found) <= MANY:
+            return found
+    return []
+
+
+def _fitting(names: Sequence[str], evidence: Sequence[Any]) -> list[str]:
+    """Those of the names that fit everywhere; later pieces are computed only for those that are left."""
     for each in evidence:
-        left = {name: None for name in left if name in each.guesses and each.fits(name)}
-    yield from left
+        names = [name for name in names if name in each.guesses and each.fits(name)]
+    spare = {name: sum(getattr(each.guesses[name], "spare", ENOUGH) for each in evidence) for name in names}
+    return [name for name in names if spare[name] >= ENOUGH]
