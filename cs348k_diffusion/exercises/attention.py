@@ -426,6 +426,10 @@ MERGE_MISTAKES = {
     "o is the average of the two": merging(lambda m, s, l, o, r, k, p: (m, s * l + r * k, (s * o + r * p) / 2)),
     "a is returned, b is forgotten": lambda a, b: a,
     "b is returned, a is forgotten": lambda a, b: b,
+    "half of the sums: their mean": merging(lambda m, s, l, o, r, k, p: (m, (s * l + r * k) / 2, (s * o + r * p) / 2)),
+    "the factors are multiplied with each other": merging(
+        lambda m, s, l, o, r, k, p: (m, s * r * (l + k), s * r * (o + p))
+    ),
     "l and o are averaged": merging(lambda m, s, l, o, r, k, p: (m, (l + k) / 2, (o + p) / 2)),
     "the two l are multiplied": merging(lambda m, s, l, o, r, k, p: (m, s * l * r * k, s * o + r * p)),
     "o is weighted by l, which it holds already": merging(
@@ -526,8 +530,8 @@ def walk(q, k, v, tile, slip=""):
     start = 0.0 if slip == "m at 0" else -torch.inf
     m, l, o = torch.full((len(q), 1), start).to(q), q.new_zeros(len(q), 1), q.new_zeros(len(q), v.shape[1])
     whole = len(k) // tile * tile if slip == "drops the rest" else len(k)
-    for j in range(0, whole, tile):
-        s = q @ k[j : j + tile].T / (1 if slip == "no scale" else math.sqrt(q.shape[1]))
+    for j in range(1 if slip == "late" else 0, whole, tile):
+        s = q @ k[j : j + tile].T / {"no scale": 1, "by d": q.shape[1]}.get(slip, math.sqrt(q.shape[1]))
         m_new = torch.maximum(m, s.amax(1, keepdim=True))
         if slip == "one m":
             m_new = m_new.max().expand_as(m)
@@ -564,6 +568,8 @@ TILE_MISTAKES = {
     name: partial(walk, slip=slip)
     for name, slip in {
         "forgotten 1/sqrt(d)": "no scale",
+        "divided by d instead of sqrt(d)": "by d",
+        "the first key is left out": "late",
         "missing rescale of O": "o",
         "missing rescale of l": "l",
         "each tile is divided by its own sum": "own sum",
@@ -857,6 +863,9 @@ def look_mistakes(heads):
             state, x, tokens, mask, heads, x.shape[-1] ** -0.5
         ),
         "1/sqrt(heads) instead of 1/sqrt(width of a head)": of(scale=heads**-0.5),
+        "1/(width of a head) instead of 1/sqrt(width of a head)": lambda state, x, tokens, mask: look(
+            state, x, tokens, mask, heads, heads / x.shape[-1]
+        ),
         "forgotten 1/sqrt(d)": of(scale=1.0),
         "softmax over columns": of(axis=-2),
         "softmax over the heads": of(axis=1),
@@ -1135,7 +1144,7 @@ def back(q, k, v, d_o, lse, row_dot, slip=""):
     to_q, to_k = (1 if slip in ("no scale", side) else c for side in ("no scale in dQ", "no scale in dK"))
     turned = d_s if slip == "untransposed" else d_s.T
     to_v = c if slip == "scaled dV" else 1
-    to_q, to_k = (c * c, c * c) if slip == "twice scaled" else (to_q, to_k)
+    to_q, to_k = {"twice scaled": (c * c, c * c), "multiplied": (1 / c, 1 / c)}.get(slip, (to_q, to_k))
     found = to_q * d_s @ k, to_k * turned @ q, to_v * (p if slip == "dV untransposed" else p.T) @ d_o
     return [found[n] for n in ORDERS.get(slip, (0, 1, 2))]
 
@@ -1158,6 +1167,7 @@ BACKWARD = {
     "p (1 - p) is the sigmoid's slope, not softmax's": "sigmoid",
     "D of this tile's keys alone: it is given, from all keys": "tile D",
     "1/sqrt(d) twice on the way back": "twice scaled",
+    "sqrt(d) for 1/sqrt(d) on the way back": "multiplied",
     "dV has no factor 1/sqrt(d)": "scaled dV",
     "forgotten 1/sqrt(d) on the way back": "no scale",
     "forgotten 1/sqrt(d) in dQ": "no scale in dQ",

@@ -208,6 +208,8 @@ MERGE_MISTAKES = {
     ),
     "u is the share of the second half": merging(lambda l, a, u, v, *_: (l, a, 1 - u, v)),
     "u is the ratio of the halves": merging(lambda l, a, u, v, l1, a1, l2, a2: (l, a, l1 / l2, v)),
+    "u is the ratio of the halves, upside down": merging(lambda l, a, u, v, l1, a1, l2, a2: (l, a, l2 / l1, v)),
+    "the length is the longer half's": merging(lambda l, a, u, v, l1, a1, l2, a2: (max(l1, l2), a, u, v)),
     "u is a length, not a share": merging(lambda l, a, u, v, l1, *_: (l, a, l1, v)),
     "v is the whole bend, not half of it": merging(lambda l, a, u, v, *_: (l, a, u, 2 * v)),
     "the mean of the two angles, weighted by length": merging(
@@ -272,6 +274,11 @@ def by_coordinates(points, centres, radii, softness):
     return torch.sigmoid((radii[:, None] - distance) / softness)
 
 
+def squared_sum(points, centres, radii, softness):
+    distance = (points[None] - centres[:, None]).sum(-1).abs()
+    return torch.sigmoid((radii[:, None] - distance) / softness)
+
+
 DISC_MISTAKES = {
     name: covering(formula)
     for name, formula in {
@@ -292,7 +299,10 @@ DISC_MISTAKES = {
         "a linear ramp, not a sigmoid": lambda d, r, s: (0.5 + (r - d) / s / 4).clamp(0, 1),
         "a bell curve, not a sigmoid": lambda d, r, s: torch.exp(-(((d - r) / s) ** 2)),
     }.items()
-} | {"|x| + |y| instead of the distance": by_coordinates}
+} | {
+    "|x| + |y| instead of the distance": by_coordinates,
+    "the coordinates are summed before they are squared": squared_sum,
+}
 
 
 @pytest.mark.exercise("E1.2", points=1)
@@ -504,6 +514,9 @@ ACCEPT_MISTAKES = {
     "only the way back counts": lambda old, new, there, back, u: u.log() < new - old + back,
     "only the way there counts": lambda old, new, there, back, u: u.log() < new - old - there,
     "both proposals are added": lambda old, new, there, back, u: u.log() < new - old + back + there,
+    "twice the gain": deciding(lambda gain, q, u: u.log() < 2 * gain + q),
+    "the logarithm of uniform is to base 10, not e": deciding(lambda gain, q, u: u.log10() < gain + q),
+    "log1p(uniform), which is never below 0, for log(uniform)": deciding(lambda gain, q, u: u.log1p() < gain + q),
     "half of the gain": deciding(lambda gain, q, u: u.log() < gain / 2 + q),
     "<= takes what is impossible when uniform is 0": deciding(lambda gain, q, u: u.log() <= gain + q),
     "not (uniform >= A) takes a NaN": deciding(lambda gain, q, u: ~(u.log() >= gain + q)),

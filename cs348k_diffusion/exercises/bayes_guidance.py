@@ -212,6 +212,8 @@ def slopes(logits, weights, x, t, y):
         "averaged over the batch": right / len(x),
         "the gradient of a loss averaged over the batch": -right / len(x),
         "all classes are summed, not the one asked for": gradient(1 - 3 * share),
+        "the mean over all classes, not the one asked for": gradient(1 / 3 - share),
+        "every example gets class 0": gradient(torch.eye(3, dtype=x.dtype)[:1] - share),
         "log_p[:, y] takes everybody's classes in every row: one number a row": gradient(
             one_hot.sum(0) - len(x) * share
         ),
@@ -244,9 +246,10 @@ def _softmax_over_batch(logits, x, t, y):
 def test_is_the_gradient_of_log_p_of_the_class_asked_for(classifier_score):
     inputs, tables = [], {}
     shapes = ((5, 2, 4), (3, 1, 2, 4), (5, 8), (1, 8), (3, 8))
+    classes = torch.tensor((0, 2, 1, 1, 0))
     for case, keen in zip(varied(shapes, (torch.float32, torch.float64, torch.float64), seed=6), (1, 8, 600, 1, 2)):
         logits, weights = linear_logits(keen=keen)
-        y = torch.tensor((0, 2, 1, 1, 0)[: case.batch])
+        y = classes.roll(len(inputs))[: case.batch]  # another class comes first each time
         t = torch.tensor([0.1, 0.3, 0.5, 0.7, 0.9][: case.batch], dtype=case.dtype)
         inputs.append((logits, case.normal(), t, y))
         tables[id(inputs[-1][1])] = slopes(logits, weights, *inputs[-1][1:])
@@ -360,6 +363,8 @@ MIX_MISTAKES = {
         ),
         "scale - 1 for scale: the paper's w the other way": lambda c, u, scale: u + (scale - 1) * (c - u),
         "the two guesses are averaged": lambda c, u, scale: (c + u) / 2,
+        "scale times the mean of the two guesses": lambda c, u, scale: scale * (c + u) / 2,
+        "scale times the whole: it belongs to the difference": lambda c, u, scale: scale * (u + scale * (c - u)),
         "scale is ignored, or both guesses are told the class": lambda c, u, scale: c,
         "no class is given to either": lambda c, u, scale: u,
         "the guesses are added": lambda c, u, scale: u + scale * c,
@@ -549,6 +554,10 @@ WITHIN_MISTAKES = {
         lambda c, u, scale: u + scale * (u - c)
     ),
     "scale also outside: scale times cond": choosing(guided, lambda c, u, scale: scale * c),
+    "outside, x itself": lambda cond, uncond, x, t, scale, low, high: (
+        choosing(guided)(cond, uncond, x, t, scale, low, high) if low <= t <= high else x
+    ),
+    "outside, zeros": choosing(guided, lambda c, u, scale: torch.zeros_like(c)),
 }
 
 

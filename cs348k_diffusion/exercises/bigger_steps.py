@@ -500,6 +500,8 @@ LESSON_SLIPS = {
     "guidance starts from the guess without a label": lesson(lambda c, n, w: c + w * (c - n)),
     "the scale is not used in the target": lesson(lambda c, n, w: c),
     "the guess without a label is left out": lesson(lambda c, n, w: w * c),
+    "u itself is the scale": lesson(usual, lambda u, low, high: u),
+    "u is added to low: it is a share of the way to high": lesson(usual, lambda u, low, high: low + u),
     "the scale starts at 0, not at low": lesson(usual, lambda u, low, high: high * u),
     "the scale may pass high: the span is high - low": lesson(usual, lambda u, low, high: low + high * u),
     "label 0 means something: without a label is `null`": lambda model, x_t, t, y, null, *rest: lesson(usual)(
@@ -741,6 +743,9 @@ MOVE_SLIPS = {
     ),
     "the samples' own score is left out: all would end on a peak": moving(
         lambda real, fake, x, x_t, t, a, s: a * real(x_t, t)
+    ),
+    "the two scores are added, not subtracted": moving(
+        lambda real, fake, x, x_t, t, a, s: a * (real(x_t, t) + fake(x_t, t))
     ),
     "alpha twice": moving(lambda real, fake, x, x_t, t, a, s: a**2 * (real(x_t, t) - fake(x_t, t))),
     "divided by alpha": moving(lambda real, fake, x, x_t, t, a, s: (real(x_t, t) - fake(x_t, t)) / a),

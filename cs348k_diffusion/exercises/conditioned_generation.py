@@ -140,6 +140,9 @@ PAD_MISTAKES = {
     "the mask hides nothing": padding(lambda rows, width, tokens, mask: (tokens, torch.ones_like(mask))),
     "the padding is -1, not 0": padding(lambda rows, width, tokens, mask: (torch.where(mask, tokens, -1), mask)),
     "the last word is repeated in place of padding": padding(last_repeated),
+    "the words are sorted": padding(
+        lambda rows, width, tokens, mask: (filled([sorted(row) for row in rows], width), mask)
+    ),
     "the words are in reverse order": padding(
         lambda rows, width, tokens, mask: (filled([row[::-1] for row in rows], width), mask)
     ),
@@ -176,7 +179,13 @@ def looking(h, words, mask, w_q, w_k, w_v, w_o, how=""):
         q = h.flatten(2).transpose(1, 2) @ w_q
         p = (q @ (words @ w_k).transpose(1, 2) / w_q.shape[1] ** 0.5).softmax(1) * mask[:, None]
         return h + (p @ (words @ w_v) @ w_o).transpose(1, 2).view(b, -1, height, width)
-    d = {"unscaled": 1, "width of words": len(w_k), "width of values": w_v.shape[1], "width of pixels": h.shape[1]}
+    d = {
+        "unscaled": 1,
+        "multiplied": 1 / w_k.shape[1],
+        "width of words": len(w_k),
+        "width of values": w_v.shape[1],
+        "width of pixels": h.shape[1],
+    }
     for i in range(b):
         keys, values = words[i] @ w_k, words[i] @ w_v
         if how == "swapped":
@@ -185,11 +194,13 @@ def looking(h, words, mask, w_q, w_k, w_v, w_o, how=""):
             for x in range(width):
                 s = keys @ (h[i, :, y, x] @ w_q)
                 s = s / (w_k.shape[1] if how == "divided by d" else d.get(how, w_k.shape[1]) ** 0.5)
+                s = -s if how == "minus" else s
                 if how == "zero":
                     s = torch.where(mask[i], s, 0.0)
                 elif how not in ("unmasked", "late"):
                     s = torch.where(~mask[i] if how == "inverted" else mask[i], s, -torch.inf)
                 p = s.softmax(0) * (mask[i] if how == "late" else 1)
+                p = torch.where(mask[i], s, 0.0) if how == "linear" else p
                 out[i, :, y, x] = p @ values @ w_o
     return out if how == "alone" else h + out
 
@@ -210,6 +221,9 @@ WAYS = {
     "the mask is upside down": "inverted",
     "sqrt(d) is missing": "unscaled",
     "divided by d instead of sqrt(d)": "divided by d",
+    "multiplied by sqrt(d), not divided": "multiplied",
+    "the scores have the wrong sign": "minus",
+    "no softmax": "linear",
     "sqrt of the width of the words instead of that of the queries": "width of words",
     "sqrt of the width of the values instead of that of the queries": "width of values",
     "sqrt of the channels of the picture instead of that of the queries": "width of pixels",
@@ -288,6 +302,7 @@ LOSS_MISTAKES = {
     "one draw decides for the whole batch: `any`": losing(lambda u, share: (u < share).any().expand(len(u))),
     "nothing is lost": lambda tokens, null, share, u: tokens,
     "u = share is lost too": losing(lambda u, share: u <= share),
+    "1 - share of them are lost, not share": losing(lambda u, share: u <= 1 - share),
     "u > 1 - share: as many, but not those that u < share says": losing(lambda u, share: u > 1 - share),
     "single words are lost, not captions": lambda tokens, null, share, u: torch.where(
         (u < share).repeat(tokens.shape[1]).view(tokens.shape), null, tokens

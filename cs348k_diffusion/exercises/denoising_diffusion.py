@@ -149,6 +149,8 @@ def over(value, divisor):
 
 X0_MISTAKES = {
     "x0: the sign of v": lambda x, v, a, s: a * x + s * v,
+    "x0: sigma is taken for a variance and squared": lambda x, v, a, s: a * x - s**2 * v,
+    "x0: alpha is taken for a variance and squared": lambda x, v, a, s: a**2 * x - s * v,
     "x0: the sign of x": lambda x, v, a, s: s * v - a * x,
     "x0: alpha and sigma are swapped": lambda x, v, a, s: s * x - a * v,
     "x0 and eps are returned in the wrong order": lambda x, v, a, s: s * x + a * v,

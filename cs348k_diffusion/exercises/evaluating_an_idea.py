@@ -144,6 +144,8 @@ def interval_slips(a, b, picks):
         "ratios, not differences": quantiles((a / b)[picks].mean(1)),
         "b is not used": quantiles(a[picks].mean(1)),
         "the mean of all differences is taken away": quantiles(means - gap.mean()),
+        "one end alone: 5 % are left out below, nothing above": quantiles(means, 0.05, 1.0),
+        "a and b are added": quantiles((a + b)[picks].mean(1)),
         "a 99 % interval: 0.5 % are left out on each side": quantiles(means, 0.005, 0.995),
         "turned round at the mean (the basic bootstrap)": tuple(
             2 * float(gap.mean()) - end for end in quantiles(means)[::-1]
@@ -203,6 +205,8 @@ def number_slips(gap, effect):
         "rounded to the nearest number, which may be below": round(exact),
         "not rounded": exact,
         "1.645 for 1.96: that is for one side": math.ceil(((1.645 + 0.84) * sd / effect) ** 2),
+        "1.64 for 1.96: that is for one side": math.ceil(((1.64 + 0.84) * sd / effect) ** 2),
+        "multiplied by the effect, not divided": math.ceil((2.8 * sd * effect) ** 2),
         "1.28 for 0.84: that is a power of 90 %": math.ceil(((1.96 + 1.28) * sd / effect) ** 2),
         "effect and spread are upside down": math.ceil((effect / (2.8 * sd)) ** 2),
         "the pilot's runs are added": math.ceil(exact) + n,
@@ -249,6 +253,7 @@ def enough(runs_for, gap, effect, why=""):
 
 @pytest.mark.exercise("E11.2", points=2)
 def test_is_enough_for_four_of_five_studies(runs_for):
+    enough(runs_for, 100 * normals(8, seed=6), 2.5)  # far from 1 and from each other, whichever way it is wrong
     for n, effect, seed in ((8, 0.03, 1), (3, 0.2, 2), (40, 1.7, 3), (6, 0.11, 4)):
         enough(runs_for, normals(n, seed=seed), effect)
 
@@ -284,6 +289,9 @@ def test_is_where_the_line_meets_infinitely_many(fd_of_all):
             mistakes={
                 "the slope is returned, not the value at 1 / N = 0": found_slope,
                 "a line in N: its value at N = 0 is that of no images": line(sizes, values)[0],
+                "a line in 1 / N^2": line(sizes**-2, values)[0],
+                "its value at 1 / N = 1": want + found_slope,
+                "the slope is added, not taken away": 2 * float(values.mean()) - want,
                 "a line in 1 / sqrt(N)": line(sizes**-0.5, values)[0],
                 "a line in log N": line(sizes.log(), values)[0],
                 "the value at the largest N still carries its bias": float(values[3]),
@@ -340,6 +348,9 @@ def test_finds_both_effects_and_their_interaction(responsible):
             mistakes={
                 "each effect only where the other part is off": (first[0], second[0], both),
                 "each effect only where the other part is on": (first[1], second[1], both),
+                "the first effect is the mean where the part is on, not a difference": (table[1].mean(0), b, both),
+                "half of both effects": (a / 2, b / 2, both),
+                "twice the interaction": (a, b, 2 * both),
                 "the two parts are swapped": (b, a, both),
                 "effects of taking away: off minus on": (-a, -b, both),
                 "the sign of the interaction": (a, b, -both),
@@ -482,14 +493,17 @@ def test_spends_the_same_on_each_and_no_more_than_there_is(tuned_alike):
         tuned_alike(loss, SPACES, budget, seeds)
         spent = {name: sum(args[0] == name for args, _ in loss.seen) for name in SPACES}
         want = calls_of(budget // 3 // len(seeds), seeds)
+        again = len({repr(args) for args, _ in loss.seen}) < len(loss.seen)
+        once_more = {name: calls + len(seeds) for name, calls in want.items()}
         expect(
             spent,
             want,
             says=f"wrong number of calls of loss for each method: a budget of {budget}, seeds {seeds}.",
-            mistakes={
-                "the winner is asked for once more": {name: calls + len(seeds) for name, calls in want.items()},
+            mistakes=({"the winner is asked for once more": once_more} if again else {})
+            | {
                 "every setting is tried, whatever the budget": calls_of(99, seeds),
                 "one setting more: the share is rounded up": calls_of(-(-budget // (3 * len(seeds))), seeds),
+                "one setting more than the share pays for": calls_of(budget // 3 // len(seeds) + 1, seeds),
                 "one setting fewer than the share pays for": calls_of(max(budget // 3 // len(seeds) - 1, 1), seeds),
                 "the budget is spent on each method, not shared among them": calls_of(budget // len(seeds), seeds),
                 "the seeds are not counted: a setting costs one call for each": calls_of(budget // 3, seeds),

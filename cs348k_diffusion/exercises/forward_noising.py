@@ -90,6 +90,7 @@ KERNEL_MISTAKES = {
     ),
     "exp(-beta / 2) for sqrt(1 - beta): that is for small beta": once(lambda b: math.exp(-b / 2), lambda b: b**0.5),
     "1 - beta / 2 for sqrt(1 - beta): that is for small beta": once(lambda b: 1 - b / 2, lambda b: b**0.5),
+    "x and noise are multiplied: the slide adds them": lambda x, beta, noise: (1 - beta) ** 0.5 * x * beta**0.5 * noise,
     "1 + beta for 1 - beta": once(lambda b: (1 + b) ** 0.5, lambda b: b**0.5),
     "the noise is multiplied by beta^2": once(lambda b: (1 - b) ** 0.5, lambda b: b**2),
     "the noise is multiplied by sqrt(2 beta)": once(lambda b: (1 - b) ** 0.5, lambda b: (2 * b) ** 0.5),
@@ -116,6 +117,8 @@ def test_shrinks_the_picture(noise_once):
         [(x, beta, torch.zeros_like(x)) for x, beta in inputs],
         says="Without noise, x must shrink by sqrt(1 - beta).",
         mistakes=KERNEL_MISTAKES,
+        rtol=1e-5,  # a root taken in float32 is right, too
+        atol=1e-6,
     )
 
 
@@ -127,6 +130,8 @@ def test_adds_noise_of_variance_beta(noise_once):
         [(case.normal(), beta, case.normal()) for case, beta in zip(varied(seed=1), BETAS_TRIED)],
         says="The noise that is added must have variance beta.",
         mistakes=KERNEL_MISTAKES,
+        rtol=1e-5,
+        atol=1e-6,
     )
 
 
@@ -185,6 +190,9 @@ JUMP_MISTAKES = {
         right_bar, lambda bar: (1 - bar**2).sqrt(), lambda bar: bar
     ),
     "a root too many: alpha_bar is used as alpha_bar^(1/4)": leap(lambda betas, k: right_bar(betas, k).sqrt()),
+    "a sum of 1 - beta instead of a product: cumsum for cumprod": leap(
+        lambda betas, k: torch.cat([betas.new_ones(1), (1 - betas).cumsum(0)])[k]
+    ),
     "every beta is used, whatever k says": leap(lambda betas, k: bars(betas)[-1:].expand(len(k))),
     "the noise is not scaled": leap(right_bar, torch.ones_like),
     "the noise is forgotten": leap(right_bar, torch.zeros_like),
@@ -248,6 +256,10 @@ SNR_MISTAKES = {
     "alpha and sigma are swapped": by_shares(lambda p, q: q.sqrt(), lambda p, q: p.sqrt()),
     "sigma has the sign of alpha: both are sigmoid(log_snr)": by_shares(lambda p, q: p.sqrt(), lambda p, q: p.sqrt()),
     "alpha = 1, as for x_t = x0 + sigma eps": lambda x: (torch.ones_like(x), torch.exp(-x / 2)),
+    "exp(log_snr / 2) is alpha / sigma, not alpha: sigma is not 1": lambda x: (torch.exp(x / 2), torch.ones_like(x)),
+    "sigmoid(log_snr) is alpha^2, not alpha": lambda x: (torch.sigmoid(x), (1 - torch.sigmoid(x) ** 2).sqrt()),
+    "the logarithm is taken to base 10": lambda x: from_log_snr(x * math.log(10)),
+    "the log-SNR is taken to be in decibels": lambda x: from_log_snr(x * math.log(10) / 10),
     "the log-SNR is cut off at -20 and 20": lambda x: from_log_snr(x.clamp(-20, 20)),
     "tanh for the sigmoid": lambda x: (torch.tanh(x), (1 - torch.tanh(x) ** 2).sqrt()),
     "a root too many": by_shares(lambda p, q: p**0.25, lambda p, q: q**0.25),

@@ -335,6 +335,8 @@ SCALE_MISTAKES = {
     "the mean size of the deviations, not the standard deviation": with_moments(
         MEAN, lambda z, data: (data - MEAN(z, data)).abs().mean((0, 2, 3), keepdim=True)
     ),
+    "the mean is added, not taken away": with_moments(lambda z, data: -MEAN(z, data), STD),
+    "multiplied by the standard deviation, not divided": with_moments(MEAN, lambda z, data: 1 / STD(z, data)),
     "divided by the root of the deviation": with_moments(MEAN, lambda z, data: STD(z, data).sqrt()),
     "the first channel's mean and deviation for all": with_moments(
         lambda z, data: MEAN(z, data)[:, :1], lambda z, data: STD(z, data)[:, :1]
@@ -433,6 +435,7 @@ COUNT_MISTAKES = {
         f, side, *rest, places=side * side // f
     ),
     "one side only: places are rows times columns": lambda f, side, *rest: formula(f, side, *rest, places=side // f),
+    "multiplied by f, not divided": lambda f, side, *rest: formula(f, side, *rest, places=(side * f) ** 2),
     "f is not used": lambda f, side, *rest: formula(f, side, *rest, places=side**2),
     "a 3 x 3 kernel has 9 weights": lambda *given: formula(*given, kernel=3),
     "the kernel is forgotten": lambda *given: formula(*given, kernel=1),
@@ -501,6 +504,7 @@ def terms(mean, log_var):
 
 DRAW_MISTAKES = {
     "noise times the variance: its square root is wanted": lambda m, v, e: m + v.exp() * e,
+    "noise times exp(2 log_var): the root is exp(log_var / 2)": lambda m, v, e: m + (2 * v).exp() * e,
     "noise times the log-variance": lambda m, v, e: m + v * e,
     "the standard deviation is exp(log_var / 2), not the root of log_var": lambda m, v, e: m + v.abs().sqrt() * e,
     "exp(-log_var / 2): the wrong sign": lambda m, v, e: m + (-v / 2).exp() * e,
@@ -692,6 +696,15 @@ WALK_MISTAKES = {
     ),
     "the last step is missing": lambda s, denoise, decode, noise, times: walked(s, denoise, decode, noise, times[:-1]),
     "the first step is missing": lambda s, denoise, decode, noise, times: walked(s, denoise, decode, noise, times[1:]),
+    "one leap, from the first time to the last": lambda s, denoise, decode, noise, times: walked(
+        s, denoise, decode, noise, times[[0, -1]]
+    ),
+    "it walks on to time 0, where `times` ends above": lambda s, denoise, decode, noise, times: walked(
+        s, denoise, decode, noise, torch.cat([times, times.new_zeros(int(times[-1] > 0))])
+    ),
+    "the times are walked from the last to the first": lambda s, denoise, decode, noise, times: walked(
+        s, denoise, decode, noise, times.flip(0)
+    ),
     "t and s are swapped in the step": lambda *given: walked(*given, turn=True),
     "decoded twice": lambda s, denoise, decode, noise, times: (
         decode(decode(walked(s, denoise, None, noise, times))) if noise.shape[1] % 16 == 0 else None

@@ -309,6 +309,9 @@ LOSS_MISTAKES = {
     "the target is noise times sigma, not noise over sigma": losing(
         lambda score, x0, level, noise, sigma: level * (score(x0 + level * noise, sigma) + level * noise)
     ),
+    "the score is divided by sigma, not multiplied": losing(
+        lambda score, x0, level, noise, sigma: score(x0 + level * noise, sigma) / level + noise
+    ),
     "wrong weighting: without sigma^2 the smallest level is all that counts": losing(
         lambda *given: left_over(*given) / given[2]
     ),
@@ -500,6 +503,7 @@ CHAIN_MISTAKES = {
     "the same step at every level": chained(lambda sigma, sigmas, step: step),
     "the ratio of the sigmas is not squared": chained(lambda sigma, sigmas, step: step * sigma / sigmas[-1]),
     "relative to the first sigma, not the last": chained(lambda sigma, sigmas, step: step * (sigma / sigmas[0]) ** 2),
+    "step * sigma, neither divided by the last sigma nor squared": chained(lambda sigma, sigmas, step: step * sigma),
     "step * sigma^2, not divided by the last sigma": chained(lambda sigma, sigmas, step: step * sigma**2),
     "the ratio of the sigmas is upside down": chained(lambda sigma, sigmas, step: step * (sigmas[-1] / sigma) ** 2),
     "the root of the ratio instead of its square": chained(
@@ -705,6 +709,7 @@ GUESS_MISTAKES = {
         "sigma^2 is missing": lambda x, score, a, s: (x + score) / a,
         "the score is taken for the noise": lambda x, score, a, s: (x - s * score) / a,
         "the score is forgotten": lambda x, score, a, s: x / a,
+        "the score is divided by sigma^2 instead of multiplied": lambda x, score, a, s: (x + score / s**2) / a,
         "the score is divided by sigma instead of multiplied": lambda x, score, a, s: (x + score / s) / a,
         "sigma^2 is taken for 1 - alpha^2, which holds only where alpha^2 + sigma^2 = 1": lambda x, score, a, s: (
             (x + (1 - a**2) * score) / a

@@ -32,6 +32,7 @@ MISTAKES = {
     "divided by its deviation, as if variances had to be kept": lambda picture, noise, share: (
         ((1 - share) * picture + share * noise) / ((1 - share) ** 2 + share**2) ** 0.5
     ),
+    "the two are multiplied, not added": lambda picture, noise, share: (1 - share) * picture * share * noise,
     "the noise is forgotten": lambda picture, noise, share: (1 - share) * picture,
     "the picture is forgotten": lambda picture, noise, share: share * noise,
     "both are multiplied by share": lambda picture, noise, share: share * (picture + noise),

@@ -17,6 +17,7 @@ from cs348k_diffusion.exercises import (
     run_against,
     varied,
 )
+from cs348k_diffusion.exercises.framework.difference import agrees, form_difference
 
 EXERCISES = (
     Exercise(
@@ -166,6 +167,10 @@ def resizing_mistakes(kernel, n, size):
         "the corners are aligned: a pixel has its middle half a pixel inside": lambda: table(
             kernel, n, size, centre=lambda i: i * (n - 1) / max(size - 1, 1)
         ),
+        "1 / size instead of n / size": lambda: table(kernel, n, size, centre=lambda i: (i + 0.5) / size - 0.5),
+        "a whole pixel is added, not half of one": lambda: table(
+            kernel, n, size, centre=lambda i: (i + 1) * n / size - 0.5
+        ),
         "the half pixel is forgotten": lambda: table(kernel, n, size, centre=lambda i: i * n / size),
         "the half pixel is added and not taken away again": lambda: table(
             kernel, n, size, centre=lambda i: (i + 0.5) * n / size
@@ -247,6 +252,9 @@ def psnr_mistakes(cov, k):
         "the draws' own deviation is forgotten": lambda: decibel(spread / d),
         "k is not used: a mean of k draws varies by 1/k of what one draw does": lambda: decibel(2 * spread / d),
         "1 - 1/k: the two errors do not cancel, they add": lambda: decibel((1 - 1 / k) * spread / d) if k > 1 else 0.0,
+        "k instead of 1/k": lambda: decibel((1 + k) * spread / d) if math.isfinite(k) else -math.inf,
+        "1/k^2 instead of 1/k": lambda: decibel((1 + 1 / k**2) * spread / d),
+        "1/sqrt(k) instead of 1/k: variances are averaged": lambda: decibel((1 + k**-0.5) * spread / d),
         "the square of the mean deviation, not the mean variance": lambda: decibel(
             (1 + 1 / k) * float(cov.diagonal().sqrt().mean()) ** 2
         ),
@@ -311,6 +319,11 @@ def concatenation_mistakes(x, low):
         "channels take turns": lambda: torch.stack([x, grown], 2).flatten(1, 2),
         "joined along another axis than that of the channels": lambda: torch.cat([x, grown], -1),
         "joined below x, along the height": lambda: torch.cat([x, grown], -2),
+        "x twice: the small picture is not used": lambda: torch.cat([x, x], 1),
+        "x twice, once enlarged": lambda: torch.cat([x, blocks(x, x.shape[-1])], 1),
+        "the mean small picture for all": lambda: torch.cat([x, grown.mean(0, keepdim=True).expand_as(x)], 1),
+        "x less the enlarged picture": lambda: torch.cat([x, x - grown], 1),
+        "the enlarged picture less x": lambda: torch.cat([x, grown - x], 1),
         "the first small picture for all": lambda: torch.cat([x, grown[:1].expand_as(x)], 1),
         "joined along the batch, torch.cat's default: channels are axis 1": lambda: torch.cat([x, grown], 0),
         **{
@@ -418,6 +431,9 @@ def test_the_small_picture_has_noise_of_its_own_level(training_pair):
                 "the clean small picture is returned": small,
                 "level is a standard deviation, not a variance": small + each.sqrt() * noise,
                 "the noise is not scaled by the level": small + noise,
+                "the level is squared: it is a standard deviation already": small + each**2 * noise,
+                "the picture is multiplied by the noise: it is added": small * (1 + each * noise),
+                "the noise alone, without the picture": each * noise,
                 "one level for the whole batch": small + level[0] * noise,
                 "the mean level for every example": small + level.mean() * noise,
                 "the picture is scaled down as noise comes in; here it is not": (
@@ -438,10 +454,11 @@ def test_the_residual_is_what_is_missing_from_what_the_network_sees(training_pai
     for high, level, noise, spread in augmentation_cases():
         small = halved(high)
         seen = small + level.view(-1, 1, 1, 1) * noise
-        residual, _ = pair(training_pair(high, halved, doubled, level, noise, spread), high, noise)
+        residual, given = pair(training_pair(high, halved, doubled, level, noise, spread), high, noise)
+        fits = form_difference(given, seen) is None and agrees(residual, (high - doubled(given)) / spread, 1e-4, 1e-4)
         expect(
             residual,
-            (high - doubled(seen)) / spread,
+            residual if fits else (high - doubled(seen)) / spread,  # a slip in low_res costs the other check alone
             says="enlarge(low_res) + spread * residual must be the large picture, for the low_res that is returned.",
             mistakes={
                 "the residual of the clean small picture: at sampling nobody has that": (
@@ -513,6 +530,10 @@ def slips(sizes, x):
         "frames are counted anew in each stage": lambda: [
             (sum(n == number for n, _ in right[:k]), frame) for k, (number, frame) in enumerate(right)
         ],
+        "the frames of a stage stay together in a list": lambda: [
+            (number, [frame for n, frame in right if n == number]) for number in range(len(sizes))
+        ],
+        "the stages run from the last to the first": lambda: film(stages_of(sizes)[::-1], x),
         "only the last frame of each stage is kept": lambda: list(last.items()),
         "only the last stage's frames are kept": lambda: [row for row in right if row[0] == len(sizes) - 1],
         "the picture that was given is in the film": lambda: [(0, x), *right],
