@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from cs348k_diffusion.exercises.framework.catalogue import checks_of, registry
+from cs348k_diffusion.exercises.framework.difference import difference
 from tests.answers import Given, records_of
 
 
@@ -65,3 +66,43 @@ def test_a_right_basis_does_not_excuse_the_error_of_another():
         return basis, (x - x @ basis.T @ basis).square().sum(1).mean()
 
     assert passed("E8.1", answer) == {"test_keeps_the_directions_of_greatest_variance"}
+
+
+def test_a_low_resolution_picture_that_is_wrong_leaves_the_residual_its_points():
+    def answer(high, shrink, enlarge, level, noise, spread):
+        low_res = shrink(high) + level[0] * noise
+        return (high - enlarge(low_res)) / spread, low_res
+
+    assert passed("E9.4", answer) == {"test_the_residual_is_what_is_missing_from_what_the_network_sees"}
+
+
+def film(stages, x):
+    found = []
+    for number, stage in enumerate(stages):
+        frames = stage(x)
+        found.append([[number, frame] for frame in frames])
+        x = frames[-1]
+    return tuple(pair for rows in found for pair in rows)
+
+
+def lesson(model, x_t, t, y, null, u, low, high):
+    scale = low + (high - low) * u
+    cond, uncond = model(x_t, t, y), model(x_t, t, null.expand(len(x_t)))
+    return [uncond + scale.view(-1, *(1,) * (x_t.ndim - 1)) * (cond - uncond), scale]
+
+
+@pytest.mark.parametrize(("id", "answer"), [("E9.5", film), ("E10.4", lesson)])
+def test_a_tuple_for_a_list_or_a_list_for_a_tuple_is_right(id, answer):
+    assert passed(id, answer) == {check.test for check in checks_of(registry()[id])}
+
+
+def test_a_root_in_float32_is_right_in_the_first_kernel():
+    def answer(x, beta, noise):
+        return (torch.tensor(1 - beta).sqrt() * x.float() + torch.tensor(beta).sqrt() * noise.float()).to(x.dtype)
+
+    assert passed("E2.1", answer) == {check.test for check in checks_of(registry()["E2.1"])}
+
+
+def test_float32_on_the_way_of_a_float64_answer_is_said():
+    want = torch.linspace(1, 2, 5, dtype=torch.float64).sqrt()
+    assert difference(want * (1 + 5e-7), want).endswith("rounding, as if float32 were used on the way")
