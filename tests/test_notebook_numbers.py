@@ -23,10 +23,6 @@ FROM_ELSEWHERE = {
     ("01", "2.01"): "a number that parts cannot have",
     ("02", "0.0001"): "Ho et al. 2020, section 4",
     ("04", "0.001"): "how far apart the two times of the next cell's figure are",
-    ("08", "3.42"): "the mean FD of three seeds, from the card, tested below",
-    ("08", "3.15"): "the same",
-    ("08", "7.08"): "the same",
-    ("08", "3.23"): "the same",
     ("08", "0.7"): "parameters in millions, on the card of the study",
     ("08", "0.84"): "parameters in millions, on the card of the study",
     ("11", "2.5"): "half of 5 %",
@@ -131,6 +127,20 @@ def test_means_of_the_latent_study_are_those_of_its_sentence():
     said = re.search(r"FD falls only from ([\d.]+) to ([\d.]+) between .*? from ([\d.]+) to ([\d.]+),", text)
     assert said is not None
     assert list(map(float, said.groups())) == [round(mean, 2) for mean in means]
+
+
+def test_textures_of_the_latent_study_are_printed():
+    """The whole numbers of its sentence, in the table above it: the mean of the seeds, rounded."""
+    table = shown_by("08", 'found = result("latent_claims")').rsplit("texture", 1)[1]
+    sentence = re.search(
+        r"after 2 core-seconds samples are nearer \((\d+)\) than what the codec makes of true pictures \((\d+)\), "
+        r".*?\(to (\d+) after 20; with \$f = 4\$ from (\d+) after 4 to (\d+)\)",
+        text_of("08"),
+    )
+    rows = {row: line.split() for row, line in re.findall(r"^ *(\d+ core|codec)[-\w ]*? +(\d.*)$", table, re.MULTILINE)}
+    places = [("2 core", 3), ("codec", 3), ("20 core", 3), ("4 core", 2), ("20 core", 2)]
+    assert sentence is not None
+    assert list(sentence.groups()) == [rows[row][column] for row, column in places]
 
 
 def text_of(number: str) -> str:
