@@ -42,7 +42,7 @@ class State(NamedTuple):
         return f"step {self.index}, t = {self.t:.3f}"
 
 
-class Walked(NamedTuple):
+class History(NamedTuple):
     """What a rule may look at: the denoiser, and (time, x, x0_hat) of the last two times, newest last."""
 
     denoise: Denoiser
@@ -50,13 +50,13 @@ class Walked(NamedTuple):
     xs: list[Tensor]
     x0_hats: list[Tensor]
 
-    def after(self, t: float, x: Tensor, x0_hat: Tensor) -> Walked:
+    def after(self, t: float, x: Tensor, x0_hat: Tensor) -> History:
         """With one more guess; at the same time as the last one it takes its place, for between them nothing moved."""
         old = slice(-2, -1) if self.times[-1:] == [t] else slice(-1, None)
-        return Walked(self.denoise, [*self.times[old], t], [*self.xs[old], x], [*self.x0_hats[old], x0_hat])
+        return History(self.denoise, [*self.times[old], t], [*self.xs[old], x], [*self.x0_hats[old], x0_hat])
 
 
-Rule = Callable[[Walked, float, float], Tensor]
+Rule = Callable[[History, float, float], Tensor]
 Fresh = float | Callable[[Schedule, float, float], float]
 
 
@@ -202,9 +202,9 @@ def time_of_log_snr(schedule: Schedule, log_snr: Float[Tensor, " n"]) -> Float[T
     return (low + high) / 2
 
 
-def first_order(walked: Walked, t: float, s: float) -> Tensor:
+def first_order(history: History, t: float, s: float) -> Tensor:
     """Step with the newest x0_hat: Euler's method for the probability-flow ODE, that is DDIM."""
-    return walked.x0_hats[-1]
+    return history.x0_hats[-1]
 
 
 def look_ahead(new: Tensor, old: Tensor, before: float, now: float, after: float) -> Tensor:
@@ -216,24 +216,24 @@ def look_ahead(new: Tensor, old: Tensor, before: float, now: float, after: float
     return new + (after - now) / (2 * (now - before)) * (new - old)
 
 
-def multistep(walked: Walked, t: float, s: float) -> Tensor:
+def multistep(history: History, t: float, s: float) -> Tensor:
     """DPM-Solver++(2M): extrapolate x0_hat along half the log-SNR from the last two; no further evaluation.
 
     x0 = x0_hat_i + (h_i / (2 h_{i-1})) (x0_hat_i - x0_hat_{i-1}),   h = steps of log(alpha / sigma)
 
     The first step, and a last one to s = 0, are first order. Source: Lu et al. 2022, algorithm 2, arXiv:2211.01095.
     """
-    new = walked.x0_hats[-1]
-    if len(walked.times) < 2 or s == 0:
+    new = history.x0_hats[-1]
+    if len(history.times) < 2 or s == 0:
         return new
-    grid = torch.tensor([walked.times[-2], t, s], dtype=torch.float64)
-    before, now, after = (walked.denoise.schedule.log_snr(grid) / 2).tolist()
+    grid = torch.tensor([history.times[-2], t, s], dtype=torch.float64)
+    before, now, after = (history.denoise.schedule.log_snr(grid) / 2).tolist()
     if now == before:  # both beyond the limit of the log-SNR
         return new
-    return look_ahead(new, walked.x0_hats[-2], before, now, after)
+    return look_ahead(new, history.x0_hats[-2], before, now, after)
 
 
-def heun(walked: Walked, t: float, s: float) -> Tensor:
+def heun(history: History, t: float, s: float) -> Tensor:
     """Heun's method: step to s, ask again there, and redo the step with the mean of the two noises.
 
     x0 = (x_t - sigma_t (eps_hat_t + eps_hat_s) / 2) / alpha_t
@@ -241,14 +241,14 @@ def heun(walked: Walked, t: float, s: float) -> Tensor:
     Two evaluations a step, one for the last step to s = 0. Raises ValueError where alpha_t = 0: start below t = 1,
     for instance with `edm_path`. Source: Karras et al. 2022, algorithm 1, arXiv:2206.00364.
     """
-    schedule, x, x0_hat = walked.denoise.schedule, walked.xs[-1], walked.x0_hats[-1]
+    schedule, x, x0_hat = history.denoise.schedule, history.xs[-1], history.x0_hats[-1]
     if s == 0:
         return x0_hat
     alpha_t, sigma_t = schedule(t, x)
     if not bool((alpha_t > 0).all()):
         raise ValueError(f"heun divides by alpha({t:g}) = 0: start below t = 1, say with edm_path(schedule, n)")
     trial = step(schedule, x, x0_hat, t, s)
-    eps_s = eps_from_x0(schedule, trial, s, walked.denoise(trial, as_time(s, trial)))
+    eps_s = eps_from_x0(schedule, trial, s, history.denoise(trial, as_time(s, trial)))
     return (x - sigma_t * (eps_from_x0(schedule, x, t, x0_hat) + eps_s) / 2) / alpha_t
 
 
@@ -276,14 +276,14 @@ def sample(
 def _states(
     denoise: Denoiser, x: Tensor, times: Sequence[float], fresh: Fresh, rule: Rule, generator: torch.Generator | None
 ) -> Iterator[State]:
-    schedule, walked = denoise.schedule, Walked(denoise, [], [], [])
+    schedule, history = denoise.schedule, History(denoise, [], [], [])
     for index, (t, s) in enumerate(pairwise(times), start=1):
         with torch.no_grad():  # around each step and never around a yield: grad mode belongs to whoever walks
             x0_hat = denoise(x, as_time(t, x))
-            walked = walked.after(t, x, x0_hat)
+            history = history.after(t, x, x0_hat)
             share = fresh(schedule, t, s) if callable(fresh) else fresh
             noise = noise_like(x, generator) if share > 0 else None
-            x = step(schedule, x, rule(walked, t, s), t, s, share, noise)
+            x = step(schedule, x, rule(history, t, s), t, s, share, noise)
         yield State(index, s, x, x0_hat)
 
 

@@ -167,7 +167,10 @@ BANNED = {
     "eyes": "features", "seen_badly": "augment", "nudged": "random_shift", "naming": "label_loss",
     "brief": "autocast_bf16", "supply": "batches", "STORE": "TRAIN_SIZE", "SHELF": "WEIGHTS_DIR",
     "Dice": "KeyedRandom", "dice": "rng", "Forge": "FitContext", "wander": "langevin_updates", "Dial": "Scheduled",
-    "judged": "evaluated", "JUDGED": "EVALUATED", "_judge": "evaluate", "Within": "InInterval",
+    "judged": "evaluated", "JUDGED": "EVAL_SIZE", "_judge": "evaluate", "Within": "InInterval",
+    "EVALUATED": "EVAL_SIZE", "TOLD": "TWO_SAMPLE_N", "ASKED": "DRAWS_EACH", "LEARNED": "TRAIN_SIZE",
+    "LOOKED_AT": "PREVIEW_PROMPTS", "judge_net": "discriminator", "hears": "conditioning", "Walked": "History",
+    "Shelf": "RunCache",
 }  # fmt: skip
 BANNED_FUNCTIONS = {
     "measured": "linear_measurement_log_prob", "classified": "classifier_log_prob", "inpainted": "inpainting_log_prob",

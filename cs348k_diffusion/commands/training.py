@@ -21,7 +21,8 @@ def reporter(name: str, out: Path, echo: Callable[[str], object]) -> Callable[[S
         tenth = -(-standing.steps // SHEETS)
         if recipe and recipe.pipeline and (standing.done % tenth == 0 or standing.done == standing.steps):
             draw = recipe.pipeline(standing.progress.model)
-            save_grid(draw.images(list(recipe.looked_at) or draw.condition.default(15), steps=10), out / f"{name}.png")
+            prompts = list(recipe.preview_prompts) or draw.condition.default(15)
+            save_grid(draw.images(prompts, steps=10), out / f"{name}.png")
             echo(f"{out / name}.png: what it draws after {standing.done:,} updates")
 
     return report

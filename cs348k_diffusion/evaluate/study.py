@@ -83,14 +83,14 @@ def run_study(
     from tqdm.auto import tqdm
 
     todo = [(levels, seed) for seed in range(claim.seeds) for levels in claim.settings()]
-    shelf = Shelf(folder, claim.experiment)
-    known = [run for levels, seed in todo if (run := shelf.find(levels, seed))]
+    cache = RunCache(folder, claim.experiment)
+    known = [run for levels, seed in todo if (run := cache.find(levels, seed))]
     have = {(label(run.levels), run.seed) for run in known}
     missing = [(levels, seed) for levels, seed in todo if (label(levels), seed) not in have]
     bar = tqdm(total=len(todo), initial=len(known), desc=claim.id, disable=quiet, leave=False, unit="run")
     with bar, contextlib.closing(_done(claim.experiment, missing, jobs, scheduler)) as done:
         for run in done:
-            known.append(shelf.keep(_within_budget(run, claim)))
+            known.append(cache.keep(_within_budget(run, claim)))
             bar.update()
     return Results(known)
 
@@ -172,7 +172,7 @@ def function_of(what: Experiment | str) -> Experiment:
 # Keeping
 
 
-class Shelf:
+class RunCache:
     """A folder of finished runs, found by content; without a folder nothing is kept."""
 
     def __init__(self, folder: str | Path | None, what: Experiment | str):

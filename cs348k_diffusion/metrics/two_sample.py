@@ -34,7 +34,7 @@ class TwoSample(NamedTuple):
     surest_true: Tensor
 
 
-def judge_net(channels: int = 3, pool: nn.Module | None = None) -> nn.Sequential:
+def discriminator(channels: int = 3, pool: nn.Module | None = None) -> nn.Sequential:
     """The network of the test: three convolutions with batch norm, two strides, 43,000 weights for colour pictures.
 
     pool: how places are brought together, their mean unless told.
@@ -70,7 +70,7 @@ def two_sample_test(
 def _trained(x: Tensor, y: Tensor, passes: int, seed: int) -> nn.Sequential:
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        net = judge_net(x.shape[1]).train()
+        net = discriminator(x.shape[1]).train()
         optimizer = torch.optim.AdamW(net.parameters(), lr=PEAK)
         steps = passes * -(-len(x) // BATCH)
         falling = torch.optim.lr_scheduler.LambdaLR(optimizer, lambda k: 1 - k / steps)

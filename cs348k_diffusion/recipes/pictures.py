@@ -39,7 +39,7 @@ from cs348k_diffusion.training import (
     warm_cosine,
 )
 
-TRAIN_SIZE, CHOOSING, EVALUATED, UNSEEN = 60_000, 200, 500, 300  # pictures drawn for training; prompts for each purpose
+TRAIN_SIZE, CHOOSING_SIZE, EVAL_SIZE, HELD_OUT_SIZE = 60_000, 200, 500, 300  # pictures; the others are prompts
 SCALES = (1.0, 2.0, 3.0, 5.0, 8.0)
 SIZE, CALLS, SCALE = 32, 20, 3.0
 # from the largest size to the smallest; self-attention counts and places things, the caption says which
@@ -48,9 +48,11 @@ PEAK, EMA = 2e-3, 0.999
 WORDINGS = (0, 1, 2)  # of each training caption, in the second phase; in the first its own, which names all colours
 FIRST, SECOND, LATER_PEAK = 24_000, 3_000, 1e-3  # updates of the two phases, and the second one's learning rate
 TOKENIZER = Tokenizer(WORDS, LONGEST)
-SHORT = ("a cat", "two cats", "three cats", "a tree", "two trees", "three trees", "a house", "two houses")
-ASKED, TOLD = 32, 4_000  # pictures of each short prompt; of each kind for the two-sample test, half of them unseen
-LOOKED_AT = ("a cat", "two cats", "three trees", "a house", "two orange cats left of a tall red tree at night") * 3
+SHORT_PROMPTS = ("a cat", "two cats", "three cats", "a tree", "two trees", "three trees", "a house", "two houses")
+DRAWS_EACH = 32  # pictures of each short prompt
+TWO_SAMPLE_N = 4_000  # pictures of each kind for the two-sample test, half of them unseen
+LONG_PROMPT = "two orange cats left of a tall red tree at night"
+PREVIEW_PROMPTS = ("a cat", "two cats", "three trees", "a house", LONG_PROMPT) * 3
 
 
 def denoiser() -> NetDenoiser:
@@ -155,7 +157,7 @@ def choose_scale(
     draw: Callable[[Sequence[str], float], Tensor],
     scales: Sequence[float] = SCALES,
     satisfied: Callable[[Sequence[str], Tensor], dict[str, Tensor]] = satisfied,
-    n: int = CHOOSING,
+    n: int = CHOOSING_SIZE,
 ) -> dict[str, float]:
     """For each scale the share of prompts that are fully satisfied, on n prompts used for nothing else.
 
@@ -169,10 +171,10 @@ def short_prompts(
     draw: Callable[[Sequence[str]], Tensor], satisfied: Callable[[Sequence[str], Tensor], dict[str, Tensor]] = satisfied
 ) -> dict[str, Any]:
     """For each of the shortest prompts the share of its pictures that show what it asks for; draw(prompts): those."""
-    return {text: share(satisfied([text] * ASKED, draw([text] * ASKED))["all"]) for text in SHORT}
+    return {text: share(satisfied([text] * DRAWS_EACH, draw([text] * DRAWS_EACH))["all"]) for text in SHORT_PROMPTS}
 
 
-def told_from_true(true: Float[Tensor, "n 3 h w"], drawn: Float[Tensor, "n 3 h w"]) -> dict[str, Any]:
+def two_sample_accuracy(true: Float[Tensor, "n 3 h w"], drawn: Float[Tensor, "n 3 h w"]) -> dict[str, Any]:
     """How often a network trained on half of them tells which of the others are drawn; the prompts are not the same."""
     with torch.enable_grad():
         told = two_sample_test(true, drawn.clamp(-1, 1))
@@ -194,10 +196,10 @@ def evaluate(model: NetDenoiser) -> dict[str, Any]:
     """Adherence beside true pictures and chance, on unseen pairs, of short prompts; FD; two-sample. For the card."""
     by_scale = choose_scale(drawing(model).images)
     scale = float(max(by_scale, key=lambda name: by_scale[name]))
-    draw, more = partial(drawing(model).images, scale=scale, seed=1), pictures(TOLD, SIZE, PICTURES.evaluation)
-    others = pictures(TOLD, SIZE, PICTURES.evaluation, start=TOLD).images
-    true = pictures(EVALUATED, SIZE, PICTURES.evaluation)
-    unseen = pictures(UNSEEN, SIZE, PICTURES.evaluation, held_out=True)
+    draw, more = partial(drawing(model).images, scale=scale, seed=1), pictures(TWO_SAMPLE_N, SIZE, PICTURES.evaluation)
+    others = pictures(TWO_SAMPLE_N, SIZE, PICTURES.evaluation, start=TWO_SAMPLE_N).images
+    true = pictures(EVAL_SIZE, SIZE, PICTURES.evaluation)
+    unseen = pictures(HELD_OUT_SIZE, SIZE, PICTURES.evaluation, held_out=True)
     drawn, odd = (drawing(model).images(each.captions, scale) for each in (true, unseen))
     asked = {
         "generated": satisfied(true.captions, drawn),
@@ -217,7 +219,7 @@ def evaluate(model: NetDenoiser) -> dict[str, Any]:
             "short_prompts": short_prompts(draw),
             "fd": distance(drawn, true),
             "texture": textures(drawn, true.images, others),
-            "two_sample": told_from_true(others, draw(more.captions)),
+            "two_sample": two_sample_accuracy(others, draw(more.captions)),
         }
     )
 
@@ -266,6 +268,6 @@ RECIPE = Recipe(
         "samples": f"DDIM, {CALLS} steps, guidance, x0_hat clipped to [-1, 1]",
     },
     pipeline=drawing,
-    looked_at=LOOKED_AT,
+    preview_prompts=PREVIEW_PROMPTS,
     shipped=True,
 )

@@ -29,10 +29,10 @@ from cs348k_diffusion.recipes.classifiers.faces import face_prompts, face_report
 from cs348k_diffusion.recipes.pictures import (
     ATTENTION,
     EMA,
-    LOOKED_AT,
     PEAK,
+    PREVIEW_PROMPTS,
     TOKENIZER,
-    TOLD,
+    TWO_SAMPLE_N,
     autocast_bf16,
     choose_scale,
     choose_wordings,
@@ -40,7 +40,7 @@ from cs348k_diffusion.recipes.pictures import (
     share,
     short_prompts,
     textures,
-    told_from_true,
+    two_sample_accuracy,
     worded,
 )
 from cs348k_diffusion.recipes.pictures import (
@@ -53,12 +53,12 @@ from cs348k_diffusion.schedule import cosine
 from cs348k_diffusion.training import Fitting, Phases, Progress, denoising, fit, warm_cosine
 
 SIZE, CODE = 64, (4, 16, 16)
-TRAIN_SIZE, EVALUATED = 40_000, 500
+TRAIN_SIZE, EVAL_SIZE = 40_000, 500
 WORDINGS = (0, 1, 2)  # of each training caption
 FIRST, SECOND = 9_000, 21_000  # updates of the two phases: the rate falls to nothing, rises again and falls once more
 SCALES = (1.5, 2.0, 3.0, 4.0, 6.0)
 CALLS, SCALE = 16, 3.0
-CHOOSING = 600  # prompts that choose the scale: 200 leave 2 to 4 within each other's noise
+CHOOSING_SIZE = 600  # prompts that choose the scale: 200 leave 2 to 4 within each other's noise
 FACES = 210  # pictures of a big cat
 
 
@@ -119,24 +119,24 @@ def satisfied(prompts: Sequence[str], images: Float[Tensor, "n 3 64 64"]) -> dic
 def evaluate(model: NetDenoiser) -> dict[str, Any]:
     """Adherence by part of a prompt, and of short prompts; how well pictures are told from true ones. For the card."""
     draw = partial(drawing(model).images, seed=1)
-    by_scale = choose_scale(draw, SCALES, satisfied, CHOOSING)
+    by_scale = choose_scale(draw, SCALES, satisfied, CHOOSING_SIZE)
     scale = float(max(by_scale, key=lambda name: by_scale[name]))
-    true = pictures(TOLD, SIZE, PICTURES.evaluation)
+    true = pictures(TWO_SAMPLE_N, SIZE, PICTURES.evaluation)
     drawn = draw(true.captions, scale)
-    prompts, first = true.captions[:EVALUATED], drawn[:EVALUATED]
+    prompts, first = true.captions[:EVAL_SIZE], drawn[:EVAL_SIZE]
     parts = {
         "generated": satisfied(prompts, first),
-        "true_pictures": satisfied(prompts, true.images[:EVALUATED]),
+        "true_pictures": satisfied(prompts, true.images[:EVAL_SIZE]),
         "chance": satisfied(prompts, first.roll(1, 0)),
     }
-    others = pictures(TOLD, SIZE, PICTURES.evaluation, start=TOLD).images
+    others = pictures(TWO_SAMPLE_N, SIZE, PICTURES.evaluation, start=TWO_SAMPLE_N).images
     return rounded(
         {
             "scale": scale,
             "satisfied_by_scale": by_scale,
             "adherence": {who: {part: share(each) for part, each in rows.items()} for who, rows in parts.items()},
             "short_prompts": short_prompts(partial(draw, scale=scale), satisfied),
-            "two_sample": told_from_true(others, drawn),
+            "two_sample": two_sample_accuracy(others, drawn),
             "texture": textures(drawn, true.images, others),
             "faces": face_report(draw(face_prompts(FACES), scale)),
         }
@@ -167,6 +167,6 @@ RECIPE = Recipe(
         "samples": f"DDIM, {CALLS} steps, guidance, not clipped, decoded once",
     },
     pipeline=drawing,
-    looked_at=LOOKED_AT,
+    preview_prompts=PREVIEW_PROMPTS,
     shipped=True,
 )

@@ -28,8 +28,8 @@ from cs348k_diffusion.pipeline import Pipeline, Prompts
 from cs348k_diffusion.recipes import cards
 from cs348k_diffusion.recipes.pictures import (
     EMA,
-    LOOKED_AT,
     PEAK,
+    PREVIEW_PROMPTS,
     TOKENIZER,
     choose_scale,
     choose_wordings,
@@ -37,7 +37,7 @@ from cs348k_diffusion.recipes.pictures import (
     share,
     short_prompts,
     textures,
-    told_from_true,
+    two_sample_accuracy,
     worded,
 )
 from cs348k_diffusion.recipes.pictures import (
@@ -51,7 +51,7 @@ from cs348k_diffusion.schedule import cosine
 from cs348k_diffusion.training import Progress, denoising, fit, warm_cosine
 
 SMALL, SIZES = 8, (32, 64)  # rows of the first picture, and of those after it
-TRAIN_SIZE, EVALUATED, TOLD = 40_000, 500, 1_000
+TRAIN_SIZE, EVAL_SIZE, TWO_SAMPLE_N = 40_000, 500, 1_000
 WORDINGS = (0, 1, 2)  # of each training caption
 SCALES = (1.5, 2.0, 3.0, 4.0)
 CALLS, LATER_CALLS, SCALE = 16, 10, 4.0  # steps of the first stage, and of the second
@@ -125,13 +125,13 @@ def evaluate(model: NetDenoiser) -> dict[str, Any]:
     draw = partial(drawing(model).images, seed=1)
     by_scale = choose_scale(draw, SCALES, satisfied)
     scale = float(max(by_scale, key=lambda name: by_scale[name]))
-    true = pictures(TOLD, SIZES[-1], PICTURES.evaluation)
-    others = pictures(TOLD, SIZES[-1], PICTURES.evaluation, start=TOLD).images
+    true = pictures(TWO_SAMPLE_N, SIZES[-1], PICTURES.evaluation)
+    others = pictures(TWO_SAMPLE_N, SIZES[-1], PICTURES.evaluation, start=TWO_SAMPLE_N).images
     drawn = draw(true.captions, scale).clamp(-1, 1)
-    prompts, first = true.captions[:EVALUATED], drawn[:EVALUATED]
+    prompts, first = true.captions[:EVAL_SIZE], drawn[:EVAL_SIZE]
     asked = {
         "generated": satisfied(prompts, first),
-        "true_pictures": satisfied(prompts, true.images[:EVALUATED]),
+        "true_pictures": satisfied(prompts, true.images[:EVAL_SIZE]),
         "chance": satisfied(prompts, first.roll(1, 0)),
     }
     return rounded(
@@ -140,7 +140,7 @@ def evaluate(model: NetDenoiser) -> dict[str, Any]:
             "satisfied_by_scale": by_scale,
             "adherence": {who: {part: share(each) for part, each in rows.items()} for who, rows in asked.items()},
             "short_prompts": short_prompts(partial(draw, scale=scale), satisfied),
-            "two_sample": told_from_true(others, drawn),
+            "two_sample": two_sample_accuracy(others, drawn),
             "texture": textures(drawn, true.images, others),
         }
     )
@@ -170,6 +170,6 @@ RECIPE = Recipe(
         "then the mean",
     },
     pipeline=drawing,
-    looked_at=LOOKED_AT,
+    preview_prompts=PREVIEW_PROMPTS,
     shipped=True,
 )

@@ -22,8 +22,8 @@ class Recipe:
 
     build() is the untrained model; training(model, steps, batch, generator) a Run of Progress, on the device that the
     model lives on; evaluate(model) the numbers for its card, each beside that of real data. `settings` is what a reader
-    of the card wants to know besides. pipeline(model): how the model draws, for those that draw images; looked_at: what
-    it is asked for now and then in training. shipped: the weights come with the package.
+    of the card wants to know besides. pipeline(model): how the model draws, for those that draw images;
+    preview_prompts: what it draws now and then in training. shipped: the weights come with the package.
     """
 
     name: str
@@ -36,5 +36,5 @@ class Recipe:
     evaluate: Callable[[Any], dict[str, Any]]
     settings: dict[str, Any] = field(default_factory=dict)
     pipeline: Callable[[Any], Pipeline] | None = None
-    looked_at: Sequence[Any] = ()
+    preview_prompts: Sequence[Any] = ()
     shipped: bool = False

@@ -2,7 +2,7 @@
 
 import pytest
 
-from cs348k_diffusion.evaluate.flawed import features_fd, three_reports, to_data
+from cs348k_diffusion.evaluate.flawed import features_fd, polished, three_reports
 
 REPORTS = three_reports()
 HIDDEN = {"minimum": "shown", "cost": "evaluations", "samples": "samples"}  # what the flaw is in
@@ -11,7 +11,7 @@ HIDDEN = {"minimum": "shown", "cost": "evaluations", "samples": "samples"}  # wh
 def test_polish_does_nothing():
     """At the same number of steps a polished run ends at the same distance, bit by bit, at the same cost."""
     for seed, steps in ((0, 16), (3, 16), (5, 32)):
-        assert to_data(seed, steps, polish=True) == to_data(seed, steps, polish=False)
+        assert polished(seed, steps, polish=True) == polished(seed, steps, polish=False)
 
 
 @pytest.mark.parametrize("name", REPORTS)
@@ -37,7 +37,7 @@ def test_evaluations_are_counted_and_runs_can_be_had_again():
     for name, steps, polish in (("ours", 32, True), ("plain", 16, False)):
         arm = REPORTS["B"].report["arms"][name]
         assert arm["evaluations"] == steps
-        assert arm["runs"][2] == to_data(2, steps, polish)[0]
+        assert arm["runs"][2] == polished(2, steps, polish)[0]
     assert REPORTS["B"].text.count("8 of 8") == 1
 
 

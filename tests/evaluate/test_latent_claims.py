@@ -44,12 +44,12 @@ def test_a_finished_run_is_read_and_not_made_again(tmp_path):
 
 
 def test_a_run_is_the_same_for_the_same_seed(monkeypatch):
-    for name, value in {"TRAIN_SIZE": 32, "EVALUATED": 16, "CALLS": 2, "BUDGETS": (1, 2), "RATES": {8: 2.0}}.items():
+    for name, value in {"TRAIN_SIZE": 32, "EVAL_SIZE": 16, "CALLS": 2, "BUDGETS": (1, 2), "RATES": {8: 2.0}}.items():
         monkeypatch.setattr(study, name, value)
-    for cached in (study.drawn, study.judging, study.codec_of):
+    for cached in (study.drawn, study.true_pictures, study.codec_of):
         cached.cache_clear()
     first, again, other = (study.trained(8, seed) for seed in (1, 1, 2))
-    for cached in (study.drawn, study.judging, study.codec_of):
+    for cached in (study.drawn, study.true_pictures, study.codec_of):
         cached.cache_clear()
     assert [row["updates"] for row in first] == [2, 4]
     assert [row["fd"] for row in first] == [row["fd"] for row in again] != [row["fd"] for row in other]

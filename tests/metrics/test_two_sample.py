@@ -6,7 +6,7 @@ from torch.testing import assert_close
 
 from cs348k_diffusion.data.pictures import complete, draw_scenes, parse, pictures
 from cs348k_diffusion.metrics.texture import texture, texture_distance
-from cs348k_diffusion.metrics.two_sample import judge_net, two_sample_test
+from cs348k_diffusion.metrics.two_sample import discriminator, two_sample_test
 
 N = 320
 
@@ -82,7 +82,7 @@ def test_the_test_repeats_itself_and_leaves_the_reader_s_random_numbers_alone(wo
     torch.manual_seed(0)
     assert_close(two_sample_test(worlds[0][:32], worlds[1][:32], passes=1).logits, one.logits, rtol=0, atol=0)
     assert_close(torch.rand(1), drawn, rtol=0, atol=0)
-    assert 40_000 < sum(p.numel() for p in judge_net().parameters()) < 46_000
+    assert 40_000 < sum(p.numel() for p in discriminator().parameters()) < 46_000
 
 
 def test_texture_does_not_see_where_things_stand_and_flat_pictures_have_none(worlds):

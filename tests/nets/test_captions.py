@@ -155,18 +155,18 @@ def test_a_caption_is_heard_by_its_own_picture_only(tokenize):
     assert (one[1] - other[1]).abs().max() > 1e-4
 
 
-@pytest.mark.parametrize("hears", ["cross", "pooled", "none"])
-def test_gradients_reach_the_words_that_are_heard(tokenize, hears):
-    net, (x, t), tokens = a_net(conditioning=hears), inputs(2), tokenize(["a red tree", "two orange cats"])
+@pytest.mark.parametrize("conditioning", ["cross", "pooled", "none"])
+def test_gradients_reach_the_words_that_are_heard(tokenize, conditioning):
+    net, (x, t), tokens = a_net(conditioning=conditioning), inputs(2), tokenize(["a red tree", "two orange cats"])
     net(x, t, tokens).square().sum().backward()
     touched = net.captions.word.weight.grad
     touched = set() if touched is None else set(touched.abs().sum(1).nonzero().flatten().tolist())
-    assert touched - {0} == (set() if hears == "none" else set(tokens.flatten().tolist()) - {0})
+    assert touched - {0} == (set() if conditioning == "none" else set(tokens.flatten().tolist()) - {0})
     assert net.captions.start.grad.abs().sum() > 0
 
 
 def test_the_three_ways_of_hearing_have_the_same_parameters():
-    shapes = [[p.shape for p in a_net(conditioning=hears).parameters()] for hears in ("cross", "pooled", "none")]
+    shapes = [[p.shape for p in a_net(conditioning=way).parameters()] for way in ("cross", "pooled", "none")]
     assert shapes[0] == shapes[1] == shapes[2]
 
 
@@ -177,7 +177,7 @@ def test_another_way_of_hearing_is_refused():
 
 def test_what_is_heard_differs_as_it_says(tokenize):
     (x, t), tokens = inputs(1), tokenize(["a red tree"])
-    outs = {hears: a_net(conditioning=hears)(x, t, tokens) for hears in ("cross", "pooled", "none")}
+    outs = {way: a_net(conditioning=way)(x, t, tokens) for way in ("cross", "pooled", "none")}
     assert_close(outs["none"], a_net()(x, t))
     assert (outs["cross"] - outs["pooled"]).abs().max() > 1e-4
     assert (outs["pooled"] - outs["none"]).abs().max() > 1e-4

@@ -9,6 +9,7 @@ from cs348k_diffusion.data.pictures import complete, draw_scenes, parse, picture
 from cs348k_diffusion.data.pictures.splits import PICTURES
 from cs348k_diffusion.latent import Codec
 from cs348k_diffusion.metrics import psnr
+from cs348k_diffusion.metrics.intervals import wilson
 from cs348k_diffusion.recipes.stages import pictures_codec
 from cs348k_diffusion.training import Phases
 
@@ -45,6 +46,21 @@ def test_eyes_survive(codec):
     made = pictures_codec.round_trip(codec, seeing) - pictures_codec.round_trip(codec, blind)
     assert there.any()
     assert made[there].mean() < 0.5 * (seeing - blind)[there].mean() < 0  # eyes are dark
+
+
+@pytest.mark.parametrize("name", sorted(recipes.RECIPES))
+def test_a_share_on_a_card_has_the_interval_of_its_number(name):
+    """Wilson's interval of value and n, wherever a card has a share or an accuracy with an interval."""
+
+    def shares(part):
+        if isinstance(part, dict):
+            if {"interval_95", "n"} <= part.keys() and (value := part.get("share", part.get("accuracy"))) is not None:
+                yield value, part["n"], part["interval_95"]
+            for each in part.values():
+                yield from shares(each)
+
+    for value, n, ends in shares(recipes.card(name)["metrics"] if recipes.RECIPES[name].shipped else {}):
+        assert wilson(round(value * n), n).ends == pytest.approx(ends, abs=2e-3), (value, n)
 
 
 def test_the_worst_pixels_count_in_the_second_phase_only():

@@ -369,7 +369,7 @@ def test_the_stored_ways_of_hearing_say_what_the_notebook_says():
     for steps, runs in card["runs"].items():
         assert {tuple(run["seed"] for run in arm) for arm in runs.values()} == {tuple(range(len(runs["none"])))}
         for name, parts in card["differences"][steps].items():
-            arm, other = (runs[hears] for hears in name.split(" - "))
+            arm, other = (runs[arm] for arm in name.split(" - "))
             for part, said in parts.items():
                 gaps = [a[part] - b[part] for a, b in zip(arm, other, strict=True)]
                 expected = scipy.stats.ttest_1samp(gaps, 0).confidence_interval(0.95)

@@ -61,9 +61,9 @@ def time(seed: int, method: str, folder: Path = FOLDER) -> dict[str, float]:
     return {"log2 ms": float(np.log2(_rows(folder)[method, LENGTHS[seed]]["cpu_ms"])), "cost": 1}
 
 
-def words(seed: int, hears: str, updates: int, folder: Path = FOLDER) -> dict[str, float]:
+def words(seed: int, conditioning: str, updates: int, folder: Path = FOLDER) -> dict[str, float]:
     """The share of pictures that keep all of their caption."""
-    run = result(WORDS, folder)["runs"][str(updates)][hears][seed]
+    run = result(WORDS, folder)["runs"][str(updates)][conditioning][seed]
     return {"satisfied": run["all"], "relation": run["relation"], "cost": updates}
 
 
@@ -97,8 +97,8 @@ CLAIMS = (
     ),
     Claim(
         "A6", "A network that reads every word keeps more of its captions than one that gets their mean, or nothing",
-        "satisfied", "more", {"hears": "cross", "updates": 600}, HERE + "words",
-        ({"hears": "pooled", "updates": 600}, {"hears": "none", "updates": 600}),
+        "satisfied", "more", {"conditioning": "cross", "updates": 600}, HERE + "words",
+        ({"conditioning": "pooled", "updates": 600}, {"conditioning": "none", "updates": 600}),
         seeds=6, budget=600, unit="updates", source="Rombach et al. 2022", notebook="07", card=WORDS,
     ),
 )  # fmt: skip

@@ -25,7 +25,8 @@ from cs348k_diffusion.recipes.classifiers.picture_reader import frozen
 from cs348k_diffusion.recipes.pictures import TOKENIZER, satisfied, share
 
 SCALES = (0.0, 1.0, 1.5, 2.0, 3.0, 5.0, 8.0)
-EVALUATED, ASKED, DRAWS, EVALUATIONS, GROUPS = 500, 100, 4, 40, 20  # prompts; of them drawn more often, how often
+EVAL_SIZE, EVALUATIONS, GROUPS = 500, 40, 20  # prompts; evaluations a picture; groups of the jackknife
+DRAWN_OFTEN, DRAWS = 100, 4  # prompts that are drawn more often, and how often
 
 
 def drawn(model, prompts: list[str], scale: float, noise: Tensor) -> Tensor:
@@ -41,7 +42,7 @@ def drawn(model, prompts: list[str], scale: float, noise: Tensor) -> Tensor:
 
 def spread(images: Tensor) -> Tensor:
     """For each prompt the mean distance, in pixel values, between two of its pictures: (prompts,)."""
-    groups = images.view(ASKED, DRAWS, -1)
+    groups = images.view(DRAWN_OFTEN, DRAWS, -1)
     return torch.stack([torch.pdist(group).mean() for group in groups])
 
 
@@ -59,30 +60,30 @@ def described(found: Interval) -> dict:
 def main(folder: str) -> None:
     """Draw, evaluate and write the card."""
     began, model, reader = time.process_time(), recipes.load("pictures"), frozen()
-    true = pictures(EVALUATED, 32, GUIDANCE)
-    often = [prompt for prompt in true.captions[:ASKED] for _ in range(DRAWS)]
+    true = pictures(EVAL_SIZE, 32, GUIDANCE)
+    often = [prompt for prompt in true.captions[:DRAWN_OFTEN] for _ in range(DRAWS)]
     there = reader.features(true.images)
-    noise = torch.randn(EVALUATED + len(often), 3, 32, 32, generator=keyed_generator(GUIDANCE, 1))
+    noise = torch.randn(EVAL_SIZE + len(often), 3, 32, 32, generator=keyed_generator(GUIDANCE, 1))
     runs, spreads = [], {}
     for scale in SCALES:
         images = drawn(model, [*true.captions, *often], scale, noise)
-        here, spreads[scale] = reader.features(images[:EVALUATED]), spread(images[EVALUATED:])
+        here, spreads[scale] = reader.features(images[:EVAL_SIZE]), spread(images[EVAL_SIZE:])
         runs.append(
             {
                 "scale": scale,
-                "satisfied": share(satisfied(true.captions, images[:EVALUATED])["all"]),
-                "fd": described(jackknife(lambda rows, here=here: frechet(here[rows], there[rows]), EVALUATED, GROUPS)),
+                "satisfied": share(satisfied(true.captions, images[:EVAL_SIZE])["all"]),
+                "fd": described(jackknife(lambda rows, here=here: frechet(here[rows], there[rows]), EVAL_SIZE, GROUPS)),
                 "diversity": described(student_t(spreads[scale])),
             }
         )
         print(rounded(runs[-1]), flush=True)
-    others = reader.features(pictures(5 * EVALUATED, 32, GUIDANCE, start=EVALUATED).images).split(EVALUATED)
+    others = reader.features(pictures(5 * EVAL_SIZE, 32, GUIDANCE, start=EVAL_SIZE).images).split(EVAL_SIZE)
     scenes = [complete(parse(prompt), GUIDANCE, k) for k, prompt in enumerate(often)]
     card = {
         "name": "guidance_pictures",
         "about": "prompts fully satisfied, FD and diversity of prompted pictures against the guidance scale",
         "command": "python -m cs348k_diffusion.evaluate.studies.guidance_pictures",
-        "data": f"{EVALUATED} prompts of world {GUIDANCE}; diversity: {ASKED} of them, {DRAWS} pictures each",
+        "data": f"{EVAL_SIZE} prompts of world {GUIDANCE}; diversity: {DRAWN_OFTEN} of them, {DRAWS} pictures each",
         "weights": recipes.card("pictures")["sha256"],
         "settings": {"evaluations": EVALUATIONS, "sampler": "DDIM, x0_hat clipped to [-1, 1]"},
         "cpu_minutes": (time.process_time() - began) / 60,

@@ -44,7 +44,7 @@ from cs348k_diffusion.schedule import cosine
 from cs348k_diffusion.training import denoising, fit
 
 SEEDS, BUDGETS = (0, 1, 2), (2, 4, 9, 20)  # core-seconds of diffusion training
-TRAIN_SIZE, EVALUATED, CALLS = 3000, 300, 12  # pictures for training; pictures in a distance; steps of a draw
+TRAIN_SIZE, EVAL_SIZE, CALLS = 3000, 300, 12  # pictures for training; pictures in a distance; steps of a draw
 
 
 class Setting(NamedTuple):
@@ -71,9 +71,9 @@ def drawn() -> Tensor:
 
 
 @cache
-def judging() -> tuple[Tensor, Tensor]:
+def true_pictures() -> tuple[Tensor, Tensor]:
     """Two sets of true pictures: those that are compared with, and others."""
-    true, others = (pictures(EVALUATED, 32, LATENT.evaluation, start=start).images for start in (0, EVALUATED))
+    true, others = (pictures(EVAL_SIZE, 32, LATENT.evaluation, start=start).images for start in (0, EVAL_SIZE))
     return true, others
 
 
@@ -103,14 +103,14 @@ def codec_of(f: int, d: int) -> PCACodec:
 
 
 def distances(images: Tensor) -> dict[str, float]:
-    """FD in the reader's features and the texture distance, to the judging pictures."""
-    true, _ = judging()
+    """FD in the reader's features and the texture distance, to the true_pictures pictures."""
+    true, _ = true_pictures()
     return {"fd": frechet(features(images), features(true)), "texture": texture_distance(images.clamp(-1, 1), true)}
 
 
 def reconstructed(f: int) -> dict[str, Any]:
     """What the codec alone loses, on pictures that nothing was made from."""
-    d, (_, others) = NETS[f].d, judging()
+    d, (_, others) = NETS[f].d, true_pictures()
     codec = codec_of(f, d)
     made = codec.decode(codec.encode(others))
     return {"f": f, "d": d, "numbers": d * (32 // f) ** 2, "psnr": float(psnr(made, others).mean()), **distances(made)}
@@ -137,9 +137,9 @@ def trained(f: int, seed: int) -> list[dict[str, Any]]:
 
 
 def evaluated(model: Any, codec: PCACodec, f: int, seed: int) -> dict[str, Any]:
-    """Distances of EVALUATED samples, their core-seconds, and the first three pictures."""
+    """Distances of EVAL_SIZE samples, their core-seconds, and the first three pictures."""
     began = time.process_time()
-    noise = torch.randn(EVALUATED, NETS[f].d, 32 // f, 32 // f, generator=torch.Generator().manual_seed(1000 + seed))
+    noise = torch.randn(EVAL_SIZE, NETS[f].d, 32 // f, 32 // f, generator=torch.Generator().manual_seed(1000 + seed))
     images = in_parts(lambda z: codec.decode(last(sample(model, z, path(CALLS))).x), noise)
     seconds = time.process_time() - began
     return {**distances(images), "sampling_seconds": seconds, "pictures": strip(images[:3]) if seed == 0 else ""}
@@ -161,14 +161,14 @@ def main(folder: str) -> None:
     for seed in SEEDS:
         for f in sorted(NETS, reverse=True):
             runs += finished(work / f"run_{f}_{seed}.json", lambda f=f, seed=seed: trained(f, seed))
-    _, others = judging()
+    _, others = true_pictures()
     card = {
         "name": "latent_claims",
         "about": "diffusion on linear codes of drawn pictures at equal compute: four f, four budgets, three seeds",
         "command": "python -m cs348k_diffusion.evaluate.studies.latent_claims",
         "settings": {
             "pictures": TRAIN_SIZE,
-            "judged": EVALUATED,
+            "judged": EVAL_SIZE,
             "steps": CALLS,
             "worlds": [LATENT.training, LATENT.evaluation],
             "nets": {f: f"UNet({d}, {width}, {mults})" for f, (d, width, mults) in NETS.items()},

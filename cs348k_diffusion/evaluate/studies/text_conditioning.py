@@ -34,9 +34,9 @@ from cs348k_diffusion.sampling import ddim, path
 from cs348k_diffusion.schedule import cosine
 from cs348k_diffusion.training import denoising, fit, warm_cosine
 
-Arms = dict[str, list[dict[str, float]]]  # for each way of hearing, its runs, one a seed
-HEARS: tuple[TextConditioning, ...] = ("cross", "pooled", "none")
-PARTS, LEARNED, EVALUATED = ("colour", "count", "relation", "all"), 6_000, 300
+Arms = dict[str, list[dict[str, float]]]  # for each conditioning, its runs, one a seed
+ARMS: tuple[TextConditioning, ...] = ("cross", "pooled", "none")
+PARTS, TRAIN_SIZE, EVAL_SIZE = ("colour", "count", "relation", "all"), 6_000, 300
 SEEDS = {600: 6, 1000: 6}  # updates: how many seeds
 SETTINGS = {"batch": 32, "lr": 4e-3, "ema": 0.99, "dropout": 0.1, "scale": 2.0, "calls": 12}
 CELLS = 4  # each way; a cell is 2x2 pixels
@@ -113,22 +113,23 @@ def same_words(one: Scene, index: int) -> Scene:
 @cache
 def lessons() -> tuple[Tensor, Tensor]:
     """The pictures to learn from, and their captions as tokens."""
-    world = scenes(LEARNED, seed=10)
+    world = scenes(TRAIN_SIZE, seed=10)
     return squares(world, seed=10), TOKENIZER([caption(one) for one in world])
 
 
-def network(hears: TextConditioning) -> TextUNet:
-    """The same for every way of hearing."""
-    return TextUNet(len(WORDS), width=32, mults=(1,), attention=("all",), length=8, words_width=64, conditioning=hears)
+def network(conditioning: TextConditioning) -> TextUNet:
+    """The same size for every conditioning."""
+    size = {"width": 32, "mults": (1,), "attention": ("all",), "length": 8, "words_width": 64}
+    return TextUNet(len(WORDS), conditioning=conditioning, **size)
 
 
-def trained(hears: TextConditioning, steps: int, seed: int) -> tuple[NetDenoiser, float]:
+def trained(conditioning: TextConditioning, steps: int, seed: int) -> tuple[NetDenoiser, float]:
     """The network after its updates, and its mean loss over the last hundred."""
     torch.manual_seed(seed)
     (images, tokens), generator = lessons(), torch.Generator().manual_seed(seed)
-    rows = batches(torch.arange(LEARNED), size=SETTINGS["batch"], generator=generator)
+    rows = batches(torch.arange(TRAIN_SIZE), size=SETTINGS["batch"], generator=generator)
     examples = ((images[row], {"caption": tokens[row]}) for row in rows)
-    model, loss = NetDenoiser(network(hears), cosine(), "x0"), denoising(dropout=SETTINGS["dropout"])
+    model, loss = NetDenoiser(network(conditioning), cosine(), "x0"), denoising(dropout=SETTINGS["dropout"])
     rate, ema = warm_cosine(SETTINGS["lr"]), SETTINGS["ema"]
     states = list(fit(model, examples, steps, loss, lr=rate, ema=ema, generator=generator))
     average = states[-1].model
@@ -144,10 +145,10 @@ def drawn(model: NetDenoiser, prompts: list[Scene], seed: int) -> Tensor:
     return last(ddim(asked, noise, path(SETTINGS["calls"]))).x
 
 
-def run(hears: TextConditioning, steps: int, seed: int, prompts: list[Scene]) -> dict[str, float]:
+def run(conditioning: TextConditioning, steps: int, seed: int, prompts: list[Scene]) -> dict[str, float]:
     """One network trained and evaluated: the shares of its pictures that keep each part, its loss and its cost."""
     began = time.process_time()
-    model, loss = trained(hears, steps, seed)
+    model, loss = trained(conditioning, steps, seed)
     found = shares(prompts, drawn(model, prompts, seed))
     return {"seed": seed, **found, "loss": loss, "cpu_seconds": time.process_time() - began}
 
@@ -160,7 +161,7 @@ def over_seeds(values: list[float]) -> dict[str, float | list[float]]:
 
 def arms(runs: Arms) -> dict[str, dict]:
     """Every arm over the seeds, part by part."""
-    return {hears: {part: over_seeds([one[part] for one in runs[hears]]) for part in PARTS} for hears in HEARS}
+    return {arm: {part: over_seeds([one[part] for one in runs[arm]]) for part in PARTS} for arm in ARMS}
 
 
 def differences(runs: Arms) -> dict[str, dict]:
@@ -189,18 +190,18 @@ def before(folder: str) -> dict[str, Arms]:
         card = result("text_conditioning", folder)
     except KeyError:
         card = {}
-    none_yet = {str(steps): {hears: [] for hears in HEARS} for steps in SEEDS}
+    none_yet = {str(steps): {arm: [] for arm in ARMS} for steps in SEEDS}
     return none_yet | (card["runs"] if card.get("settings") == SETTINGS else {})
 
 
 def main(folder: str) -> None:
     """Train and evaluate every arm, seed by seed, and write the card after each seed."""
-    prompts, runs = scenes(EVALUATED, seed=11), before(folder)
+    prompts, runs = scenes(EVAL_SIZE, seed=11), before(folder)
     for steps, seeds in SEEDS.items():
         for seed in range(len(runs[str(steps)]["none"]), seeds):
-            for hears in HEARS:
-                runs[str(steps)][hears].append(run(hears, steps, seed, prompts))
-                print(hears, steps, rounded(runs[str(steps)][hears][-1]), flush=True)
+            for arm in ARMS:
+                runs[str(steps)][arm].append(run(arm, steps, seed, prompts))
+                print(arm, steps, rounded(runs[str(steps)][arm][-1]), flush=True)
             write(runs, prompts, folder)
 
 
@@ -211,7 +212,7 @@ def write(runs: dict[str, Arms], prompts: list[Scene], folder: str) -> None:
         "name": "text_conditioning",
         "about": "what a network must hear of a caption: every word, their mean, or nothing; 95 % intervals over seeds",
         "command": "python -m cs348k_diffusion.evaluate.studies.text_conditioning",
-        "data": f"two groups of coloured squares, 8x8, captioned; {EVALUATED} judged, in sentences seen in training",
+        "data": f"two groups of coloured squares, 8x8, captioned; {EVAL_SIZE} evaluated, in sentences seen in training",
         "settings": SETTINGS,
         "parameters": sum(p.numel() for p in network("cross").parameters()),
         "cpu_minutes": sum(one["cpu_seconds"] for of in runs.values() for arm in of.values() for one in arm) / 60,

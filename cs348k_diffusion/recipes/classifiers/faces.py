@@ -20,7 +20,7 @@ from cs348k_diffusion.data import batches
 from cs348k_diffusion.data.pictures import COLOURS, HELD_OUT, complete, draw_scenes, parse
 from cs348k_diffusion.data.pictures.splits import FACES
 from cs348k_diffusion.metrics.intervals import wilson
-from cs348k_diffusion.metrics.two_sample import judge_net
+from cs348k_diffusion.metrics.two_sample import discriminator
 from cs348k_diffusion.recipes.classifiers.picture_reader import augment
 from cs348k_diffusion.running import last
 from cs348k_diffusion.training import fit, warm_cosine
@@ -58,7 +58,7 @@ def face_reader(seed: int = 0) -> nn.Module:
     generator = torch.Generator().manual_seed(seed)
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)
-        net = judge_net(pool=nn.AdaptiveMaxPool2d(1))  # a face is somewhere, not on average
+        net = discriminator(pool=nn.AdaptiveMaxPool2d(1))  # a face is somewhere, not on average
     stock = batches(x, y, BATCH, generator)
     run = fit(net, stock, STEPS, _loss, lr=warm_cosine(3e-3), ema=0.98, generator=generator)
     return last(run).model.eval().requires_grad_(False)

@@ -27,7 +27,7 @@ from cs348k_diffusion.recipes.recipe import Recipe
 from cs348k_diffusion.running import Run
 from cs348k_diffusion.training import Progress, fit, warm_cosine
 
-TRAIN_SIZE, EVALUATED = 32_768, 4_000  # pictures drawn once for training; pictures for its evaluation
+TRAIN_SIZE, EVAL_SIZE = 32_768, 4_000  # pictures drawn once for training; pictures for its evaluation
 SHIFT = 2  # pixels
 BLUR = (torch.tensor([1.0, 2.0, 1.0])[:, None] * torch.tensor([1.0, 2.0, 1.0]) / 16).expand(3, 1, 3, 3)
 
@@ -144,7 +144,7 @@ def balanced_accuracy(read: Int[Tensor, " n"], true: Int[Tensor, " n"]) -> float
 
 
 def _evaluate(model: nn.Module) -> dict[str, Any]:
-    images, true = library(EVALUATED, READER.evaluation)
+    images, true = library(EVAL_SIZE, READER.evaluation)
     x, generator = from_bytes(images), torch.Generator().manual_seed(0)
     model = model.cpu().eval()
     scores = {}
@@ -152,7 +152,7 @@ def _evaluate(model: nn.Module) -> dict[str, Any]:
         read = read_attributes(model, seen)
         scores[way] = {name: round(balanced_accuracy(read[name], true[name]), 4) for name in ATTRIBUTES}
     worst = {f"worst_{way}": min(by_name.values()) for way, by_name in scores.items()}
-    return {"pictures": EVALUATED, **worst, "balanced_accuracy": scores["clean"], "augmented": scores["augmented"]}
+    return {"pictures": EVAL_SIZE, **worst, "balanced_accuracy": scores["clean"], "augmented": scores["augmented"]}
 
 
 RECIPE = Recipe(

@@ -14,6 +14,7 @@ import torch
 from torch import Tensor
 
 from cs348k_diffusion.data import batches
+from cs348k_diffusion.data.images import from_bytes, to_bytes
 from cs348k_diffusion.data.pictures import WORDS, caption, parse, pictures
 from cs348k_diffusion.data.pictures.keyed import KeyedDraws
 from cs348k_diffusion.data.pictures.splits import PICTURES
@@ -67,12 +68,12 @@ def captioned_batches(
 ) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
     """Batches of (pictures, {"caption": tokens}) for ever."""
     world = pictures(TRAIN_SIZE, SIZE, PICTURES.training)
-    images, whole = world.images.add(1).mul(127.5).round().byte(), TOKENIZER(world.captions)
+    images, whole = to_bytes(world.images), TOKENIZER(world.captions)
     short = TOKENIZER([shortened(text, k) for k, text in enumerate(world.captions)])
     for rows in batches(torch.arange(TRAIN_SIZE), size=batch, generator=generator):
         cut = uniform(batch, generator) < SHORTENED
         tokens = torch.where(cut[:, None], short[rows], whole[rows])
-        yield images[rows].to(device).float() / 127.5 - 1, {"caption": tokens.to(device)}
+        yield from_bytes(images[rows].to(device)), {"caption": tokens.to(device)}
 
 
 def training(model: NetDenoiser, steps: int, batch: int, generator: torch.Generator) -> Run[Progress]:
@@ -91,9 +92,9 @@ def drawing(model: NetDenoiser) -> Pipeline:
 @torch.no_grad()
 def evaluate(model: NetDenoiser) -> dict[str, Any]:
     """As the teacher's card, in 1, 2 and 4 evaluations at the usual scale; the floor of FD stands there."""
-    n, world, look = teaching.EVALUATED, PICTURES.evaluation, frozen()
-    more = pictures(teaching.TOLD, SIZE, world)
-    others = pictures(teaching.TOLD, SIZE, world, start=teaching.TOLD).images
+    n, world, look = teaching.EVAL_SIZE, PICTURES.evaluation, frozen()
+    more = pictures(teaching.TWO_SAMPLE_N, SIZE, world)
+    others = pictures(teaching.TWO_SAMPLE_N, SIZE, world, start=teaching.TWO_SAMPLE_N).images
     prompts, true = more.captions[:n], more.images[:n]
     there, found = look.features(true), {}
     for steps in STEPS:
@@ -103,7 +104,7 @@ def evaluate(model: NetDenoiser) -> dict[str, Any]:
             "satisfied": teaching.share(teaching.satisfied(prompts, first)["all"]),
             "fd": frechet(look.features(first), there),
             "texture": teaching.textures(first, true, others),
-            "two_sample": teaching.told_from_true(others, draw(more.captions)),
+            "two_sample": teaching.two_sample_accuracy(others, draw(more.captions)),
             "short_prompts": teaching.short_prompts(draw),
         }
     parts = {part: {name: said[part] for name, said in found.items()} for part in next(iter(found.values()))}

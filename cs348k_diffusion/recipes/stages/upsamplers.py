@@ -47,7 +47,7 @@ SIZES = {32: 8, 64: 32}  # from the small picture to the large one
 SPREADS = {32: 0.155, 64: 0.066}  # standard deviation of what bicubic enlargement misses
 PEAK, EMA = 2e-3, 0.998
 SHARES = {32: 0.6, 64: 1.0}  # how much of the learning rate's cosine is walked before training ends
-EVALUATED, CALLS = 200, 10  # pictures for the evaluation of a stage; steps of a draw
+EVAL_SIZE, CALLS = 200, 10  # pictures for the evaluation of a stage; steps of a draw
 
 
 def upsampler(size: int) -> Upsampler:
@@ -150,8 +150,8 @@ def _mean(values: Tensor) -> dict[str, Any]:
 
 def evaluate(model: Upsampler) -> dict[str, Any]:
     """The report of the stage beside those of bicubic and of the pictures themselves; FD's floor. For the card."""
-    true = unseen(model.size, EVALUATED)
-    others = pictures(EVALUATED, model.size, UPSAMPLERS.evaluation, start=EVALUATED)
+    true = unseen(model.size, EVAL_SIZE)
+    others = pictures(EVAL_SIZE, model.size, UPSAMPLERS.evaluation, start=EVAL_SIZE)
     low = resize(true.images, SIZES[model.size])
     stages = {
         "draw": diffusion(model, path(CALLS), generator=torch.Generator().manual_seed(0)),
@@ -162,7 +162,7 @@ def evaluate(model: Upsampler) -> dict[str, Any]:
     floor = frechet(features(others.images), features(true.images))
     found = {name: report(images, true) for name, images in rows.items()}
     found["true_pictures"] = {"agreement": _mean(agreement(true.images, true.scenes)), "fd_of_others": floor}
-    return rounded({**found, "n": EVALUATED})
+    return rounded({**found, "n": EVAL_SIZE})
 
 
 def _recipe(size: int, steps: int) -> Recipe:
