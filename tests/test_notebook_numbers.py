@@ -220,9 +220,47 @@ def test_scales_of_pictures_are_as_the_text_says():
     assert round(1 / (1 - at[1]["satisfied"]["share"])) == 7
     assert round(1 / (1 - at[2]["satisfied"]["share"]), -1) == 30
     assert sorted(sorted(at, key=lambda scale: at[scale]["fd"]["value"])[:2]) == [1.5, 2]
+    assert "the bars overlap, because prompts differ" in text_of("07").lower()
     ends = [at[scale]["diversity"]["interval_95"] for scale in at if scale >= 1]
-    assert "from scale 1 on the bars overlap" in text_of("07")
     assert max(low for low, _ in ends) < min(high for _, high in ends)
+
+
+def test_two_pictures_come_closer_prompt_by_prompt_as_the_text_says():
+    card = json.loads((RESULTS / "guidance_pictures.json").read_text(encoding="utf-8"))
+    change = {scale: found["interval_95"] for scale, found in card["diversity_minus_scale_1"].items()}
+    assert "Less diversity: **supported** from 1 to 3, by about a twentieth" in text_of("07")
+    assert "At 5 it is **not resolved**, at 8 the distance is larger" in text_of("07")
+    assert all(change[scale][1] < 0 for scale in ("1.5", "2", "3"))
+    assert change["5"][0] < 0 < change["5"][1]
+    assert change["8"][0] > 0
+    at_1 = next(run["diversity"]["value"] for run in card["runs"] if run["scale"] == 1)
+    assert all(15 < -at_1 / card["diversity_minus_scale_1"][scale]["value"] < 25 for scale in ("1.5", "2", "3"))
+
+
+def test_walks_of_a_learned_score_end_within_the_floor_as_the_text_says():
+    printed = shown_by("03", "real_floor(sliced_wasserstein, blurred")
+    (floor,) = re.findall(r"at most ([\d.]+)", printed)
+    walks = re.findall(r"1,000 true points, (?:learned|exact) score: ([\d.]+)", printed)
+    assert "Both distances are below the maximum of the floor" in text_of("03")
+    assert len(walks) == 2
+    assert max(map(float, walks)) < float(floor)
+
+
+def test_guiding_in_the_middle_does_what_the_text_says():
+    rows = re.findall(r"accuracy ([\d.]+) +FD ([\d.]+)", shown_by("05", "class Within"))
+    (_, _), (accuracy, fd), (accuracy_within, fd_within) = [tuple(map(float, row)) for row in rows]
+    assert "12 evaluations do what 16 did: every digit is read as asked, and FD is lower" in text_of("05")
+    assert accuracy == accuracy_within == 1.0
+    assert fd_within < fd
+
+
+def test_own_pieces_do_what_the_packages_do():
+    """Printed differences of 06 and 07 between an answer and the package: rounding, and no more."""
+    places = (("06", "your block, its weights"), ("06", "tile_backward(q_[rows]"), ("07", "read_caption(normed"))
+    lines = [shown_by(number, code) for number, code in places]
+    apart = [float(found) for line in lines for found in re.findall(r"at most (\d+e-\d+)", line)]
+    assert len(apart) == 5
+    assert max(apart) < 1e-5
 
 
 def test_largest_tensors_grow_as_the_fold_says():

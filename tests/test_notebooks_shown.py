@@ -1,6 +1,7 @@
 """What a student sees of a notebook: figures that can be read alone, lines that are not cut, answers that are used.
 
-`WIDE` and `UNTITLED` name the cells that still do otherwise, by notebook; a new one fails.
+`WIDE` and `UNTITLED` name the cells that still do otherwise, and `UNUSED` the exercises that lead nowhere, by notebook;
+a new one fails, and so does one that is mended and still listed.
 """
 
 import ast
@@ -12,27 +13,22 @@ import pytest
 from cs348k_diffusion.authoring import handout
 from cs348k_diffusion.authoring.handout import exercise_tags, points_of
 from cs348k_diffusion.authoring.stub_flow import called, parse
+from cs348k_diffusion.exercises.framework.catalogue import free_texts
 
 SOLUTIONS = sorted((Path(__file__).parents[1] / "solutions").glob("*.ipynb"))
 COLUMNS = 88  # of a printed line
 WIDE = {
-    "04": {"good"},
-    "05": {"steered-table"},
-    "06": {"gpu-code"},
-    "07": {"hearing-gaps"},
     "08": {"study-verdicts"},
-    "09": {"s038"},
     "10": {"train", "claims-code", "break-even"},
     "11": {"table"},
 }
-UNTITLED = {
-    "04": {"unet-figure"},
-    "05": {"measure-figure", "reading-figure", "numbers-figure"},
-    "06": {"scale-figure", "overflow-figure", "walk-figure", "replay-figure", "law"},
-    "09": {"s008", "s017", "s053"},
-    "11": {"same"},
+UNTITLED = {"11": {"same"}}
+UNUSED = {
+    "08": {"E8.1", "E8.2", "E8.4", "E8.6"},
+    "09": {"E9.6"},
+    "10": {"E10.5", "E10.7"},
+    "11": {"E11.7"},
 }
-WARM_UPS = {"E0.1"}
 PLAYERS = {"compare", "show_trajectory", "watch"}
 
 each_solution = pytest.mark.parametrize("path", SOLUTIONS, ids=lambda path: path.stem)
@@ -74,22 +70,42 @@ def uses(source: str, name: str) -> bool:
     return any(isinstance(node, ast.Name) and node.id == name and node not in asked for node in nodes)
 
 
-@each_solution
-def test_printed_lines_fit_beside_the_file_browser(path):
-    wide = {
+def wide(path: Path) -> dict[str, str]:
+    """A printed line that is too long, of each cell that has one."""
+    return {
         cell.id: line
         for cell in code_cells(path)
         for output in cell.outputs
         for line in output.get("text", "").splitlines()
         if len(line) > COLUMNS
     }
-    assert {id: line for id, line in wide.items() if id not in WIDE.get(path.name[:2], ())} == {}
+
+
+def without_title(path: Path) -> set[str]:
+    """Cells whose figure has neither title nor caption."""
+    return {cell.id for cell in code_cells(path) if untitled(cell.source)}
+
+
+def leading_nowhere(path: Path) -> set[str]:
+    """Exercises whose answer no other cell uses; a question for prose builds nothing."""
+    cells = code_cells(path)
+    return {
+        tag
+        for tag, worth in points_of(path.stem).items()
+        if tag not in free_texts()
+        and not any(uses(cell.source, worth.exercise.name) for cell in cells if tag not in exercise_tags(cell))
+    }
+
+
+@each_solution
+def test_printed_lines_fit_beside_the_file_browser(path):
+    excused = WIDE.get(path.name[:2], ())
+    assert {id: line for id, line in wide(path).items() if id not in excused} == {}
 
 
 @each_solution
 def test_figures_have_a_title_or_a_caption(path):
-    found = {cell.id for cell in code_cells(path) if untitled(cell.source)}
-    assert found - UNTITLED.get(path.name[:2], set()) == set()
+    assert without_title(path) - UNTITLED.get(path.name[:2], set()) == set()
 
 
 @each_solution
@@ -98,16 +114,10 @@ def test_players_show_every_step_that_they_count(path):
     assert {cell.id: cut for cell in code_cells(path) if (cut := thinned(cell.source))} == {}
 
 
-@pytest.mark.parametrize("path", SOLUTIONS[:4], ids=lambda path: path.stem)
+@each_solution
 def test_what_an_exercise_builds_is_used(path):
-    """Later or earlier, by the names of 00 to 03: no answer ends at its check."""
-    cells = code_cells(path)
-    unused = {
-        tag
-        for tag, worth in points_of(path.stem).items()
-        if not any(uses(cell.source, worth.exercise.name) for cell in cells if tag not in exercise_tags(cell))
-    }
-    assert unused - WARM_UPS == set()
+    """Later or earlier, by its name: no answer ends at its check."""
+    assert leading_nowhere(path) - UNUSED.get(path.name[:2], set()) == set()
 
 
 def test_the_start_page_lists_every_notebook():
@@ -127,7 +137,13 @@ def test_these_kinds_are_found():
     assert not uses("check(f)\nhint(f)", "f")
 
 
-def test_what_is_excused_is_still_there():
-    ids = {path.name[:2]: {cell.id for cell in code_cells(path)} for path in SOLUTIONS}
-    for excused in (WIDE, UNTITLED):
-        assert {number: cells - ids[number] for number, cells in excused.items() if cells - ids[number]} == {}
+def test_what_is_excused_still_needs_it():
+    """A list of excuses does not outlive what it excuses."""
+    lists = ((WIDE, wide), (UNTITLED, without_title), (UNUSED, leading_nowhere))
+    needless = {
+        f"{path.name[:2]} {name}"
+        for excused, found in lists
+        for path in SOLUTIONS
+        for name in excused.get(path.name[:2], set()) - set(found(path))
+    }
+    assert needless == set()
