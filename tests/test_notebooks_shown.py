@@ -26,8 +26,6 @@ UNTITLED = {"11": {"same"}}
 UNUSED = {
     "08": {"E8.1", "E8.2", "E8.4", "E8.6"},
     "09": {"E9.6"},
-    "10": {"E10.5", "E10.7"},
-    "11": {"E11.7"},
 }
 PLAYERS = {"compare", "show_trajectory", "watch"}
 

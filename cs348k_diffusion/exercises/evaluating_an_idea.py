@@ -83,7 +83,7 @@ EXERCISES = (
         "A claim of your own",
         hints=(
             "Which inequality between two numbers would be false if your idea did not work?",
-            "Run it with `run_study`, copy the values of each arm seed by seed, and take the interval of the "
+            "Run it with `resolve`, copy the values of each arm seed by seed, and take the interval of the "
             "differences to the *best* alternative with `student_t`.",
             "The verdict is a matter of that interval alone: above 0, below 0, or neither. For the limits change one "
             "thing in at least three steps until the gain is gone, and give the gain at each.",
