@@ -1,8 +1,10 @@
 """Figures, grids and presenting: the pixels that are shown, the text that goes with them, and what must not change."""
 
 import base64
+import json
 import re
 import sys
+from importlib.resources import files
 from io import BytesIO
 
 import matplotlib as mpl
@@ -27,6 +29,7 @@ from cs348k_diffusion.lab import (
     show_figure,
     show_trajectory,
 )
+from cs348k_diffusion.lab.plot import HOUSE
 
 LIMITS = (-2.0, 4.0, -1.0, 3.0)
 
@@ -174,3 +177,11 @@ def test_names_load_when_used_and_unknown_ones_are_told():
     for name, home in lab._HOME.items():
         assert getattr(lab, name).__module__ == f"cs348k_diffusion.lab.{home}"
         assert f"cs348k_diffusion.lab.{home}" in sys.modules
+
+
+def test_figures_and_players_have_the_same_colours():
+    """The last of a figure is black and the last two of a player are its own; grounds differ, light here and dark."""
+    source = (files("cs348k_diffusion.lab") / "player.js").read_text(encoding="utf-8")
+    (light,) = re.findall(r"const LIGHT = (\[.*\]);", source)
+    figures = [each["color"] for each in HOUSE["axes.prop_cycle"]]
+    assert json.loads(light)[:6] == figures[:6]

@@ -18,9 +18,9 @@ from PIL import Image, ImageFilter
 
 from cs348k_diffusion.authoring import handout
 from cs348k_diffusion.authoring.outputs import images
+from cs348k_diffusion.lab.player import BLUE
 
 SPARSE = 12  # of 255: the mean opacity of a poster that is nearly empty
-BLUE = (62, 146, 204)  # of the players' dots
 PLAYER = '<div class="tp">'
 SEVERAL = re.compile(r'"captions":\["(?:[^"\\]|\\.)*",')  # a player of one frame, as `explore` leaves it, is a figure
 CARD = 'role="group" aria-label="check"'  # what `check` shows under an exercise
