@@ -192,6 +192,8 @@ def upscale(
 
     if writable(out).suffix.lower() != ".png":
         raise ValueError(f"the enlargements are written as .png, not as {out.name!r}")
+    if out.resolve() == picture.resolve():
+        raise ValueError(f"{out} is the picture itself: give --out another name")
     typer.secho(f"Note: {upscale.WARNING}.", fg="yellow", err=True)
     sample.grid(upscale.upscaled(picture, times, n, steps, seed), columns=n + 3).save(out)
     typer.echo(f"{out}: given, bicubic, regression, and {n} draws, {steps} steps, seed {seed}")
@@ -215,10 +217,11 @@ def fit_tree(
     if silhouette and region:
         raise ValueError("--silhouette and --region are two different targets: give one of them")
     kind = "silhouette" if silhouette else "region" if region else "image"
-    movie = out.with_suffix(".gif") if gif else None
+    movie = fit_tree.beside(out, ".gif", picture) if gif else None
     end = fit_tree.fit_picture(picture, out, movie, kind, start, size, budget, seed)
     left = fit_tree.left_over(picture, kind, size, end.best.tree)
-    typer.echo("\n".join(fit_tree.told(end, out, movie, left, kind, seed)))
+    shown = fit_tree.beside(out, ".png", picture)
+    typer.echo("\n".join(fit_tree.told(end, out, shown, movie, left, kind, seed)))
 
 
 @app.command(rich_help_panel=LEARN)

@@ -98,6 +98,8 @@ def test_every_command_explains_itself(run, command):
         (["sample", "digits", "--out", "six.bmp"], "samples are written as .png, or as .gif with --gif"),
         *[([command, "--seed", 2**70], "--seed takes a whole number from 0 to") for command in ("sample", "pictures")],
         (["train", "digits", "--seed", -1], "--seed takes a whole number from 0 to"),
+        (["upscale", "mine.png", "--out", "./mine.png"], "mine.png is the picture itself: give --out another name"),
+        (["upscale", "mine.png", "--out", "nowhere/six.png"], "there is no folder nowhere to write six.png to"),
         (["check", "nowhere.ipynb"], "there is no notebook nowhere.ipynb"),
         (["grade", "nowhere"], "nowhere is not a folder"),
         (["grade", "nowhere", "--extensions", "later.csv"], "give --roster"),

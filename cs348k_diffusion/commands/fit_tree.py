@@ -140,7 +140,7 @@ def fit_picture(
 ) -> FitStep:
     """Fit a tree to a picture under a progress bar; writes its JSON to `out`, and the fit as a GIF to `movie`.
 
-    Beside the JSON a PNG of the same name shows the target and the tree.
+    Beside the JSON a PNG shows the target and the tree (see `beside`).
 
     kind is one of KINDS; start is the JSON of a tree to go on from. Returns the last step.
     Raises as `read_picture`, `read_tree` and `target_of` do.
@@ -152,7 +152,7 @@ def fit_picture(
     film = Film(seen, kind)
     end = last(counted(film.follow(run) if movie else run, budget))
     out.write_text(to_json(end.best.tree) + "\n", encoding="utf-8")
-    Image.fromarray(pixels(film.beside(end))[0]).save(out.with_suffix(".png"))
+    Image.fromarray(pixels(film.beside(end))[0]).save(beside(out, ".png", picture))
     if movie:
         film.save(movie)
     return end
@@ -173,6 +173,12 @@ def check_out(out: Path) -> None:
         raise ValueError(f"there is no folder {out.parent} to write {out.name} to: make it first")
 
 
+def beside(out: Path, suffix: str, picture: Path) -> Path:
+    """The file that goes with `out`: its name with this suffix, or NAME_fit where that is the picture to be fitted."""
+    file = out.with_suffix(suffix)
+    return file.with_stem(f"{out.stem}_fit") if file.resolve() == picture.resolve() else file
+
+
 def counted(steps: Iterator[FitStep], budget: int) -> Iterator[FitStep]:
     """Pass the steps on under a bar that shows the units spent, the parts and the loss."""
     with tqdm(total=budget, unit="unit", leave=False, disable=None) as bar:
@@ -182,11 +188,11 @@ def counted(steps: Iterator[FitStep], budget: int) -> Iterator[FitStep]:
             yield now
 
 
-def told(end: FitStep, out: Path, movie: Path | None, left: float, kind: str, seed: int) -> Iterator[str]:
+def told(end: FitStep, out: Path, shown: Path, movie: Path | None, left: float, kind: str, seed: int) -> Iterator[str]:
     """What to say of a fit: where it is, how good, and what to try where much of a sapling's loss is left."""
     parts = len(end.best.tree.parts)
     yield f"{out}: {parts} parts, loss {end.loss:.2e} after {end.cost.units} units, seed {seed}"
-    yield f"{out.with_suffix('.png')}: the target and the tree"
+    yield f"{shown}: the target and the tree"
     if movie:
         yield f"{movie}: the fit in motion"
     if left > POOR:

@@ -33,8 +33,13 @@ def grid(images: Tensor, columns: int | None = None) -> Image.Image:
 
 
 def is_prompt(what: str) -> bool:
-    """Whether this asks for a picture; a single word of the captions is a short prompt, and nothing an empty one."""
-    return not what or " " in what or what.lower() in WORDS
+    """Whether this asks for a picture; a single word of the captions is a short prompt, no model's name.
+
+    Raises ValueError for nothing at all.
+    """
+    if not what.strip():
+        raise ValueError('the prompt is empty; say what to draw, such as "a tall red tree at night"')
+    return " " in what or what.lower() in WORDS
 
 
 def model_for(

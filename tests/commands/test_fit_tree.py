@@ -100,6 +100,20 @@ def test_an_outline_and_a_region_are_targets_of_their_own(run, tmp_path):
     assert len(set(energies)) == 3
 
 
+def test_the_picture_is_never_written_over(run, tmp_path):
+    """Not by the PNG or the GIF that go with the tree, whose default name is tree.json."""
+    for name in ("tree.png", "tree.gif"):
+        portrait().save(tmp_path / name)
+        before = (tmp_path / name).read_bytes()
+        status, out, _ = run(name, "--gif", "--budget", 40, "--size", 16)
+        assert status == 0
+        assert (tmp_path / name).read_bytes() == before
+        assert f"{name.replace('.', '_fit.')}: the " in out
+        assert (tmp_path / name.replace(".", "_fit.")).is_file()
+        for written in tmp_path.glob("tree*"):
+            written.unlink()
+
+
 @pytest.mark.parametrize(
     ("words", "says"),
     [
