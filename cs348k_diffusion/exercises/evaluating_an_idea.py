@@ -251,16 +251,23 @@ def enough(runs_for, gap, effect, why=""):
     )
 
 
+def pilot(n, seed, effect, runs):
+    """Differences of which (2.8 sd / effect)^2 is `runs`, whatever the key: what rounding does is known."""
+    gap = normals(n, seed=seed)
+    return gap * effect * runs**0.5 / 2.8 / gap.std()
+
+
 @pytest.mark.exercise("E11.2", points=2)
 def test_is_enough_for_four_of_five_studies(runs_for):
-    enough(runs_for, 100 * normals(8, seed=6), 2.5)  # far from 1 and from each other, whichever way it is wrong
+    enough(runs_for, pilot(8, 6, 2.5, 14870.7), 2.5)  # rounded down it is too few, to the nearest number it is right
+    enough(runs_for, pilot(8, 7, 2.5, 920.3), 2.5)  # rounded to the nearest number it is too few
     for n, effect, seed in ((8, 0.03, 1), (3, 0.2, 2), (40, 1.7, 3), (6, 0.11, 4)):
         enough(runs_for, normals(n, seed=seed), effect)
 
 
 @pytest.mark.exercise("E11.2", points=1)
 def test_knows_the_direction_does_not_matter(runs_for):
-    gap = normals(7, seed=5) + 3
+    gap = pilot(7, 5, 0.4, 48.7) + 3
     enough(runs_for, gap, 0.4)
     enough(runs_for, gap, -0.4, ": it needs as many runs as one of 0.4")
     enough(runs_for, gap + 100, 0.4, ": the mean of the differences so far does not matter")
