@@ -22,7 +22,7 @@ from cs348k_diffusion.cascade import Stage, cascade
 from cs348k_diffusion.denoiser import Denoiser, NetDenoiser, clip
 from cs348k_diffusion.guidance import guide
 from cs348k_diffusion.running import Run, last
-from cs348k_diffusion.sampling import Rule, State, first_order, path, sample
+from cs348k_diffusion.sampling import Solver, State, first_order, path, sample
 
 Bind = Callable[[NetDenoiser, Mapping[str, Tensor], float, int], Denoiser]
 
@@ -137,7 +137,7 @@ class Pipeline:
     """A trained model and how it is drawn with; call it for a Run of States, `images` for the ends alone.
 
     shape: (channels, height, width) of a picture before any further stage; condition: requests -> the model's
-    conditions; scale, steps: what is used where nobody says; times(steps): the path; rule: which x0_hat to step with;
+    conditions; scale, steps: what is used where nobody says; times(steps): the path; solver: which x0_hat to step with;
     bind: how conditions and scale reach the model; limits: x0_hat is clipped to them (None for codes, which have no
     range); codec: decodes what was walked; stages: made with the run's generator, each enlarges what came before;
     fast: a student that draws previews.
@@ -149,7 +149,7 @@ class Pipeline:
     scale: float = 1.0
     steps: int = 20
     times: Callable[[int], Tensor] = path
-    rule: Rule = first_order
+    solver: Solver = first_order
     bind: Bind = with_guidance
     limits: tuple[float, float] | None = (-1.0, 1.0)
     codec: Decoder | None = None
@@ -198,7 +198,7 @@ class Pipeline:
         noise = self.model.schedule.prior((len(requests), *shape), generator, times[0]).to(device)
 
         def first(_: Tensor | None) -> Iterator[State]:
-            return self._decoded(sample(denoise, noise, times, rule=self.rule), whole)
+            return self._decoded(sample(denoise, noise, times, solver=self.solver), whole)
 
         stages = [first, *(make(generator) for make in self.stages)]
         return Run(cascade(stages), f"drawing {len(requests)} pictures, {steps} steps")

@@ -43,7 +43,7 @@ class State(NamedTuple):
 
 
 class History(NamedTuple):
-    """What a rule may look at: the denoiser, and (time, x, x0_hat) of the last two times, newest last."""
+    """What a solver may look at: the denoiser, and (time, x, x0_hat) of the last two times, newest last."""
 
     denoise: Denoiser
     times: list[float]
@@ -56,7 +56,7 @@ class History(NamedTuple):
         return History(self.denoise, [*self.times[old], t], [*self.xs[old], x], [*self.x0_hats[old], x0_hat])
 
 
-Rule = Callable[[History, float, float], Tensor]
+Solver = Callable[[History, float, float], Tensor]
 Fresh = float | Callable[[Schedule, float, float], float]
 
 
@@ -257,24 +257,29 @@ def sample(
     x: Float[Tensor, "batch ..."],
     times: Iterable[float] | Tensor,
     fresh: Fresh = 0.0,
-    rule: Rule = first_order,
+    solver: Solver = first_order,
     generator: torch.Generator | None = None,
 ) -> Run[State]:
     """Walk x along the times and yield a State after each step.
 
     x: noise at times[0] (`schedule.prior(shape, generator, times[0])`); times: n + 1 numbers, usually descending
-    (`path(n)`); fresh: a number or a function (schedule, t, s) -> share; rule: which x0_hat to step with. Raises
+    (`path(n)`); fresh: a number or a function (schedule, t, s) -> share; solver: which x0_hat to step with. Raises
     ValueError for fewer than two times, and for times outside [0, 1].
     """
     walk = [float(t) for t in times]
     if len(walk) < 2:
         raise ValueError("a walk needs at least two times: from where, and to where; try path(50)")
     _check_path(len(walk) - 1, *walk)
-    return Run(_states(denoise, x, walk, fresh, rule, generator), f"sampling, {len(walk) - 1} steps")
+    return Run(_states(denoise, x, walk, fresh, solver, generator), f"sampling, {len(walk) - 1} steps")
 
 
 def _states(
-    denoise: Denoiser, x: Tensor, times: Sequence[float], fresh: Fresh, rule: Rule, generator: torch.Generator | None
+    denoise: Denoiser,
+    x: Tensor,
+    times: Sequence[float],
+    fresh: Fresh,
+    solver: Solver,
+    generator: torch.Generator | None,
 ) -> Iterator[State]:
     schedule, history = denoise.schedule, History(denoise, [], [], [])
     for index, (t, s) in enumerate(pairwise(times), start=1):
@@ -283,7 +288,7 @@ def _states(
             history = history.after(t, x, x0_hat)
             share = fresh(schedule, t, s) if callable(fresh) else fresh
             noise = noise_like(x, generator) if share > 0 else None
-            x = step(schedule, x, rule(history, t, s), t, s, share, noise)
+            x = step(schedule, x, solver(history, t, s), t, s, share, noise)
         yield State(index, s, x, x0_hat)
 
 

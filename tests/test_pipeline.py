@@ -116,8 +116,8 @@ def test_stages_enlarge_what_came_before_and_draw_with_the_same_generator():
 
 def test_a_rule_and_a_path_of_its_own():
     net = model()
-    draw = Pipeline(net, (1, 4, 4), Labels(3), times=lambda n: path(n, end=0.1), rule=multistep, steps=6)
-    by_hand = sample(clip(net.given(y=torch.tensor([2]))), noise(1, 1, 4, 4), path(6, end=0.1), rule=multistep)
+    draw = Pipeline(net, (1, 4, 4), Labels(3), times=lambda n: path(n, end=0.1), solver=multistep, steps=6)
+    by_hand = sample(clip(net.given(y=torch.tensor([2]))), noise(1, 1, 4, 4), path(6, end=0.1), solver=multistep)
     assert_close(draw.images([2]), last(by_hand).x, rtol=0, atol=0)
 
 

@@ -78,8 +78,8 @@ ROUTES = {
     "annealed Langevin, 250 updates": by_langevin,
     "DDPM, 250 steps": by_path(lambda denoise, x: ddpm(denoise, x, path(250), seeded(8))),
     "DDIM, 200 steps": by_path(lambda denoise, x: ddim(denoise, x, path(200))),
-    "2M, 40 steps": by_path(lambda denoise, x: sample(denoise, x, path(40), rule=multistep)),
-    "Heun, 80 steps": by_path(lambda denoise, x: sample(denoise, x, edm_path(cosine(), 80), rule=heun)),
+    "2M, 40 steps": by_path(lambda denoise, x: sample(denoise, x, path(40), solver=multistep)),
+    "Heun, 80 steps": by_path(lambda denoise, x: sample(denoise, x, edm_path(cosine(), 80), solver=heun)),
 }
 
 

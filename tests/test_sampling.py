@@ -232,13 +232,13 @@ def test_times_of_log_snrs(name):
 # Walks
 
 
-RULES = {"ddim": first_order, "multistep": multistep, "heun": heun}
+SOLVERS = {"ddim": first_order, "multistep": multistep, "heun": heun}
 ORDERS = {"ddim": (0.9, 1.1), "multistep": (1.8, 2.2), "heun": (1.8, 2.2)}
 
 
 @everywhere
-@pytest.mark.parametrize("rule", RULES)
-def test_order_of_convergence_to_the_exact_flow(name, rule):
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_order_of_convergence_to_the_exact_flow(name, solver):
     """Measured: DDIM 0.98 to 0.99, 2M 1.98 to 1.99, Heun 2.03 to 2.04 on every schedule."""
     x = (
         float(SCHEDULES[name].sigma(as_double(0.99))) * normal(32, 2)
@@ -250,9 +250,9 @@ def test_order_of_convergence_to_the_exact_flow(name, rule):
     )
     steps, errors = (32, 64, 128, 256) if name == "cosine" else (32, 96), []
     for n in steps:
-        got = last(sample(exact, x, log_snr_path(SCHEDULES[name], n), rule=RULES[rule])).x
+        got = last(sample(exact, x, log_snr_path(SCHEDULES[name], n), solver=SOLVERS[solver])).x
         errors.append(float((got - truth).square().mean().sqrt()))
-    low, high = ORDERS[rule]
+    low, high = ORDERS[solver]
     assert low < order(steps, errors) < high, errors
 
 
@@ -273,25 +273,27 @@ def test_one_step_with_the_posterior_mean_collapses():
     assert_close(one, MEAN.expand(32, 2), rtol=0, atol=1e-12)
 
 
-@pytest.mark.parametrize(("rule", "to_data", "to_noise"), [("ddim", 10, 10), ("multistep", 10, 10), ("heun", 19, 20)])
-def test_number_of_evaluations(rule, to_data, to_noise):
+@pytest.mark.parametrize(("solver", "to_data", "to_noise"), [("ddim", 10, 10), ("multistep", 10, 10), ("heun", 19, 20)])
+def test_number_of_evaluations(solver, to_data, to_noise):
     for times, evaluations in ((edm_path(cosine(), 10), to_data), (log_snr_path(cosine(), 10), to_noise)):
         counted = Counting(lumps().denoiser(cosine()))
-        assert len(list(sample(counted, X, times, rule=RULES[rule]))) == 10
+        assert len(list(sample(counted, X, times, solver=SOLVERS[solver]))) == 10
         assert counted.calls == evaluations
 
 
-@pytest.mark.parametrize("rule", RULES)
-def test_every_rule_needs_an_exact_answer_only_once_when_it_is_a_constant(rule):
-    """A denoiser that always says the same leads there exactly, in any number of steps, by every rule."""
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_every_solver_needs_an_exact_answer_only_once_when_it_is_a_constant(solver):
+    """A denoiser that always says the same leads there exactly, in any number of steps, by every solver."""
     same = gaussian(MEAN, 1e-12).denoiser(cosine())
-    assert_close(last(sample(same, X, edm_path(cosine(), 4), rule=RULES[rule])).x, MEAN.expand(5, 2), rtol=0, atol=1e-6)
+    assert_close(
+        last(sample(same, X, edm_path(cosine(), 4), solver=SOLVERS[solver])).x, MEAN.expand(5, 2), rtol=0, atol=1e-6
+    )
 
 
 def test_heun_refuses_to_start_without_signal():
     with pytest.raises(ValueError, match="edm_path"):
-        last(sample(lumps().denoiser(cosine()), X, path(4), rule=heun))
-    assert bool(last(sample(lumps().denoiser(cosine()), X, edm_path(cosine(), 8), rule=heun)).x.isfinite().all())
+        last(sample(lumps().denoiser(cosine()), X, path(4), solver=heun))
+    assert bool(last(sample(lumps().denoiser(cosine()), X, edm_path(cosine(), 8), solver=heun)).x.isfinite().all())
 
 
 def test_states():
@@ -323,16 +325,16 @@ def test_a_walk_starts_with_the_noise_of_its_first_time():
     times, exact = edm_path(schedule, 40), gaussian(as_double([0.0]), std**2).denoiser(schedule)
     noise = schedule.prior((20_000, 1), seeded(), times[0]).double()
     assert_close(noise.std(), as_double(80.0), rtol=0.02, atol=0)
-    assert_close(last(sample(exact, noise, times, rule=multistep)).x.std(), as_double(std), rtol=0.02, atol=0)
+    assert_close(last(sample(exact, noise, times, solver=multistep)).x.std(), as_double(std), rtol=0.02, atol=0)
 
 
-@pytest.mark.parametrize("rule", [first_order, multistep])
-def test_a_time_that_is_repeated_changes_nothing(rule):
+@pytest.mark.parametrize("solver", [first_order, multistep])
+def test_a_time_that_is_repeated_changes_nothing(solver):
     exact, times = lumps().denoiser(cosine()), log_snr_path(cosine(), 6)
-    twice = last(sample(exact, X, times.repeat_interleave(2), rule=rule)).x
-    assert_close(twice, last(sample(exact, X, times, rule=rule)).x, rtol=1e-9, atol=1e-9)
+    twice = last(sample(exact, X, times.repeat_interleave(2), solver=solver)).x
+    assert_close(twice, last(sample(exact, X, times, solver=solver)).x, rtol=1e-9, atol=1e-9)
     beyond = [1.0, 1 - 1e-6, 1 - 2e-6, 0.5, 0.0]  # log-SNRs that the limit makes equal
-    assert bool(last(sample(exact, X, beyond, rule=rule)).x.isfinite().all())
+    assert bool(last(sample(exact, X, beyond, solver=solver)).x.isfinite().all())
 
 
 @pytest.mark.parametrize("times", [[0.5], [], [0.5, math.nan, 0.1], [1.2, 0.5], [0.5, -0.1]])
@@ -384,9 +386,11 @@ def test_the_generator_alone_decides():
 
 
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
-@pytest.mark.parametrize("rule", RULES)
-def test_dtype_is_kept(dtype, rule):
-    states = list(sample(lumps().denoiser(cosine()), X.to(dtype), edm_path(cosine(), 5), 0.1, RULES[rule], seeded()))
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_dtype_is_kept(dtype, solver):
+    states = list(
+        sample(lumps().denoiser(cosine()), X.to(dtype), edm_path(cosine(), 5), 0.1, SOLVERS[solver], seeded())
+    )
     assert {tensor.dtype for state in states for tensor in (state.x, state.x0_hat)} == {dtype}
 
 
@@ -424,12 +428,12 @@ class Ignoring(torch.nn.Module):
         return self.net(x)
 
 
-@pytest.mark.parametrize("rule", RULES)
-def test_memory_does_not_grow_with_the_walk(rule):
+@pytest.mark.parametrize("solver", SOLVERS)
+def test_memory_does_not_grow_with_the_walk(solver):
     """However long the walk, only the last two x and guesses are kept, and what the caller holds."""
     seen = []
     exact = Counting(lumps().denoiser(cosine()), also=lambda x, t: seen.append(weakref.ref(x)))
-    walk = sample(exact, X.clone(), edm_path(cosine(), 30), 0.1, RULES[rule], seeded())
+    walk = sample(exact, X.clone(), edm_path(cosine(), 30), 0.1, SOLVERS[solver], seeded())
     for _ in range(30):
         next(walk)
         assert sum(ref() is not None for ref in seen) <= 3
@@ -523,9 +527,9 @@ def test_claim_d4_order_is_not_free():
     ve, start = exploding(80.0, 0.002), 80 * normal_quantiles(5_000)
     budgets = (4, 8, 16, 24, 32, 64)
     euler = errors(ve, lambda d, x, n: ddim(d, x, edm_path(ve, n)), budgets, start)
-    two_m = errors(ve, lambda d, x, n: sample(d, x, edm_path(ve, n), rule=multistep), budgets, start)
+    two_m = errors(ve, lambda d, x, n: sample(d, x, edm_path(ve, n), solver=multistep), budgets, start)
     second = errors(
-        ve, lambda d, x, n: sample(d, x, edm_path(ve, n // 2), rule=heun), budgets, start
+        ve, lambda d, x, n: sample(d, x, edm_path(ve, n // 2), solver=heun), budgets, start
     )  # n - 1 evaluations
     assert all(a < b for a, b in zip(two_m, euler, strict=True)), (two_m, euler)
     assert all(a > b for a, b in zip(second[:3], euler[:3], strict=True)), (second, euler)

@@ -673,7 +673,7 @@ class Handed(Policy):
     def at(self, now):
         """The dials as the student reads them, cut to what is left; fails where they make no sense."""
         try:
-            tree = Tree(now.best.tree.parts, now.best.tree.fresh)  # a plain one: all this is copied for every dial
+            tree = Tree(now.best.tree.parts, now.best.tree.next_id)  # a plain one: all this is copied for every dial
             best = now.best._replace(tree=tree, memory={})
             read = super().at(replace(now, context=None, chains=(best,)))
         except (ValueError, TypeError, AttributeError) as error:

@@ -237,8 +237,8 @@ def validate(tree: Tree, grammar: Grammar | None = None) -> Tree:
 
 
 def _check_place(tree: Tree, i: int, part: Part) -> None:
-    if not GROUND < i < tree.fresh:
-        raise ValueError(f"part {i}: ids are whole numbers from 1 to fresh - 1 = {tree.fresh - 1}")
+    if not GROUND < i < tree.next_id:
+        raise ValueError(f"part {i}: ids are whole numbers from 1 to next_id - 1 = {tree.next_id - 1}")
     if isinstance(part, Leaf) and part.parent == GROUND:
         raise ValueError(f"part {i}: a leaf grows on a branch, not from the ground")
     seen, parent = {i}, part.parent
@@ -258,7 +258,7 @@ def _check_place(tree: Tree, i: int, part: Part) -> None:
 def to_json(tree: Tree) -> str:
     """The tree as JSON text, the same text for equal trees."""
     parts = [{"id": i, "kind": type(p).__name__.lower(), **p._asdict()} for i, p in sorted(tree.parts.items())]
-    return json.dumps({"fresh": tree.fresh, "parts": parts}, indent=1)
+    return json.dumps({"next_id": tree.next_id, "parts": parts}, indent=1)
 
 
 def from_json(text: str) -> Tree:
@@ -266,9 +266,9 @@ def from_json(text: str) -> Tree:
     try:
         data = json.loads(text)
         rows = [(int(row["id"]), _part(row)) for row in data["parts"]]
-        tree = Tree(dict(rows), int(data["fresh"]))
+        tree = Tree(dict(rows), int(data["next_id"]))
     except (KeyError, TypeError, ValueError) as error:
-        form = '{"fresh": ..., "parts": [{"id": ..., "kind": ..., "parent": ..., ...}]}'
+        form = '{"next_id": ..., "parts": [{"id": ..., "kind": ..., "parent": ..., ...}]}'
         raise ValueError(f"not a tree: {error}; expected {form}") from error
     if len(tree.parts) != len(rows):
         raise ValueError("not a tree: an id is taken twice")

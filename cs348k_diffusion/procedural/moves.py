@@ -42,9 +42,9 @@ def apply(tree: Tree, edit: Edit) -> Tree:
     Raises ValueError when the tree is not the one the edit was made for, or an id would be used a second time.
     """
     born = _swap(tree, edit.before, edit.after)
-    if any(i < tree.fresh for i in born):
-        raise ValueError(f"ids {sorted(born)} were used before: new parts take ids from {tree.fresh} on")
-    return Tree(_edited(tree.parts, edit.after), max(born, default=tree.fresh - 1) + 1)
+    if any(i < tree.next_id for i in born):
+        raise ValueError(f"ids {sorted(born)} were used before: new parts take ids from {tree.next_id} on")
+    return Tree(_edited(tree.parts, edit.after), max(born, default=tree.next_id - 1) + 1)
 
 
 def undo(tree: Tree, edit: Edit) -> Tree:
@@ -54,7 +54,7 @@ def undo(tree: Tree, edit: Edit) -> Tree:
     """
     _swap(tree, edit.after, edit.before)
     born = [i for i, part in edit.before.items() if part is None]
-    return Tree(_edited(tree.parts, edit.before), min(born, default=tree.fresh))
+    return Tree(_edited(tree.parts, edit.before), min(born, default=tree.next_id))
 
 
 def _swap(tree: Tree, old: Mapping[int, Part | None], new: Mapping[int, Part | None]) -> list[int]:
@@ -119,10 +119,10 @@ def _walk(part: Part, steps: Sequence[float], grammar: Grammar) -> tuple[list[fl
 
 def add_leaf(tree: Tree, grammar: Grammar, branch: int, radius: float) -> Proposal:
     """addLeaf: a leaf on a branch that has none. q = p(radius) / (number of bare branches); J = 1."""
-    edit = Edit({tree.fresh: None}, {tree.fresh: Leaf(branch, radius)})
+    edit = Edit({tree.next_id: None}, {tree.next_id: Leaf(branch, radius)})
     new = apply(tree, edit)
     log_forward = grammar.log_leaf - math.log(len(_bare(tree)))
-    return Proposal("add_leaf", edit, new, log_forward, -math.log(len(new.leaf)), 0.0, ("remove_leaf", (tree.fresh,)))
+    return Proposal("add_leaf", edit, new, log_forward, -math.log(len(new.leaf)), 0.0, ("remove_leaf", (tree.next_id,)))
 
 
 def remove_leaf(tree: Tree, grammar: Grammar, leaf: int) -> Proposal:
@@ -141,7 +141,7 @@ def add_anywhere(
 
     q = p(length) p(angle) p(leaf or none) / (number of branches + 1); J = 1. Undone by removeBranch of a last branch.
     """
-    new_branch, new_leaf = tree.fresh, tree.fresh + 1
+    new_branch, new_leaf = tree.next_id, tree.next_id + 1
     born: dict[int, Part | None] = {new_branch: Branch(site, length, angle)}
     if radius is not None:
         born[new_leaf] = Leaf(new_branch, radius)
@@ -180,7 +180,7 @@ def split_branch(tree: Tree, grammar: Grammar, branch: int, u: float, v: float) 
     q = N(v) / (number of branches); J = |d(l1, a1, l2, a2) / d(l, a, u, v)| = |2 l|.
     """
     parent, length, angle = tree.branch(branch)
-    second = tree.fresh
+    second = tree.next_id
     carried = [*tree.branches[branch], *([tree.leaf[branch]] if branch in tree.leaf else [])]
     before = {branch: tree.parts[branch], second: None, **{i: tree.parts[i] for i in carried}}
     after: dict[int, Part | None] = {

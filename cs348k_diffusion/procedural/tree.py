@@ -40,10 +40,10 @@ Range = tuple[float, float]
 
 @dataclass(frozen=True)
 class Tree:
-    """Parts by id, never changed in place; `fresh` is the first id that was never used."""
+    """Parts by id, never changed in place; `next_id` is the first id that was never used."""
 
     parts: Mapping[int, Part]
-    fresh: int = 1
+    next_id: int = 1
 
     def branch(self, i: int) -> Branch:
         """The branch with that id; raises TypeError when the id is a leaf's."""
@@ -92,4 +92,4 @@ def unflatten(tree: Tree, vector: Float[Tensor, " numbers"] | Sequence[float]) -
         raise ValueError(f"this tree has {needed} parameters, got {len(values)}: flatten it to see their order")
     rest = iter(values)
     new = {i: type(tree.parts[i])(tree.parts[i].parent, *(next(rest) for _ in tree.parts[i][1:])) for i in tree.order}
-    return Tree({i: new[i] for i in tree.parts}, tree.fresh)
+    return Tree({i: new[i] for i in tree.parts}, tree.next_id)

@@ -123,7 +123,7 @@ def test_the_picture_is_never_written_over(run, tmp_path):
         (["goal.png", "--start", "nowhere.json"], "nowhere.json does not exist"),
         (["goal.png", "--start", "goal.png"], "goal.png: "),
         (["goal.png", "--start", "wild.json"], "wild.json: part 1: length is 3, the grammar allows 0.08 to 0.8"),
-        (["goal.png", "--start", "other.json"], "other.json: not a tree: 'parts'; expected {\"fresh\": ..."),
+        (["goal.png", "--start", "other.json"], "other.json: not a tree: 'parts'; expected {\"next_id\": ..."),
         (["missing.png"], "missing.png does not exist"),
         (["."], "is a folder, not a picture"),
     ],

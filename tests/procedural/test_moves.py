@@ -160,7 +160,7 @@ def test_the_jacobian_of_a_split_is_autograds(seed):
 
     z = torch.tensor([length, angle, u, v], dtype=torch.float64)
     jacobian = torch.func.jacrev(split)(z)
-    made = [*move.tree.parts[branch][1:], *move.tree.parts[tree.fresh][1:]]
+    made = [*move.tree.parts[branch][1:], *move.tree.parts[tree.next_id][1:]]
     assert_close(split(z), torch.tensor(made, dtype=torch.float64))
     assert_close(move.log_jacobian, float(jacobian.det().abs().log()))
     assert_close(move.log_jacobian, math.log(2 * length))
@@ -201,7 +201,7 @@ def test_apply_and_undo_is_nothing(seed, rules):
         if move is not None:
             assert apply(tree, move.edit) == move.tree
             assert undo(move.tree, move.edit) == tree
-            assert move.tree.fresh >= tree.fresh  # no id is given twice
+            assert move.tree.next_id >= tree.next_id  # no id is given twice
             done.append(move.edit)
             tree = move.tree
     validate(tree)

@@ -200,8 +200,8 @@ def test_json_and_back(tree):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[]", '{"parts": []}', '{"fresh": 2, "parts": [{"id": 1, "kind": "root", "parent": 0}]}',
-             '{"fresh": 2, "parts": [{"id": 1, "kind": "leaf", "parent": 0}]}', '{"fresh": "x", "parts": []}'],
+    "text", ["", "[]", '{"parts": []}', '{"next_id": 2, "parts": [{"id": 1, "kind": "root", "parent": 0}]}',
+             '{"next_id": 2, "parts": [{"id": 1, "kind": "leaf", "parent": 0}]}', '{"next_id": "x", "parts": []}'],
 )  # fmt: skip
 def test_text_that_is_no_tree_is_refused(text):
     with pytest.raises(ValueError, match="not a tree"):

@@ -23,7 +23,7 @@ from cs348k_diffusion.schedule import cosine
 
 HERE, KEY, CHAINS = "cs348k_diffusion.evaluate.claims.exact_scores:", 15, 2000
 LADDER = torch.logspace(1, -0.5, 10).tolist()  # noise levels of the annealed walk
-RULES = {"ddim": first_order, "2m": multistep, "heun": heun}
+SOLVERS = {"ddim": first_order, "2m": multistep, "heun": heun}
 
 
 def two_modes(seed: int, sampler: str) -> dict[str, float]:
@@ -61,14 +61,14 @@ def hills(seed: int) -> Mixture:
     return Mixture(means.double(), 0.05 + 0.1 * torch.rand(3, generator=generator).double())
 
 
-def flow_error(seed: int, rule: str, evaluations: int, rho: float = 7.0) -> dict[str, float]:
+def flow_error(seed: int, solver: str, evaluations: int, rho: float = 7.0) -> dict[str, float]:
     """RMS distance of end points from those of the probability flow (200 steps of Heun), noise by noise.
 
     rho spaces the steps, as in `edm_path`.
     """
     denoise, x = hills(seed).denoiser(cosine()), _noise(seed, 1000)
-    steps = evaluations // 2 if rule == "heun" else evaluations
-    gap = _end(denoise, x, steps, rule, rho) - _truth(seed)
+    steps = evaluations // 2 if solver == "heun" else evaluations
+    gap = _end(denoise, x, steps, solver, rho) - _truth(seed)
     return {"error": float(gap.square().mean().sqrt()), "cost": evaluations}
 
 
@@ -81,8 +81,8 @@ def _noise(seed: int, n: int) -> Tensor:
     return torch.randn(n, 1, generator=keyed_generator(KEY, 300 + seed), dtype=torch.float64)
 
 
-def _end(denoise: ExactDenoiser, x: Tensor, steps: int, rule: str, rho: float = 7.0) -> Tensor:
-    return last(sample(denoise, x, edm_path(cosine(), steps, rho=rho), rule=RULES[rule])).x
+def _end(denoise: ExactDenoiser, x: Tensor, steps: int, solver: str, rho: float = 7.0) -> Tensor:
+    return last(sample(denoise, x, edm_path(cosine(), steps, rho=rho), solver=SOLVERS[solver])).x
 
 
 def always_nearer(seed: int) -> dict[str, float]:
@@ -180,8 +180,9 @@ CLAIMS = (
     ),
     Claim(
         "D4b", "Second order is always better: Heun beats DDIM at 8 evaluations",
-        "error", "less", {"rule": "heun", "evaluations": 8}, HERE + "flow_error", ({"rule": "ddim", "evaluations": 8},),
-        seeds=8, budget=8, source="often assumed; Karras et al. 2022 start at 18", notebook="04", expected="refuted",
+        "error", "less", {"solver": "heun", "evaluations": 8}, HERE + "flow_error",
+        ({"solver": "ddim", "evaluations": 8},), seeds=8, budget=8, notebook="04", expected="refuted",
+        source="often assumed; Karras et al. 2022 start at 18",
     ),
     Claim(
         "G3", "Guidance at scale 1 is conditional sampling, to rounding",

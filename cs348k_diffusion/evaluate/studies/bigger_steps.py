@@ -44,7 +44,7 @@ from cs348k_diffusion.pipeline import Pipeline
 from cs348k_diffusion.recipes import cards, digits, digits_fast
 from cs348k_diffusion.recipes.pictures import satisfied
 from cs348k_diffusion.running import last
-from cs348k_diffusion.sampling import Rule, ddim, first_order, multistep, path
+from cs348k_diffusion.sampling import Solver, ddim, first_order, multistep, path
 from cs348k_diffusion.schedule import Schedule, cosine, linear_beta
 from cs348k_diffusion.training import denoising, fit, warm_cosine
 
@@ -83,9 +83,9 @@ def distilled(seed: int) -> tuple[dict[int, NetDenoiser], float]:
     return found, time.process_time() - began
 
 
-def drawn(model: Any, labels: Tensor, seed: int, steps: int, rule: Rule = first_order) -> Tensor:
+def drawn(model: Any, labels: Tensor, seed: int, steps: int, solver: Solver = first_order) -> Tensor:
     """One digit for each label, every method from the noise of the seed."""
-    draw = Pipeline(model, (1, 8, 8), digits.drawing(model).condition, rule=rule)
+    draw = Pipeline(model, (1, 8, 8), digits.drawing(model).condition, solver=solver)
     return draw.images(labels.tolist(), seed=1000 + seed, steps=steps, at_once=len(labels))
 
 
@@ -106,7 +106,7 @@ def of_pictures(seed: int) -> Iterator[Row]:
 def picture_ways() -> Iterator[tuple[str, int, float, Callable[[list[str], int], Tensor]]]:
     """(method, evaluations, scale, how it draws): "DDIM 2 x 2" is two steps of two evaluations."""
     slow, fast = recipes.load_pipeline("pictures"), recipes.load_pipeline("pictures_fast")
-    solver = Pipeline(slow.model, slow.shape, slow.condition, slow.scale, rule=multistep)
+    solver = Pipeline(slow.model, slow.shape, slow.condition, slow.scale, solver=multistep)
 
     def way(draw: Pipeline, scale: float, steps: int) -> Callable[[list[str], int], Tensor]:
         return lambda prompts, seed: draw.images(prompts, scale, 1000 + seed, steps, at_once=len(prompts))

@@ -1,4 +1,4 @@
-"""`python -m tests.grading.walls USER NAMESPACES FOLDER`: what a worker can do, measured by one; prints JSON.
+"""`python -m tests.grading.sandbox_layers USER NAMESPACES FOLDER`: what a worker can do, measured by one; prints JSON.
 
 With CHECKS behind it, the marks of the class in FOLDER/in.
 

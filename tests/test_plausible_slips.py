@@ -1,4 +1,4 @@
-"""What a reader of notebooks 04 and 06 tried: rejected, told in words, never "tell your instructor".
+"""Plausible slips in notebooks 04 and 06: rejected, told in words, never "tell your instructor".
 
 Each exercise meets a sample of the slips (all of them, and how many are explained, with CS348K_ALL_SLIPS=1).
 """
@@ -11,7 +11,7 @@ import pytest
 
 from cs348k_diffusion.exercises.framework.catalogue import registry
 from cs348k_diffusion.exercises.framework.expecting import LIKELY
-from tests.answers import Given, reader, records_of
+from tests.answers import Given, plausible_slips, records_of
 
 EVERY = bool(os.environ.get("CS348K_ALL_SLIPS"))
 SAMPLE = 6
@@ -26,9 +26,9 @@ def as_students_run_them():
     jaxtyping.config.update("jaxtyping_disable", False)
 
 
-@pytest.mark.parametrize("id", reader.S)
+@pytest.mark.parametrize("id", plausible_slips.S)
 def test_a_readers_slips_are_rejected_in_words(id):
-    tried = {name: slip for name, slip in reader.S[id].items() if (id, name) not in reader.HARMLESS}
+    tried = {name: slip for name, slip in plausible_slips.S[id].items() if (id, name) not in plausible_slips.HARMLESS}
     names = list(tried) if EVERY else random.Random(id).sample(list(tried), SAMPLE)
     records = records_of([registry()[id]], [Given(name, {id: tried[name]}) for name in names])
     told = 0
