@@ -47,12 +47,12 @@ from cs348k_diffusion.exercises.framework.catalogue import (
 )
 from cs348k_diffusion.exercises.framework.errors import NotYet, StudentError
 from cs348k_diffusion.exercises.framework.expecting import Wrong, agree, expect, must, same_form
-from cs348k_diffusion.exercises.framework.inputs import Case, generator, varied
+from cs348k_diffusion.exercises.framework.inputs import Case, generator, normals, varied
 from cs348k_diffusion.exercises.framework.observing import Counted, largest_tensor, picture
 from cs348k_diffusion.exercises.framework.properties import run_against
 
 __all__ = [
     "Case", "Check", "Counted", "Exercise", "FreeText", "NotYet", "StudentError", "Wrong", "agree", "checks_of",
-    "expect", "find", "generator", "largest_tensor", "must", "of_notebook", "picture", "registry", "run_against",
-    "same_form", "varied",
+    "expect", "find", "generator", "largest_tensor", "must", "normals", "of_notebook", "picture", "registry",
+    "run_against", "same_form", "varied",
 ]  # fmt: skip

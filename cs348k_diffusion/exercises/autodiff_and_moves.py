@@ -9,7 +9,18 @@ import numpy as np
 import pytest
 import torch
 
-from cs348k_diffusion.exercises import Counted, Exercise, agree, expect, generator, must, picture, run_against, varied
+from cs348k_diffusion.exercises import (
+    Counted,
+    Exercise,
+    agree,
+    expect,
+    generator,
+    must,
+    normals,
+    picture,
+    run_against,
+    varied,
+)
 from cs348k_diffusion.procedural import moves
 from cs348k_diffusion.procedural.chain import Chain, Cost, FitStep
 from cs348k_diffusion.procedural.grammar import Grammar
@@ -155,11 +166,6 @@ EXERCISES = (
 def uniforms(*shape, seed=0, low=0.0, high=1.0):
     """Uniform numbers in [low, high)."""
     return low + (high - low) * torch.rand(shape, generator=generator(seed))
-
-
-def normals(*shape, seed=0):
-    """Standard normal numbers."""
-    return torch.randn(shape, generator=generator(seed))
 
 
 # ---- E1.1 ------------------------------------------------------------------------------------------------------------

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from cs348k_diffusion.exact import Mixture
-from cs348k_diffusion.exercises import Counted, Exercise, agree, expect, generator, must, run_against, varied
+from cs348k_diffusion.exercises import Counted, Exercise, agree, expect, must, normals, run_against, varied
 from cs348k_diffusion.schedule import cosine, linear_beta, straight
 
 EXERCISES = (
@@ -92,11 +92,6 @@ EXERCISES = (
 )
 
 SCHEDULES = (cosine(), linear_beta(1000), straight())
-
-
-def normals(*shape, seed=0):
-    """Standard normal numbers."""
-    return torch.randn(shape, generator=generator(seed))
 
 
 def blobs():

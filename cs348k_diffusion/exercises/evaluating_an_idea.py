@@ -1,11 +1,12 @@
 """Checks of notebook 11: intervals of paired runs, how many runs, FD's bias, interactions, tuning, flaws, a claim."""
 
+import functools
 import math
 
 import pytest
 import torch
 
-from cs348k_diffusion.exercises import Counted, Exercise, Wrong, agree, expect, generator, varied
+from cs348k_diffusion.exercises import Counted, Exercise, Wrong, agree, expect, generator, normals, varied
 from cs348k_diffusion.exercises.framework.catalogue import FreeText
 
 EXERCISES = (
@@ -96,9 +97,7 @@ TEXTS = (FreeText("E11.8", "What did you find?", points=5),)
 FLAWS = ("minimum", "cost", "samples", "tuning", "checkpoint", "star")
 
 
-def normals(*shape, seed=0):
-    """Standard normal numbers in float64."""
-    return torch.randn(shape, generator=generator(seed), dtype=torch.float64)
+doubles = functools.partial(normals, dtype=torch.float64)
 
 
 # E11.1
@@ -164,8 +163,8 @@ def _by_normal(values, n=None):
 @pytest.mark.exercise("E11.1", points=2)
 def test_is_the_percentile_interval_of_the_mean_difference(paired_interval):
     for n, resamples, seed in ((8, 400, 1), (2, 60, 2), (30, 300, 3)):
-        hard = 5 * normals(n, seed=seed)
-        a, b = hard + 0.3 * normals(n, seed=seed + 10) + 1, hard + 0.3 * normals(n, seed=seed + 20)
+        hard = 5 * doubles(n, seed=seed)
+        a, b = hard + 0.3 * doubles(n, seed=seed + 10) + 1, hard + 0.3 * doubles(n, seed=seed + 20)
         picks = drawn(n, resamples, seed)
         expect(
             paired_interval(a, b, picks),
@@ -180,8 +179,8 @@ def test_is_the_percentile_interval_of_the_mean_difference(paired_interval):
 @pytest.mark.exercise("E11.1", points=1)
 def test_is_blind_to_what_makes_a_seed_hard(paired_interval):
     """Adding the same numbers to both changes nothing; the inputs stay as they are."""
-    a, b, picks = normals(9, seed=4), normals(9, seed=5), drawn(9, 200, 6)
-    for hard in (torch.zeros(9, dtype=torch.float64), 100 * normals(9, seed=7)):
+    a, b, picks = doubles(9, seed=4), doubles(9, seed=5), drawn(9, 200, 6)
+    for hard in (torch.zeros(9, dtype=torch.float64), 100 * doubles(9, seed=7)):
         added = "adding the same numbers to a and b changes nothing" if hard.any() else "nine seeds"
         expect(
             paired_interval(a + hard, b + hard, picks),
@@ -253,7 +252,7 @@ def enough(runs_for, gap, effect, why=""):
 
 def pilot(n, seed, effect, runs):
     """Differences of which (2.8 sd / effect)^2 is `runs`, whatever the key: what rounding does is known."""
-    gap = normals(n, seed=seed)
+    gap = doubles(n, seed=seed)
     return gap * effect * runs**0.5 / 2.8 / gap.std()
 
 
@@ -262,7 +261,7 @@ def test_is_enough_for_four_of_five_studies(runs_for):
     enough(runs_for, pilot(8, 6, 2.5, 14870.7), 2.5)  # rounded down it is too few, to the nearest number it is right
     enough(runs_for, pilot(8, 7, 2.5, 920.3), 2.5)  # rounded to the nearest number it is too few
     for n, effect, seed in ((8, 0.03, 1), (3, 0.2, 2), (40, 1.7, 3), (6, 0.11, 4)):
-        enough(runs_for, normals(n, seed=seed), effect)
+        enough(runs_for, doubles(n, seed=seed), effect)
 
 
 @pytest.mark.exercise("E11.2", points=1)
@@ -287,7 +286,7 @@ def line(u, values):
 def test_is_where_the_line_meets_infinitely_many(fd_of_all):
     for true, slope, seed in ((0.8, 83.0, 1), (0.0, 1104.0, 2), (12.5, 300.0, 3)):
         sizes = torch.tensor([200.0, 400.0, 800.0, 3000.0, 250.0, 3000.0], dtype=torch.float64)
-        values = true + slope / sizes + 0.01 * normals(6, seed=seed)
+        values = true + slope / sizes + 0.01 * doubles(6, seed=seed)
         want, found_slope = line(1 / sizes, values)
         expect(
             fd_of_all(sizes, values),
@@ -343,7 +342,7 @@ def ratios(table):
 @pytest.mark.exercise("E11.4", points=2)
 def test_finds_both_effects_and_their_interaction(responsible):
     for seeds, seed in ((6, 1), (1, 2)):
-        table = normals(2, 2, seeds, seed=seed)
+        table = doubles(2, 2, seeds, seed=seed)
         first, second = table[1] - table[0], table[:, 1] - table[:, 0]
         want = (first.mean(0), second.mean(0), first[1] - first[0])
         a, b, both = want
@@ -376,7 +375,7 @@ def test_finds_both_effects_and_their_interaction(responsible):
 
 @pytest.mark.exercise("E11.4", points=1)
 def test_finds_no_interaction_where_parts_simply_add(responsible):
-    hard = normals(5, seed=3)
+    hard = doubles(5, seed=3)
     table = torch.stack([torch.stack([hard, hard + 2.0]), torch.stack([hard - 0.5, hard + 1.5])])
     expect(
         responsible(table),
@@ -530,7 +529,7 @@ def test_spends_the_same_on_each_and_no_more_than_there_is(tuned_alike):
 
 def honest(seed=0, runs=8):
     """A report without a flaw; its means are rounded in the last digit."""
-    values = [round(float(value), 3) for value in 2 + 0.2 * normals(3 * runs, seed=seed)]
+    values = [round(float(value), 3) for value in 2 + 0.2 * doubles(3 * runs, seed=seed)]
     arms = {
         name: {
             "runs": values[k * runs : (k + 1) * runs],

@@ -13,8 +13,8 @@ from cs348k_diffusion.exercises import (
     Wrong,
     agree,
     expect,
-    generator,
     must,
+    normals,
     picture,
     run_against,
     varied,
@@ -96,11 +96,6 @@ EXERCISES = (
         ),
     ),
 )  # fmt: skip
-
-
-def normals(*shape, seed=0):
-    """Standard normal numbers."""
-    return torch.randn(shape, generator=generator(seed))
 
 
 def oracle(x, weights, means, stds):

@@ -70,6 +70,11 @@ def generator(*seeds: int) -> torch.Generator:
     return torch.Generator().manual_seed(int.from_bytes(hashlib.sha256(text.encode()).digest()[:7]))
 
 
+def normals(*shape: int, seed: int = 0, dtype: torch.dtype | None = None) -> torch.Tensor:
+    """Standard normal numbers of this shape, drawn by the key of the grading and a seed."""
+    return torch.randn(shape, generator=generator(seed), dtype=dtype)
+
+
 @contextlib.contextmanager
 def salted(key: str) -> Iterator[None]:
     """Draw other inputs while this is open: those of `key`."""
