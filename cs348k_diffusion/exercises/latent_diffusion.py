@@ -71,8 +71,8 @@ EXERCISES = (
             "Where must the randomness enter, so that z still has a derivative with respect to mean and log_var?",
             "A normal number with another mean and another width is the standard one, stretched and moved. log_var is "
             "the logarithm of a variance: how do you get a standard deviation from it without dividing?",
-            "For one number the KL divergence is a sum of four terms: the square of the mean, the variance, -1 and "
-            "minus the log-variance, and half of that sum. Which axes does an example's total run over?",
+            "The mean of a square is a variance plus the square of a mean: for noise that is 1, and for z? Put both "
+            "into (z^2 - noise^2 - log_var) / 2; nothing random is left. Which axes does an example's total run over?",
         ),
         withheld=("latent.sampled_code", "latent.kl_to_normal"),
     ),
