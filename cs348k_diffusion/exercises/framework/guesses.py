@@ -7,6 +7,7 @@ off, halved, its root. The same rule holds: a name is given only where its formu
 
 from __future__ import annotations
 
+import functools
 import inspect
 import itertools
 import math
@@ -123,7 +124,7 @@ def of_arguments(right: Callable, args: tuple, got: Any, want: Any) -> dict[str,
         number = isinstance(value, float | int) and not isinstance(value, bool)
         if number or (isinstance(value, Tensor) and value.is_floating_point()):
             for name, change in WITH_ARGUMENT.items():
-                found[name.format(f"`{names[k]}`")] = _beside(right, args, value, change)
+                found[name.format(f"`{names[k]}`")] = functools.partial(_beside, right, args, value, change)
         found[f"`{names[k]}` itself is returned"] = lambda value=value: value
     return found | of_terms(right, args, names, got, want)
 
@@ -221,13 +222,10 @@ def _given(right: Callable, args: tuple, k: int, value: Any) -> Callable[[], Any
     return lambda: right(*args[:k], value, *args[k + 1 :])
 
 
-def _beside(right: Callable, args: tuple, value: Any, change: Callable) -> Callable[[], Any]:
-    def changed() -> Any:
-        result = right(*args)
-        by_example = isinstance(result, Tensor) and isinstance(value, Tensor) and value.shape == result.shape[:1]
-        return change(result, value.view(-1, *(1,) * (result.ndim - 1)) if by_example else value)
-
-    return changed
+def _beside(right: Callable, args: tuple, value: Any, change: Callable) -> Any:
+    result = right(*args)
+    by_example = isinstance(result, Tensor) and isinstance(value, Tensor) and value.shape == result.shape[:1]
+    return change(result, value.view(-1, *(1,) * (result.ndim - 1)) if by_example else value)
 
 
 def _swapped(right: Callable, args: tuple, k: int, j: int) -> Callable[[], Any]:
