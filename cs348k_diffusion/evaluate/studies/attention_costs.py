@@ -35,6 +35,7 @@ METHODS = {
 
 
 def inputs(n: int, both: bool) -> list[torch.Tensor]:
+    """Q, K and V of one head, normal numbers; leaves of a graph where both passes are measured."""
     generator = torch.Generator().manual_seed(0)
     return [torch.randn(1, 1, n, D, generator=generator).requires_grad_(both) for _ in range(3)]
 
@@ -80,6 +81,7 @@ def rows() -> list[dict]:
 
 
 def row(case: tuple[str, int, bool], runs: list[dict]) -> dict:
+    """One line of the card: the least time and the least memory of a case's runs."""
     method, n, both = case
     return {
         "method": method, "n": n, "pass": "both" if both else "forward",

@@ -11,9 +11,10 @@ it. `draws=True` allows random numbers, `changes=("x",)` arguments that an answe
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 import torch
@@ -45,13 +46,20 @@ class Wrong(AssertionError):
 
 @dataclass(frozen=True)
 class Evidence:
-    """One value that an answer gave, and what each mistake would have given in its place; `guesses`: see there."""
+    """One value that an answer gave, and what each mistake would have given in its place.
+
+    guess: makes the guesses of the module of that name; called when a name is asked for, which a right answer never is.
+    """
 
     got: Any
     mistakes: Mapping[str, Any]
     rtol: float | None
     atol: float | None
-    guesses: Mapping[str, Any] = field(default_factory=dict)
+    guess: Callable[[], Mapping[str, Any]] = dict
+
+    @functools.cached_property
+    def guesses(self) -> Mapping[str, Any]:
+        return self.guess()
 
     def fits(self, name: str) -> bool | None:
         """Whether the mistake gives the student's value; None where it was not considered or cannot be computed."""
@@ -93,7 +101,7 @@ def expect(
     names: what the values of a tuple are called ("alpha", "sigma"). Raises Wrong, an AssertionError with `says`, the
     difference, and "this is what you get when ...: name", where several that fit are named together.
     """
-    evidence = Evidence(got, mistakes or {}, rtol, atol, of_result(got, want, names))
+    evidence = Evidence(got, mistakes or {}, rtol, atol, functools.partial(of_result, got, want, names))
     _note(evidence)
     problem = difference(got, want, rtol, atol, names)
     if problem is not None:
@@ -125,8 +133,8 @@ def agree(
                 raise
             break
         want, wrong = right(*args), {name: _later(wrong, args) for name, wrong in mistakes.items()}
-        guesses = of_arguments(right, args, got, want) | of_result(got, want, names)
-        evidence.append(Evidence(got, wrong, rtol, atol, guesses))
+        guess = functools.partial(_guesses, right, args, got, want, names)
+        evidence.append(Evidence(got, wrong, rtol, atol, guess))
         _note(evidence[-1])
         problem = difference(got, want, rtol, atol, names)
         if problem is not None and first is None:
@@ -139,6 +147,10 @@ def _names(mistakes: Iterable[str], evidence: Sequence[Evidence]) -> list[str]:
     """The mistakes of the list that explain it all, or else guesses that do; those stay out where they are many."""
     found = explaining(mistakes, evidence) or surviving(evidence)
     return found if len(found) <= MANY else []
+
+
+def _guesses(right: Callable, args: tuple, got: Any, want: Any, names: Sequence[str]) -> dict[str, Any]:
+    return of_arguments(right, args, got, want) | of_result(got, want, names)
 
 
 def _later(wrong: Callable, args: tuple) -> Callable[[], Any]:
