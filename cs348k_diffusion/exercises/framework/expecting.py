@@ -145,8 +145,7 @@ def agree(
 
 def _names(mistakes: Iterable[str], evidence: Sequence[Evidence]) -> list[str]:
     """The mistakes of the list that explain it all, or else guesses that do; those stay out where they are many."""
-    found = explaining(mistakes, evidence) or surviving(evidence)
-    return found if len(found) <= MANY else []
+    return explaining(mistakes, evidence) or surviving(evidence)
 
 
 def _guesses(right: Callable, args: tuple, got: Any, want: Any, names: Sequence[str]) -> dict[str, Any]:

@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from cs348k_diffusion.exercises.framework.fitted import Fitted, of_terms, of_whole
-from cs348k_diffusion.exercises.framework.handed import of_functions
+from cs348k_diffusion.exercises.framework.handed import of_functions, with_argument
 
 ENOUGH = 5  # numbers that are compared: fewer agree by chance
 MANY = 3  # names: more than that fit by chance, and help nobody
@@ -117,8 +117,8 @@ def of_arguments(right: Callable, args: tuple, got: Any, want: Any) -> dict[str,
     for k, j in itertools.combinations(range(len(args)), 2):
         if _alike(args[k], args[j]):
             found[f"`{names[k]}` and `{names[j]}` are swapped"] = _swapped(right, args, k, j)
-            found[f"`{names[k]}` stands where `{names[j]}` belongs"] = _given(right, args, j, args[k])
-            found[f"`{names[j]}` stands where `{names[k]}` belongs"] = _given(right, args, k, args[j])
+            found[f"`{names[k]}` stands where `{names[j]}` belongs"] = with_argument(right, args, j, args[k])
+            found[f"`{names[j]}` stands where `{names[k]}` belongs"] = with_argument(right, args, k, args[j])
     found |= of_functions(right, args, names)
     for k, value in enumerate(args):
         number = isinstance(value, float | int) and not isinstance(value, bool)
@@ -216,10 +216,6 @@ def _replaced(values: Sequence, k: int, value: Callable[[], Any]) -> Callable[[]
 
 def _called(right: Callable, args: tuple, k: int, change: Callable) -> Callable[[], Any]:
     return lambda: right(*args[:k], change(args[k]), *args[k + 1 :])
-
-
-def _given(right: Callable, args: tuple, k: int, value: Any) -> Callable[[], Any]:
-    return lambda: right(*args[:k], value, *args[k + 1 :])
 
 
 def _beside(right: Callable, args: tuple, value: Any, change: Callable) -> Any:

@@ -70,7 +70,7 @@ def of_functions(right: Callable, args: tuple, names: Sequence[str]) -> dict[str
     for k, function in enumerate(args):
         if callable(function) and not isinstance(function, type | Tensor | torch.nn.Module):
             for name, change in _changes(function, f"`{names[k]}`", args, names):
-                found[name] = _with(right, args, k, change)
+                found[name] = with_argument(right, args, k, change)
     return found
 
 
@@ -112,5 +112,6 @@ def _elsewhere(arg: Tensor) -> Callable:
     return ask
 
 
-def _with(right: Callable, args: tuple, k: int, changed: Callable) -> Callable[[], Any]:
-    return lambda: right(*args[:k], changed, *args[k + 1 :])
+def with_argument(right: Callable, args: tuple, k: int, value: Any) -> Callable[[], Any]:
+    """What right gives, when it is asked, with another value for its argument k."""
+    return lambda: right(*args[:k], value, *args[k + 1 :])
