@@ -80,8 +80,7 @@ def dense_attention(
     zero. Half precision is summed, and its log-sum-exp returned, in float32. Raises ValueError for shapes, types or a
     mask that do not fit.
     """
-    mask, scale = checked(q, k, v, mask, scale)
-    k, v = (unseen_as_zero(x, mask) for x in (k, v))
+    k, v, mask, scale = checked(q, k, v, mask, scale)
     m, f, l = _rows(_logits(q, k, causal, mask, scale))
     out = f @ v.to(f.dtype) / _nonzero(l)
     return Attended(out.to(q.dtype), _log_sum_exp(m, l))
@@ -92,8 +91,7 @@ def attention_map(q: Tensor, k: Tensor, mask: Tensor | None = None, scale: float
 
     Arguments and errors as for `dense_attention`.
     """
-    mask, scale = checked(q, k, k, mask, scale)
-    k = unseen_as_zero(k, mask)
+    k, _, mask, scale = checked(q, k, k, mask, scale)
     _, f, l = _rows(_logits(q, k, False, mask, scale))
     return (f / _nonzero(l)).to(q.dtype)
 
@@ -114,8 +112,7 @@ def tiled_attention(
     """
     if tile < 1:
         raise ValueError(f"a tile holds at least one row, got tile = {tile}")
-    mask, scale = checked(q, k, v, mask, scale)
-    k, v = (unseen_as_zero(x, mask) for x in (k, v))
+    k, v, mask, scale = checked(q, k, v, mask, scale)
     flat, mask = flattened(q, k, v), None if mask is None else mask.reshape(math.prod(q.shape[:-2]), k.shape[-2])
     out, log_sum_exp = _Tiled.apply(*flat, tile, causal, mask, scale)
     return Attended(out.view(*q.shape[:-1], v.shape[-1]), log_sum_exp.view(q.shape[:-1]))
@@ -251,15 +248,13 @@ def flattened(*tensors: Tensor) -> list[Tensor]:
     return [x.reshape(math.prod(x.shape[:-2]), *x.shape[-2:]) for x in tensors]
 
 
-def unseen_as_zero(x: Tensor, mask: Tensor | None) -> Tensor:
-    """Keys or values (..., M, d) with 0 where the mask hides them: padding may hold NaN, and 0 NaN is NaN."""
-    return x if mask is None else x.masked_fill(~mask[..., None], 0.0)
-
-
 def checked(
     q: Tensor, k: Tensor, v: Tensor, mask: Tensor | None, scale: float | None
-) -> tuple[Bool[Tensor, "... m"] | None, float]:
-    """The mask with k's leading axes, and the scale; raises ValueError, in one sentence, for what does not fit."""
+) -> tuple[Tensor, Tensor, Bool[Tensor, "... m"] | None, float]:
+    """k, v, the mask with k's leading axes, and the scale; raises ValueError, in one sentence, for what does not fit.
+
+    Rows of k and v that the mask hides are 0: padding may hold NaN, and 0 NaN is NaN.
+    """
     shapes = ", ".join(str(tuple(x.shape)) for x in (q, k, v))
     heads = q.shape[:-2] == k.shape[:-2] == v.shape[:-2]
     if not heads or q.shape[-1:] != k.shape[-1:] or k.shape[-2:-1] != v.shape[-2:-1]:
@@ -274,7 +269,8 @@ def checked(
         raise ValueError(f"scale is a finite number, got {scale}")
     if mask is not None:
         mask = _checked_mask(mask, k.shape[:-1])
-    return mask, 1 / math.sqrt(q.shape[-1]) if scale is None else scale
+        k, v = (x.masked_fill(~mask[..., None], 0.0) for x in (k, v))
+    return k, v, mask, 1 / math.sqrt(q.shape[-1]) if scale is None else scale
 
 
 def _checked_mask(mask: Tensor, shape: torch.Size) -> Tensor:

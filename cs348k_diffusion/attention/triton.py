@@ -18,7 +18,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 from triton import knobs  # pyright: ignore[reportMissingImports]
 
-from cs348k_diffusion.attention import Attended, checked, flattened, unseen_as_zero
+from cs348k_diffusion.attention import Attended, checked, flattened
 
 SMALLEST = 16  # a GPU's matrix units multiply no smaller tiles
 
@@ -37,8 +37,7 @@ def triton_attention(
     Arguments and results as there. Raises ValueError for another tile, or for tensors that are not on a GPU (unless
     Triton's interpreter was asked for).
     """
-    mask, scale = checked(q, k, v, mask, scale)
-    k, v = (unseen_as_zero(x, mask) for x in (k, v))
+    k, v, mask, scale = checked(q, k, v, mask, scale)
     _check(q, tile)
     n, m, d, e = q.shape[-2], k.shape[-2], q.shape[-1], v.shape[-1]
     flat = [x.contiguous() for x in flattened(q, k, v)]
