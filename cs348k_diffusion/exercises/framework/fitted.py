@@ -7,6 +7,7 @@ the answer, one for all or one for each example, so it counts as evidence only w
 
 from __future__ import annotations
 
+import functools
 import itertools
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -59,7 +60,9 @@ def of_terms(right: Callable, args: tuple, names: Sequence[str], got: Any, want:
         terms = {f"`{name}`": arg for name, arg in zip(names, args) if _floats_like(arg, start)}
         for name, term in terms.items():
             if value is want or isinstance(want, Tensor):
-                found |= {said.format(name): _changed(right, args, term, f) for said, f in FACTORS.items()}
+                found |= {
+                    said.format(name): functools.partial(_changed, right, args, term, f) for said, f in FACTORS.items()
+                }
             found[f"{name} has the wrong factor"] = Fitted(value, start, [term], place)
         for one, other in itertools.combinations(terms, 2):
             two = [terms[one], terms[other]]
@@ -95,19 +98,15 @@ def _floats_like(one: Any, other: Tensor) -> bool:
     return alike and other.is_floating_point() and other.ndim > 0
 
 
-def _changed(right: Callable, args: tuple, term: Tensor, change: Callable[[Tensor], Any]) -> Callable[[], Any]:
+def _changed(right: Callable, args: tuple, term: Tensor, change: Callable[[Tensor], Any]) -> Tensor:
     """What a result that is a sum gives when the factor of one term is changed; ValueError where it is no such sum."""
-
-    def value() -> Any:
-        k = next(i for i, arg in enumerate(args) if arg is term)
-        without = right(*args[:k], torch.zeros_like(term), *args[k + 1 :])
-        part = right(*args) - without
-        factor = (part / torch.where(term == 0, torch.nan, term)).reshape(len(term), -1).nanmedian(1).values
-        factor = factor.view(-1, *(1,) * (term.ndim - 1))
-        if not torch.allclose(part, factor * term, rtol=1e-4, atol=1e-5):
-            raise ValueError("not a sum with a factor for each example")
-        if not change(factor).isfinite().all():
-            raise ValueError("no such factor")
-        return without + change(factor) * term
-
-    return value
+    k = next(i for i, arg in enumerate(args) if arg is term)
+    without = right(*args[:k], torch.zeros_like(term), *args[k + 1 :])
+    part = right(*args) - without
+    factor = (part / torch.where(term == 0, torch.nan, term)).reshape(len(term), -1).nanmedian(1).values
+    factor = factor.view(-1, *(1,) * (term.ndim - 1))
+    if not torch.allclose(part, factor * term, rtol=1e-4, atol=1e-5):
+        raise ValueError("not a sum with a factor for each example")
+    if not change(factor).isfinite().all():
+        raise ValueError("no such factor")
+    return without + change(factor) * term
