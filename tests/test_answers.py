@@ -41,12 +41,13 @@ REFERENCE = "the notebook's own answer"
 def handed_in(word: str, few: bool = False) -> dict[str, dict[str, str]]:
     """student -> exercise -> answer, as an expression: the right ones, and one student for each rank of wrong ones.
 
-    few: three wrong ones; of property tests one right and one wrong, as each costs a worker for each of its subjects.
+    few: three wrong ones; of a property test one right and one wrong, as each costs a worker for each of its subjects,
+    and of a dear answer too.
     """
     found: dict[str, dict[str, str]] = {REFERENCE: {exercise.id: exercise.name for exercise in of_notebook(word)}}
     for exercise in of_notebook(word):
-        id, property_test = exercise.id, exercise.name.startswith("test_")
-        right, wrong = (1 if property_test else 2, 1 if property_test else 3) if few else (None, None)
+        id, dear = exercise.id, exercise.name.startswith("test_") or exercise.id in mutants.DEAR
+        right, wrong = (1 if dear else 2, 1 if dear else 3) if few else (None, None)
         for k in range(len(answers(word).RIGHT[id][:right])):
             found.setdefault(f"right answer {k + 1}", {})[id] = f"RIGHT['{id}'][{k}]"
         for k in range(len([*answers(word).WRONG[id]][:wrong])):
@@ -121,12 +122,6 @@ def test_answers_belong_to_exercises(word):
         assert set(listed) <= ids
 
 
-@pytest.mark.parametrize("word", WORDS)
-def test_in_the_kernel_right_answers_pass_and_wrong_ones_are_named(word):
-    found = problems(word, records_of(of_notebook(word), live(word)))
-    assert not found, "\n".join(found)
-
-
 @pytest.mark.parametrize("exercise", [exercise for exercise in EXERCISES if exercise.ours], ids=named)
 def test_the_packages_own_answer_passes(exercise):
     """What `mine_or_ours` hands out where a student's own is missing."""
@@ -136,20 +131,17 @@ def test_the_packages_own_answer_passes(exercise):
 
 
 @pytest.mark.parametrize("word", WORDS)
-def test_workers_give_the_verdicts_and_names_of_the_kernel(word, tmp_path):
+def test_right_answers_pass_and_wrong_ones_are_named_in_the_kernel_and_the_same_in_workers(word, tmp_path):
+    in_the_kernel = records_of(of_notebook(word), live(word))
+    found = problems(word, in_the_kernel)
+    assert not found, "\n".join(found)
     students = notebooks(word, tmp_path)
     plan = batch.plan_for(students, [word], FOLDER, None, ())
-    records = [record for each in batch.grade_here([*students.items()], plan) for record in each.records]
-    found = problems(word, records, few=True)
+    in_workers = [record for each in batch.grade_here([*students.items()], plan) for record in each.records]
+    found = problems(word, in_workers, few=True)
     assert not found, "\n".join(found)
-    few = handed_in(word, few=True)
-    same = [
-        Given(each.student, {id: each.answers[id] for id in few[each.student]})
-        for each in live(word)
-        if each.student in few
-    ]
-    here, there = verdicts(records_of(of_notebook(word), same)), verdicts(records)
-    asked = {key for key in here if key[1] in few[key[0]]}
+    here, there, few = verdicts(in_the_kernel), verdicts(in_workers), handed_in(word, few=True)
+    asked = {key for key in here if key[1] in few.get(key[0], {})}
     assert {key: here[key] for key in asked} == {key: there[key] for key in asked}, "the notebook says otherwise"
 
 
