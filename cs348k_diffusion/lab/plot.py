@@ -5,8 +5,9 @@ axis; `show_figure(fig, alt="...")` is the last line of the cell. Colours are ci
 """
 
 import sys
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+import threading
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from io import BytesIO
 from typing import Any
 
@@ -40,11 +41,18 @@ HOUSE: dict[Any, Any] = {
     "xtick.labelsize": 12,
     "ytick.labelsize": 12,
 }
+STYLING = threading.RLock()
 
 
-def house_style() -> AbstractContextManager[None]:
-    """The house style for a `with` block; nothing outside of it changes."""
-    return mpl.rc_context(HOUSE)
+@contextmanager
+def house_style() -> Iterator[None]:
+    """The house style for a `with` block; nothing outside of it changes.
+
+    One thread at a time: matplotlib's settings are global, and of two blocks that overlap the second would bring the
+    first one's back after both have ended.
+    """
+    with STYLING, mpl.rc_context(HOUSE):
+        yield
 
 
 def figure(
@@ -71,10 +79,12 @@ def show_figure(fig: Figure | Axes, *, alt: str, caption: str | None = None) -> 
 
 
 def figure_frame(fig: Figure) -> Float[Tensor, "1 3 height width"]:
-    """A figure as a frame in [-1, 1] for `explore` and `watch`: a slider then moves the whole figure."""
+    """A figure as a frame in [-1, 1] for `explore` and `watch`: a slider then moves the whole figure.
+
+    It draws without the house style, which a figure has from its making: the next cell may be making one meanwhile.
+    """
     canvas = FigureCanvasAgg(fig)
-    with house_style():
-        canvas.draw()
+    canvas.draw()
     colours = torch.tensor(np.asarray(canvas.buffer_rgba())[..., :3]).float() / 127.5 - 1
     return colours.permute(2, 0, 1)[None]
 

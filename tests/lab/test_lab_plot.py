@@ -4,6 +4,8 @@ import base64
 import json
 import re
 import sys
+import threading
+import time
 from importlib.resources import files
 from io import BytesIO
 
@@ -68,6 +70,26 @@ def test_a_figure_needs_a_text():
         lab.show_figure.__wrapped__("no", alt="x") if hasattr(lab.show_figure, "__wrapped__") else show_figure(
             "no", alt="x"
         )
+
+
+def test_two_threads_leave_no_style_behind():
+    """`explore` draws in a thread of its own while the next cell makes its figure."""
+    before, inside, enter = dict(mpl.rcParams), threading.Event(), threading.Event()
+
+    def draw():
+        enter.wait()
+        inside.set()
+        with house_style():
+            time.sleep(0.05)
+
+    thread = threading.Thread(target=draw)
+    thread.start()
+    with house_style():
+        enter.set()
+        inside.wait()
+        time.sleep(0.02)  # without a lock the thread is in its block by now, and ends it after this one
+    thread.join()
+    assert dict(mpl.rcParams) == before
 
 
 def test_the_house_style_is_for_the_figure_alone():
