@@ -25,19 +25,23 @@ def number(value: float) -> str:
 
 
 def sentence(claim: Claim, verdict: Verdict) -> str:
-    """The verdict in a sentence, with its interval and what could have been seen."""
+    """The verdict in a sentence, with its interval and the effect that four of five studies of this size find."""
     one = verdict.weakest
-    low, high = number(one.interval.low), number(one.interval.high)
-    what = f"{claim.metric} is {_gap(claim)} than with {one.against}" if claim.alternatives else f"{claim.metric} is"
+    what = _difference(claim, one) if claim.alternatives else f"{claim.metric} is {number(one.interval.value)}"
+    of, needed = (" of the gain", "a gain of ") if claim.alternatives else ("", "")
+    found = f"Four of five such studies would find an effect of {number(one.detectable)}."
     return (
-        f"Over {len(one.values)} seeds {what} {'by ' if claim.alternatives else ''}{number(one.interval.value)}, "
-        f"95 % interval {low} to {high}; the claim needs {need(claim)}. An effect of {number(one.detectable)} "
-        "would have been seen in four of five such studies."
+        f"Over {len(one.values)} seeds, {what} (95 % interval{of}: {number(one.interval.low)} to "
+        f"{number(one.interval.high)}); the claim needs {needed}{need(claim)}. "
+        f"{found if one.detectable else 'All seeds agree exactly.'}"
     )
 
 
-def _gap(claim: Claim) -> str:
-    return "higher" if claim.better == "more" else "lower"
+def _difference(claim: Claim, one: Finding) -> str:
+    gain, (against,) = one.interval.value, (each for each in claim.alternatives if label(each) == one.against)
+    word = "higher" if (claim.better == "more") == (gain >= 0) else "lower"
+    setting = ", ".join(f"{name.replace('_', ' ')} = {level}" for name, level in against.items())
+    return f"{claim.metric} is {number(abs(gain))} {word} than with {setting}"
 
 
 def need(claim: Claim) -> str:

@@ -46,6 +46,22 @@ class Tags(HTMLParser):
         return [attributes for name, attributes in self.tags if name == tag]
 
 
+def test_a_sentence_says_which_way_the_difference_goes_and_when_seeds_agree():
+    def said(**settings):
+        claim = replace(CLAIM, **settings)
+        return report.sentence(claim, judge(claim, lambda levels: LOSSES[levels["arm"]]))
+
+    assert said(alternatives=({"arm": "a"},)) == (
+        "Over 6 seeds, loss is 2.33 lower than with arm = a (95 % interval of the gain: 1.79 to 2.88); "
+        "the claim needs a gain of more than 0. Four of five such studies would find an effect of 0.741."
+    )
+    worse = said(better="more", alternatives=({"arm": "a"},))
+    assert "loss is 2.33 lower than with arm = a (95 % interval of the gain: -2.88 to -1.79)" in worse
+    assert said(alternatives=(), threshold=4.0).startswith("Over 6 seeds, loss is 1.67 (95 % interval: ")
+    same = judge(replace(CLAIM, alternatives=()), lambda levels: [1.0, 1.0, 1.0])
+    assert report.sentence(replace(CLAIM, alternatives=()), same).endswith("All seeds agree exactly.")
+
+
 def written(claim=CLAIM, verdict=VERDICT):
     return report.page(claim, verdict, COSTS, f"cs348k claims {claim.id} --full")
 
