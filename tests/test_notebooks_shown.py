@@ -18,7 +18,6 @@ from cs348k_diffusion.exercises.framework.catalogue import free_texts
 SOLUTIONS = sorted((Path(__file__).parents[1] / "solutions").glob("*.ipynb"))
 COLUMNS = 88  # of a printed line
 WIDE = {
-    "08": {"study-verdicts"},
     "10": {"train", "claims-code", "break-even"},
     "11": {"table"},
 }
