@@ -14,7 +14,7 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from cs348k_diffusion.evaluate.claim import Claim, Finding, Verdict, label
+from cs348k_diffusion.evaluate.claim import Claim, Finding, Verdict, label, profile
 
 WIDTH, MARGIN, ROW = 440, 26, 80  # of the figure, in its own units
 
@@ -69,10 +69,13 @@ def described(claim: Claim, costs: Mapping[str, float]) -> list[tuple[str, str]]
 
 def limits(claim: Claim, verdict: Verdict) -> str:
     """What the study leaves open."""
-    one = verdict.weakest
+    one, n = verdict.weakest, len(verdict.weakest.values)
+    (share,) = profile(one.values, [one.threshold], "more" if claim.alternatives else claim.better)
     return (
+        f"{round(share.value * n)} of {n} seeds pass by themselves; of many seeds it would be {share.low:.0%} to "
+        f"{share.high:.0%} (95 % interval). "
         f"Nothing about other data, models or budgets than those above, and nothing about effects much smaller than "
-        f"{number(one.detectable)}: {len(one.values)} seeds do not resolve them. A verdict from one interval is "
+        f"{number(one.detectable)}: {n} seeds do not resolve them. A verdict from one interval is "
         "wrong in one of twenty studies; where many claims are judged together, correct for their number (Holm)."
     )
 

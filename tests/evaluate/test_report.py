@@ -80,6 +80,15 @@ def test_the_numbers_of_the_verdict_are_on_the_page(text):
     assert "torch" in said
 
 
+def test_the_limits_say_how_many_seeds_pass_by_themselves():
+    """Against c, which decides, b is ahead on three seeds of six; Wilson's interval of that share is known."""
+    said = report.limits(CLAIM, VERDICT)
+    assert said.startswith("3 of 6 seeds pass by themselves; of many seeds it would be 19% to 81%")
+    under = replace(CLAIM, alternatives=(), threshold=2.0)
+    verdict = judge(under, lambda levels: LOSSES["b"])
+    assert report.limits(under, verdict).startswith("4 of 6 seeds pass")  # less is better: 1, 1.5, 0.5 and 1
+
+
 def test_the_drawing_is_to_scale():
     """Places on the x axis are one straight line of the values they show."""
     drawn = report.figure_of(CLAIM, VERDICT.findings)
