@@ -1,7 +1,7 @@
 """What a student sees of a notebook: figures that can be read alone, lines that are not cut, answers that are used.
 
-`WIDE` and `UNTITLED` name the cells that still do otherwise, and `UNUSED` the exercises that lead nowhere, by notebook;
-a new one fails, and so does one that is mended and still listed.
+`WIDE`, `UNTITLED` and `UNSAID` name the cells that still do otherwise, and `UNUSED` the exercises that lead nowhere, by
+notebook; a new one fails, and so does one that is mended and still listed.
 """
 
 import ast
@@ -17,11 +17,9 @@ from cs348k_diffusion.exercises.framework.catalogue import free_texts
 
 SOLUTIONS = sorted((Path(__file__).parents[1] / "solutions").glob("*.ipynb"))
 COLUMNS = 88  # of a printed line
-WIDE = {
-    "10": {"train", "claims-code", "break-even"},
-    "11": {"table"},
-}
-UNTITLED = {"11": {"same"}}
+WIDE: dict[str, set[str]] = {}
+UNTITLED: dict[str, set[str]] = {}
+UNSAID = {"01": {"slider-run"}, "07": {"live"}, "08": {"bits-explore"}, "09": {"s044"}}
 UNUSED = {
     "08": {"E8.1", "E8.2", "E8.4", "E8.6"},
     "09": {"E9.6"},
@@ -83,6 +81,28 @@ def without_title(path: Path) -> set[str]:
     return {cell.id for cell in code_cells(path) if untitled(cell.source)}
 
 
+def sliders(source: str) -> list[str]:
+    """The names of the sliders, menus and lines to type into that this cell shows."""
+    return [
+        str(each.arg)
+        for call in calls(source)
+        if called(call.func) == "explore"
+        for each in call.keywords
+        if each.arg not in {"alt", "look", "as_typed"}
+    ]
+
+
+def unsaid(path: Path) -> set[str]:
+    """Cells with a slider that the text above them does not name: what is to be moved, and what to look at?"""
+    said, found = "", set()
+    for cell in handout.read(path).cells:
+        if cell.cell_type == "markdown":
+            said = cell.source
+        elif not all(re.search(rf"\b{name.replace('_', ' ')}", said) for name in sliders(cell.source)):
+            found.add(cell.id)
+    return found
+
+
 def leading_nowhere(path: Path) -> set[str]:
     """Exercises whose answer no other cell uses; a question for prose builds nothing."""
     cells = code_cells(path)
@@ -103,6 +123,11 @@ def test_printed_lines_fit_beside_the_file_browser(path):
 @each_solution
 def test_figures_have_a_title_or_a_caption(path):
     assert without_title(path) - UNTITLED.get(path.name[:2], set()) == set()
+
+
+@each_solution
+def test_the_text_above_a_slider_names_it(path):
+    assert unsaid(path) - UNSAID.get(path.name[:2], set()) == set()
 
 
 @each_solution
@@ -130,13 +155,14 @@ def test_these_kinds_are_found():
     assert not untitled("print('title')")
     assert thinned("compare({'a': xs[::10], 'b': ys[1::20]}, alt='x')") == ["::10", "1::20"]
     assert thinned("ended = xs[::10]\ncompare({'a': xs[1:]}, alt='x')") == []
+    assert sliders("explore(f, alt='x', steps=(1, 9), as_typed=True, prompt='a cat')") == ["steps", "prompt"]
     assert uses("step = mine_or_ours(f)", "f")
     assert not uses("check(f)\nhint(f)", "f")
 
 
 def test_what_is_excused_still_needs_it():
     """A list of excuses does not outlive what it excuses."""
-    lists = ((WIDE, wide), (UNTITLED, without_title), (UNUSED, leading_nowhere))
+    lists = ((WIDE, wide), (UNTITLED, without_title), (UNSAID, unsaid), (UNUSED, leading_nowhere))
     needless = {
         f"{path.name[:2]} {name}"
         for excused, found in lists
