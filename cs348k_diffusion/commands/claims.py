@@ -49,11 +49,13 @@ def write_report(found: Resolved, out: Path) -> Path:
 def print_claims(ids: Iterable[str], full: bool, replay: bool, out: Path | None, jobs: int) -> None:
     """A line for each claim as it is resolved, with its report if `out` is a folder; then how many of each verdict."""
     words: Counter[str] = Counter()
+    unlike = 0
     for found in resolve_claims(ids, full, replay, out, jobs):
         typer.echo(line(found))
         words[found.verdict.word] += 1
+        unlike += found.verdict.word != found.claim.expected
         if out is not None:
             write_report(found, out)
-    typer.echo(", ".join(f"{count} {word}" for word, count in words.items()))
+    typer.echo(", ".join(f"{count} {word}" for word, count in words.items()) + f"; {unlike} unlike the literature (!)")
     if out is not None:
         typer.echo(f"{out}: a page for each")

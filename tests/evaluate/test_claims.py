@@ -91,6 +91,13 @@ def test_the_command_writes_a_page_and_keeps_its_runs(tmp_path):
     assert "supported" in command.line(found) and "G3" in command.line(found)
 
 
+def test_the_command_counts_verdicts_and_those_unlike_the_literature(capsys):
+    command.print_claims(["G"], full=False, replay=True, out=None, jobs=1)
+    lines = capsys.readouterr().out.splitlines()
+    assert lines[-1] == "7 supported, 2 refuted, 1 not resolved; 2 unlike the literature (!)"
+    assert [line.split()[1] for line in lines[:-1] if line.startswith("!")] == ["G1c", "G2a"]
+
+
 def test_a_card_that_was_run_again_is_the_one_that_is_read(tmp_path, monkeypatch):
     """With --full the study behind the card runs first; here a stand-in that writes a changed card."""
     from cs348k_diffusion.evaluate.studies import digits_budget
