@@ -8,6 +8,7 @@ import torch
 
 from cs348k_diffusion.exercises import Counted, Exercise, Wrong, agree, expect, generator, normals, varied
 from cs348k_diffusion.exercises.framework.catalogue import FreeText
+from cs348k_diffusion.exercises.framework.forms import kind_of
 
 EXERCISES = (
     Exercise(
@@ -656,112 +657,258 @@ def test_sees_a_star_on_too_few_runs(flaws):
 # E11.7
 
 
-def the_claim(my_claim):
-    """The student's claim, with what it must hold."""
+VERDICTS = ("supported", "refuted", "not resolved")
+SHOWN = (0.3583, 0.4246, 0.4979, 0.3553, 0.4356, 0.4235, 0.4377, 0.3286)  # runs of 2M in the notebook's example, X1
+
+
+def the_claim(my_claim, *fields):
+    """What a check looks at in the student's claim: these fields, all there."""
     claim = my_claim()
-    expect(isinstance(claim, dict), True, says="my_claim returns a dictionary")
-    wanted = ("idea", "metric", "better", "arms", "cost", "interval", "verdict", "limits")
-    missing = [name for name in wanted if name not in claim]
-    expect(missing, [], says=f"my_claim must say {', '.join(wanted)}; missing:")
-    for part in ("arms", "cost"):
-        if "ours" not in claim[part]:
-            raise Wrong(f"One of the {part} must be called 'ours'.", f"there are {sorted(map(str, claim[part]))}")
+    if not isinstance(claim, dict):
+        raise Wrong("my_claim returns a dictionary.", f"got {kind_of(claim)}, expected the fields of the docstring")
+    if missing := [field for field in fields if field not in claim]:
+        said = f"got {', '.join(map(str, claim)) or 'nothing'}; missing here: {', '.join(missing)}"
+        raise Wrong(f"This check looks at {listed(fields)}: my_claim must hold {them(fields)}.", said)
+    shown = claim["arms"].get("ours") if isinstance(claim.get("arms"), dict) else None
+    if numbers(shown) and close(sorted(map(float, shown)), sorted(SHOWN)):
+        said = "`ours` holds the runs of 2M in eight evaluations"
+        raise Wrong("This is the notebook's example X1: the claim must be one of your own.", said)
     return claim
 
 
-def numbers_of(claim):
+def listed(words):
+    *most, last = words
+    return f"{', '.join(most)} and {last}" if most else last
+
+
+def them(fields):
+    return "it" if len(fields) == 1 else "them"
+
+
+def numbers(values):
+    """Whether this is a list of finite numbers, or a tensor of them."""
+    if isinstance(values, torch.Tensor):
+        return values.ndim == 1 and not values.is_complex() and bool(values.isfinite().all())
+    return isinstance(values, list | tuple) and all(map(number, values))
+
+
+def number(value):
+    return isinstance(value, int | float) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def close(one, other, within=1e-3):
+    return len(one) == len(other) and all(abs(a - b) <= within * abs(b) for a, b in zip(one, other))
+
+
+def shortly(value):
+    """A value in a few words, and what to do about it."""
+    if isinstance(value, list | tuple) and all(isinstance(each, int | float) for each in value):
+        return (
+            f"{kind_of(value)} with {next((repr(each) for each in value if not number(each)), f'{len(value)} numbers')}"
+        )
+    tip = ": .tolist() makes a list of it" if kind_of(value) == "a numpy.ndarray" else ""
+    return repr(value) if isinstance(value, str | int | float) and len(repr(value)) < 40 else f"{kind_of(value)}{tip}"
+
+
+def by_arm(claim, field, holds, fits):
+    """claim[field], a dictionary that holds something for "ours" and for others."""
+    arms = claim[field]
+    if not isinstance(arms, dict):
+        raise Wrong(f'{field} is a dictionary, {{"ours": ..., another: ...}}.', f"got {shortly(arms)}, expected a dict")
+    if "ours" not in arms:
+        raise Wrong(f"One of the {field} must be called 'ours'.", f"got {sorted(map(str, arms))}")
+    for name, value in arms.items():
+        if not fits(value):
+            raise Wrong(f"{field} must hold {holds} for every arm.", f"{name!r}: got {shortly(value)}")
+    return arms
+
+
+def runs_of(claim):
     """The runs of "ours" and of the alternatives, as float64."""
-    arms = {name: torch.as_tensor(list(values), dtype=torch.float64) for name, values in claim["arms"].items()}
+    arms = by_arm(claim, "arms", "a list of numbers, one for each seed,", numbers)
+    arms = {name: torch.as_tensor(values, dtype=torch.float64) for name, values in arms.items()}
+    if len(arms) < 2:
+        raise Wrong("no alternative: what else could do as well?", "got 'ours' alone, expected another arm beside it")
     return arms.pop("ours"), arms
+
+
+def paired(ours, others):
+    lengths = {name: len(values) for name, values in others.items()}
+    if {*lengths.values()} != {len(ours)}:
+        said = f"got {len(ours)} runs of 'ours', {listed([f'{n} of {name!r}' for name, n in lengths.items()])}"
+        raise Wrong("unpaired: every arm needs one run for each seed, in the same order.", said)
+    if len(ours) < 2:
+        raise Wrong("too few runs: differences of one pair have no spread.", f"got {len(ours)}, expected six at least")
+
+
+def side_of(claim):
+    """1 where more is better, -1 where less is."""
+    if claim["better"] not in ("less", "more"):
+        said = f"got {shortly(claim['better'])}, expected 'less' or 'more'"
+        raise Wrong("better says which way the metric improves.", said)
+    return 1.0 if claim["better"] == "more" else -1.0
 
 
 def gains(claim):
     """The differences to the best alternative, in the idea's favour, and that alternative's name."""
-    ours, others = numbers_of(claim)
-    side = 1.0 if claim["better"] == "more" else -1.0
+    ours, others = runs_of(claim)
+    paired(ours, others)
+    side = side_of(claim)
     name = max(others, key=lambda name: side * float(others[name].mean()))
     return side * (ours - others[name]), name
 
 
+def interval_of(claim):
+    """The two ends of the student's interval."""
+    ends = claim["interval"]
+    if not numbers(ends) or len(ends) != 2:
+        raise Wrong("interval is a pair of numbers, (low, high).", f"got {shortly(ends)}")
+    return tuple(float(end) for end in ends)
+
+
 def interval_slips_of(claim):
     """What the usual slips make of the interval, by name."""
-    ours, others = numbers_of(claim)
+    ours, others = runs_of(claim)
     gap, best = gains(claim)
-    low, high = t_interval(gap)
-    apart = (float(ours.var()) / len(ours) + float(others[best].var()) / len(ours)) ** 0.5
-    middle, side = (low + high) / 2, 1.0 if claim["better"] == "more" else -1.0
+    n, (low, high) = len(gap), t_interval(gap)
+    apart = (float(ours.var()) / n + float(others[best].var()) / n) ** 0.5
+    middle, half = (low + high) / 2, (high - low) / 2
     worse = {
-        f"the gain over {name!r}, which is not the best alternative": t_interval(side * (ours - values))
+        f"the gain over {name!r}, which is not the best alternative": t_interval(side_of(claim) * (ours - values))
         for name, values in others.items()
         if name != best
     }
-    return worse | {
+    found = {
         "the sign: positive must mean that ours is better": (-high, -low),
+        "the upper end comes first": (high, low),
         "mean +- 1.96 standard errors: with so few runs it is Student's t": _by_normal(gap),
-        "the spread of runs, not of their mean: divide by sqrt(n)": tuple(
-            middle + (end - middle) * len(gap) ** 0.5 for end in (low, high)
+        "the spread of runs, not of their mean: divide by sqrt(n)": _around(middle, half * n**0.5),
+        "unpaired: the two spreads are added": _around(middle, 1.96 * apart),
+        "unpaired, with Student's t: the two spreads are added": _around(middle, _t(2 * n - 2) * apart),
+        "one standard error each way: that covers two thirds": _around(middle, half / _t(n - 1)),
+        "90 %, not 95 %: t leaves out 2.5 % on each side": _around(middle, half * _t(n - 1, 0.95) / _t(n - 1)),
+        "99 %, not 95 %": _around(middle, half * _t(n - 1, 0.995) / _t(n - 1)),
+        "divided by n, not by n - 1: the spread of so few is underestimated": _around(
+            middle, half * ((n - 1) / n) ** 0.5
         ),
-        "unpaired: the two spreads are added": (middle - 1.96 * apart, middle + 1.96 * apart),
+        "the smallest and the largest difference": (float(gap.min()), float(gap.max())),
     }
+    return worse | found
+
+
+def _around(middle, half):
+    return middle - half, middle + half
+
+
+def _t(freedom, share=0.975):
+    from scipy import special
+
+    return float(special.stdtrit(freedom, share))
 
 
 def t_interval(values):
-    """mean +- t s / sqrt(n), with t of n - 1 degrees of freedom by bisection on its distribution function."""
-    from scipy import special
-
+    """mean +- t s / sqrt(n), with t of n - 1 degrees of freedom."""
     n = len(values)
-    half = float(special.stdtrit(n - 1, 0.975)) * float(values.std()) / n**0.5
-    return float(values.mean()) - half, float(values.mean()) + half
+    return _around(float(values.mean()), _t(n - 1) * float(values.std()) / n**0.5)
 
 
 @pytest.mark.exercise("E11.7", points=1)
 def test_the_idea_can_be_false(my_claim):
-    claim = the_claim(my_claim)
-    words = str(claim["idea"]).split()
-    expect(len(words) >= 5, True, says="the idea must be a sentence: what is better than what, in which number?")
-    expect(claim["better"] in ("less", "more"), True, says="better must be 'less' or 'more', of the metric")
-    expect(bool(str(claim["metric"]).strip()), True, says="the metric must have a name")
+    claim = the_claim(my_claim, "idea", "metric", "better")
+    words = claim["idea"].split() if isinstance(claim["idea"], str) else ()
+    if len(words) < 5:
+        said = f"got {shortly(claim['idea'])}, expected five words at least"
+        raise Wrong("the idea must be a sentence: what is better than what, in which number?", said)
+    side_of(claim)
+    if not isinstance(claim["metric"], str) or not claim["metric"].strip():
+        raise Wrong("the metric must have a name.", f"got {shortly(claim['metric'])}, expected a word or two")
 
 
 @pytest.mark.exercise("E11.7", points=1)
 def test_there_is_an_alternative_on_the_same_seeds(my_claim):
-    ours, others = numbers_of(the_claim(my_claim))
-    expect(len(others) >= 1, True, says="no alternative: what else could do as well?")
-    expect(len(ours) >= 6, True, says=f"too few runs: {len(ours)} of ours; six at least")
-    lengths = {name: len(values) for name, values in others.items()}
-    expect(lengths, {name: len(ours) for name in others}, says="unpaired: every arm needs one run for each seed")
+    ours, others = runs_of(the_claim(my_claim, "arms"))
+    if len(ours) < 6:
+        raise Wrong("too few runs: six seeds at least.", f"got {len(ours)} runs of 'ours'")
+    paired(ours, others)
+    if len(ours.unique()) == 1:
+        said = f"got {len(ours)} times {float(ours[0]):g}: was one number copied, or every run made with one seed?"
+        raise Wrong("all runs of 'ours' are equal: each seed gives a number of its own.", said)
+    for name, values in others.items():
+        gap = ours - values
+        if float(gap.max() - gap.min()) <= 1e-9 * float(ours.abs().max()):
+            said = f"got {len(ours)} times {float(gap[0]):.3g}: was one arm made of the other?"
+            raise Wrong(f"all differences between 'ours' and {name!r} are equal: runs of two methods differ.", said)
 
 
 @pytest.mark.exercise("E11.7", points=1)
 def test_the_interval_is_that_of_the_paired_differences(my_claim):
-    claim = the_claim(my_claim)
-    gap, name = gains(claim)
-    low, high = t_interval(gap)
-    expect(
-        tuple(float(end) for end in claim["interval"]),
-        (low, high),
-        says=f"the 95 % interval (Student's t) of the gain over {name!r}, seed by seed, positive where ours is better",
-        mistakes=interval_slips_of(claim),
-        rtol=1e-9,
-        atol=0.02 * (high - low),
-    )
+    """What comes out is not shown where a pair of numbers was given: to compute it is the exercise."""
+    claim = the_claim(my_claim, "arms", "better", "interval")
+    (gap, name), (low, high) = gains(claim), interval_of(claim)
+    want = t_interval(gap)
+    says = f"the 95 % interval (Student's t) of the gain over {name!r}, seed by seed, positive where ours is better"
+    middle, width = (low + high) / 2 - sum(want) / 2, (high - low) / (want[1] - want[0] or 1e-9)
+    off = "its middle is not the mean of these differences" if abs(middle) > 0.02 * (want[1] - want[0]) else ""
+    off = off or f"its middle is right, but it is too {'narrow' if width < 1 else 'wide'}"
+    try:
+        expect((low, high), want, says, interval_slips_of(claim), rtol=1e-9, atol=0.02 * (want[1] - want[0]))
+    except Wrong as error:
+        raise Wrong(says, f"got {low:.6g} to {high:.6g}: {off}", error.names) from None
+
+
+def word_for(ends):
+    """The verdict of an interval: above 0, below 0, or neither."""
+    return VERDICTS[0] if min(ends) > 0 else VERDICTS[1] if max(ends) < 0 else VERDICTS[2]
 
 
 @pytest.mark.exercise("E11.7", points=1)
 def test_the_verdict_follows_from_the_interval(my_claim):
-    claim = the_claim(my_claim)
-    low, high = t_interval(gains(claim)[0])
-    word = "supported" if low > 0 else "refuted" if high < 0 else "not resolved"
-    expect(claim["verdict"], word, says=f"with the interval {low:.3g} to {high:.3g} the verdict is another one:")
+    """From the student's own, or from the right one: a slip in the interval is charged there."""
+    claim = the_claim(my_claim, "interval", "verdict")
+    said, ends = claim["verdict"], interval_of(claim)
+    if said not in VERDICTS:
+        raise Wrong("the verdict is one of three words.", f"got {shortly(said)}, expected one of {listed(VERDICTS)}")
+    if said != word_for(ends) and said != right_word(claim):
+        told = f"got {said!r} with the interval {ends[0]:.3g} to {ends[1]:.3g}: on which side of 0 does it lie?"
+        raise Wrong("the verdict is another one: above 0, below 0, or neither.", told)
+
+
+def right_word(claim):
+    """The verdict of the right interval; none where the claim does not hold what that needs."""
+    try:
+        return word_for(t_interval(gains(claim)[0]))
+    except (Wrong, KeyError):
+        return None
 
 
 @pytest.mark.exercise("E11.7", points=1)
 def test_the_cost_is_equal_and_the_limits_are_known(my_claim):
-    claim = the_claim(my_claim)
-    costs = {name: float(claim["cost"].get(name, float("nan"))) for name in claim["arms"]}
-    expect(costs, dict.fromkeys(costs, costs["ours"]), says="unequal cost: every arm must spend the same", rtol=0.01)
-    levels = [float(level) for level, _ in claim["limits"]]
-    expect(len(set(levels)) >= 3, True, says="limits: at least three levels of something, with the gain at each")
-    steps = [float(gain) for _, gain in claim["limits"]]
-    reached = min(steps) <= 0.25 * max(steps)
-    expect(reached, True, says="limits: go on until the gain is gone, or has shrunk to a quarter of the largest")
+    claim = the_claim(my_claim, "cost", "limits")
+    costs = by_arm(claim, "cost", "a number", number)
+    arms = claim["arms"] if isinstance(claim.get("arms"), dict) else costs
+    if lacking := [repr(name) for name in arms if name not in costs]:
+        raise Wrong(f"cost has no number for {listed(lacking)}.", f"got {sorted(costs)}, expected {sorted(arms)}")
+    spent = {name: costs[name] for name in arms}
+    if not close([*spent.values()], [costs["ours"]] * len(spent), 0.01):
+        raise Wrong("unequal cost: every arm must spend the same.", f"got {spent}")
+    levels, steps = limits_of(claim)
+    if len(set(levels)) < 3:
+        said = f"got {len(set(levels))}"
+        raise Wrong("limits: at least three levels of something, with the gain at each.", said)
+    if min(steps) > 0.25 * max(steps):
+        said = f"got gains from {max(steps):g} to {min(steps):g}"
+        raise Wrong("limits: go on until the gain is gone, or has shrunk to a quarter of the largest.", said)
+
+
+def limits_of(claim):
+    """The levels of the knob and the gains there."""
+    limits = claim["limits"]
+    says = "limits is a list of pairs, [(level, gain), ...]."
+    if not isinstance(limits, list | tuple):
+        tip = ": write list(limits.items())" if isinstance(limits, dict) else ""
+        raise Wrong(says, f"got {shortly(limits)}{tip}")
+    for k, pair in enumerate(limits):
+        if not numbers(pair) or len(pair) != 2:
+            said = f"{len(pair)} values" if isinstance(pair, list | tuple) and len(pair) != 2 else shortly(pair)
+            raise Wrong(says, f"got {said} at place {k}, expected two numbers")
+    return [float(level) for level, _ in limits], [float(gain) for _, gain in limits]

@@ -307,10 +307,18 @@ def claimed_more():
     }
 
 
-def claimed_without_limits():
-    claim = claimed()()
-    del claim["limits"]
-    return claim
+def claimed_without(*fields):
+    def my_claim():
+        return {name: value for name, value in claimed()().items() if name not in fields}
+
+    return my_claim
+
+
+SHOWN = {
+    "ours": [0.3583, 0.4246, 0.4979, 0.3553, 0.4356, 0.4235, 0.4377, 0.3286],
+    "ddim": [0.3977, 0.5494, 0.5223, 0.4096, 0.4800, 0.5087, 0.5929, 0.3824],
+    "heun": [3.6627, 3.3543, 4.2423, 3.7990, 3.7979, 3.5765, 3.7445, 2.9624],
+}
 
 
 RIGHT = {
@@ -475,14 +483,40 @@ WRONG = {
         "unequal cost": claimed(cost={"ours": 32, "plain": 16}),
         "at least three levels": claimed(limits=[(8, 0.2), (64, 0.0)]),
         "until the gain is gone": claimed(limits=[(8, 0.2), (16, 0.19), (64, 0.18)]),
-        "missing": claimed_without_limits,
+        "missing here: limits": claimed_without("limits"),
+        "missing here: idea, metric": claimed_without("idea", "metric"),
+        "returns a dictionary": lambda: [claimed()()],
+        "got 7 runs of 'ours', 6 of 'plain'": claimed(arms={"ours": OURS, "plain": PLAIN[:6]}),
+        "[(level, gain), ...]": claimed(limits={8: 0.2, 16: 0.09, 64: 0.01}),
+        "expected two numbers": claimed(limits=[0.2, 0.09, 0.01]),
+        "cost has no number for 'plain'": claimed(cost={"ours": 16}),
+        "cost is a dictionary": claimed(cost=16),
+        "arms is a dictionary": claimed(arms=[OURS, PLAIN]),
+        "arms must hold a list of numbers": claimed(arms={"ours": [*OURS[:6], float("nan")], "plain": PLAIN}),
+        "each seed gives a number of its own": claimed(arms={"ours": [0.5] * 7, "plain": PLAIN}),
+        "was one arm made of the other": claimed(
+            arms={"ours": OURS, "plain": [run + 0.1 for run in OURS]}, interval=(0.1, 0.1)
+        ),
+        "interval is a pair of numbers": claimed(interval="0.06 to 0.12"),
+        "one of three words": claimed(verdict="Supported"),
+        "expected 'less' or 'more'": claimed(better="lower"),
+        "the upper end comes first": claimed(interval=ends(GAPS)[::-1]),
+        "divided by n, not by n - 1": claimed(interval=ends(GAPS, T_6 * (6 / 7) ** 0.5)),
+        "one standard error each way": claimed(interval=ends(GAPS, 1)),
+        "the smallest and the largest difference": claimed(interval=(min(GAPS), max(GAPS))),
+        "the notebook's example X1": claimed(
+            arms=SHOWN,
+            cost=dict.fromkeys(SHOWN, 8),
+            interval=(0.0345, 0.1109),
+            limits=[(8, 0.061), (16, 0.16), (64, 0.01)],
+        ),
     },
 }
 KNOB = "any levels, and any gains of which one is a quarter of the largest, are a limit"
 LINE = "the line's height at 0 is the same"
-FAR = "Heun is not the best alternative, by far"
-HEUN = (3.6627, 3.3543, 4.2423, 3.7990, 3.7979, 3.5765, 3.7445, 2.9624)
-LIMITS = ((8, 0.0607), (16, 0.1644), (32, 0.0397), (64, 0.0101))
+FAR = "7 is not the best alternative, by far"
+RHO_7 = (3.6627, 3.3543, 4.2423, 3.7990, 3.7979, 3.5765, 3.7445, 2.9624)
+LIMITS = ((8, 1.0739), (16, 0.0193), (32, 0.0096), (64, 0.0031))
 EQUIVALENT = {
     "E11.2": {"line 8: float(differences.std()) -> differences.std()": "ceil makes a number of it"},
     "E11.3": {
@@ -493,9 +527,10 @@ EQUIVALENT = {
         "line 9: fd.mean() -> fd.sum()": LINE,
     },
     "E11.7": {
-        **{f"line 13: {x} -> {y}": FAR for x in HEUN for y in (x + 1, x - 1, x * 2)},
+        **{f"line 12: {x} -> {y}": FAR for x in RHO_7 for y in (x + 1, x - 1, x * 2)},
         **{f"line 22: {level, gain} -> {gain, level}": KNOB for level, gain in LIMITS},
         **{f"line 22: {level} -> {other}": KNOB for level, _ in LIMITS for other in (level + 1, level - 1)},
-        **{f"line 22: {gain} -> {other}": KNOB for _, gain in LIMITS for other in (gain + 1, gain - 1, gain * 2)},
+        **{f"line 22: {gain} -> {other}": KNOB for _, gain in LIMITS for other in (gain + 1, gain - 1)},
+        **{f"line 22: {gain} -> {gain * 2}": KNOB for _, gain in LIMITS[:2]},
     },
 }
