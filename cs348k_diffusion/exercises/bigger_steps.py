@@ -855,6 +855,12 @@ WRONG_STUDENTS = {
     "draws other pictures from the same noise, its density is right": student(change=lambda z, n: taught(-z)),
     "draws the pictures of a batch in another order": student(change=lambda z, n: taught(z.roll(1, 0))),
     "has forgotten 4 steps": student(change=lambda z, n: taught(z) if n < 4 else taught(z).flip(1) * 0.3),
+    "misses its teacher by 0.26 everywhere": student(
+        change=lambda z, n: taught(z) + 0.26 * torch.where(torch.sin(9 * z + n) > 0, 1.0, -1.0)
+    ),
+    "misses by 0.35, all of it in a quarter of the points": student(
+        change=lambda z, n: taught(z) + 0.7 * (torch.sin(9 * z + n) > 0.707)
+    ),
     "fails at 1 step": student(change=lambda z, n: taught(z) if n > 1 else 0.2 * taught(z)),
     "fails at 2 steps": student(change=lambda z, n: taught(z) if n != 2 else -taught(z)),
     "agrees with a teacher that ignores the noise too": both_ignore,

@@ -8,6 +8,7 @@ import torch
 
 from cs348k_diffusion.exercises import Counted, Exercise, Wrong, agree, expect, generator, normals, varied
 from cs348k_diffusion.exercises.framework.catalogue import FreeText
+from cs348k_diffusion.exercises.framework.difference import agrees
 from cs348k_diffusion.exercises.framework.forms import kind_of
 
 EXERCISES = (
@@ -119,16 +120,27 @@ def unpaired_ends(a, b):
     return low - other_high, high - other_low
 
 
-def interval_slips(a, b, picks):
+def interval_slips(a, b, picks, got):
+    """What the usual slips make of the interval, by name; where none gives `got`, how wide it is may tell."""
+    found = resampling_slips(a, b, picks)
+    if any(agrees(got, ends, 1e-5, 1e-8) for ends in found.values()):
+        return found
+    se = (float(a.var()) / len(a) + float(b.var()) / len(b)) ** 0.5
+    wide, right = _around(float((a - b).mean()), 1.96 * se), quantiles((a - b)[picks].mean(1))
+    return found | {
+        "about as wide as for unpaired runs: one row of picks must draw both a and b": about(got, wide, right)
+    }
+
+
+def resampling_slips(a, b, picks):
     """What the usual slips make of the interval, by name."""
     gap, means = a - b, (a - b)[picks].mean(1)
     return {
         "b - a: which of the two gains?": quantiles(-means),
-        "unpaired: a and b are drawn by different rows": quantiles(a[picks].mean(1) - b[picks.roll(1, 0)].mean(1)),
+        **unpaired(a, b, picks),
         "sorted before the difference: seed i no longer meets seed i": quantiles(
             (a.sort().values - b.sort().values)[picks].mean(1)
         ),
-        "an interval for a less one for b: the pairs are lost": unpaired_ends(a[picks].mean(1), b[picks].mean(1)),
         "the upper end comes first": quantiles(means)[::-1],
         "the smallest and the largest mean: 2.5 % are left out on each side": quantiles(means, 0.0, 1.0),
         "a 90 % interval: 5 % are left out on each side": quantiles(means, 0.05, 0.95),
@@ -143,54 +155,107 @@ def interval_slips(a, b, picks):
         "sizes of differences: their signs are lost": quantiles(gap.abs()[picks].mean(1)),
         "ratios, not differences": quantiles((a / b)[picks].mean(1)),
         "b is not used": quantiles(a[picks].mean(1)),
+        "a is not used": quantiles(b[picks].mean(1)),
         "the mean of all differences is taken away": quantiles(means - gap.mean()),
         "one end alone: 5 % are left out below, nothing above": quantiles(means, 0.05, 1.0),
+        "one end alone: 5 % are left out above, nothing below": quantiles(means, 0.0, 0.95),
         "a and b are added": quantiles((a + b)[picks].mean(1)),
         "a 99 % interval: 0.5 % are left out on each side": quantiles(means, 0.005, 0.995),
+        "a 95 % interval leaves out 2.5 % on each side, not 5 % below and 2.5 % above": quantiles(means, 0.05, 0.975),
+        "2.5 and 97.5 are no shares: 0.025 and 0.975": quantiles(means, 0.25, 0.75),
         "turned round at the mean (the basic bootstrap)": tuple(
             2 * float(gap.mean()) - end for end in quantiles(means)[::-1]
         ),
+        "the middle and the half width: the two ends are asked for": (
+            sum(quantiles(means)) / 2, (quantiles(means)[1] - quantiles(means)[0]) / 2,
+        ),
         "mean +- 1.96 standard errors: no bootstrap": _by_normal(gap),
+        "mean +- t standard errors: no bootstrap": t_interval(gap),
         "mean +- 1.96 standard deviations: the spread of runs, not of their mean": _by_normal(gap, 1),
         "mean +- 1.96 standard deviations of the draws' means: no quantiles": _by_normal(means, 1),
+    }  # fmt: skip
+
+
+def unpaired(a, b, picks):
+    """What is made of a and b where their seeds do not meet."""
+    one, other = a[picks].mean(1), b[picks].mean(1)
+    error = (float(a.var()) / len(a) + float(b.var()) / len(b)) ** 0.5
+    (low, high), (other_low, other_high) = quantiles(one), quantiles(other)
+    others = {"by the row before": other.roll(1), "by the row after": other.roll(-1), "in another order": other.flip(0)}
+    found = {
+        f"unpaired: a and b are drawn by different rows ({how})": quantiles(one - b_) for how, b_ in others.items()
+    }
+    return found | {
+        "unpaired: a and b are drawn by different rows (each by one half)": quantiles(
+            one[: len(one) // 2] - other[len(one) // 2 :][: len(one) // 2]
+        ),
+        "an interval for a less one for b: the pairs are lost": unpaired_ends(one, other),
+        "the ends of a's interval less those of b's: the pairs are lost": (low - other_low, high - other_high),
+        "unpaired: two spreads are added, and there is no bootstrap": _around(float((a - b).mean()), 1.96 * error),
+        "only a is drawn, and the mean of all of b is taken away": quantiles(one - b.mean()),
+        "only b is drawn, and the mean of all of a is taken": quantiles(a.mean() - other),
+        "every run of a meets every run of b: a seed's own two are compared": quantiles(
+            (a[:, None] - b).flatten()[picks].mean(1)
+        ),
     }
 
 
+def about(got, wide, right):
+    """`got`, if it is about as wide as one interval and not as another, in the same place; None if not."""
+    if not (isinstance(got, tuple | list) and len(got) == 2 and all(map(number, got))):
+        return None
+    width, middle = got[1] - got[0], sum(got) / 2 - sum(wide) / 2
+    near = abs(width / (wide[1] - wide[0]) - 1) < 0.5 and abs(middle) < 0.3 * width
+    return tuple(got) if near and width > 1.5 * (right[1] - right[0]) else None
+
+
 def _by_normal(values, n=None):
-    half = 1.96 * float(values.std()) / (n or len(values)) ** 0.5
-    return float(values.mean()) - half, float(values.mean()) + half
+    return _around(float(values.mean()), 1.96 * float(values.std()) / (n or len(values)) ** 0.5)
+
+
+def _around(middle, half):
+    return middle - half, middle + half
+
+
+def judge_interval(paired_interval, inputs, says, rtol, atol):
+    """paired_interval on (a, b, picks), with the usual slips."""
+    last = []
+
+    def subject(a, b, picks):
+        last.append(paired_interval(a, b, picks))
+        return last[-1]
+
+    agree(
+        subject,
+        lambda a, b, picks: quantiles((a - b)[picks].mean(1)),
+        inputs,
+        says=says,
+        mistakes=lambda a, b, picks: interval_slips(a, b, picks, last[-1]),
+        rtol=rtol,
+        atol=atol,
+    )
+
+
+def runs_on_hard_seeds():
+    """(a, b, picks): what makes a seed hard is much larger than what a and b differ by."""
+    for n, resamples, seed in ((8, 400, 1), (2, 60, 2), (30, 300, 3)):
+        hard = 5 * doubles(n, seed=seed)
+        a, b = hard + 0.3 * doubles(n, seed=seed + 10) + 1, hard + 0.3 * doubles(n, seed=seed + 20)
+        yield a, b, drawn(n, resamples, seed)
 
 
 @pytest.mark.exercise("E11.1", points=2)
 def test_is_the_percentile_interval_of_the_mean_difference(paired_interval):
-    for n, resamples, seed in ((8, 400, 1), (2, 60, 2), (30, 300, 3)):
-        hard = 5 * doubles(n, seed=seed)
-        a, b = hard + 0.3 * doubles(n, seed=seed + 10) + 1, hard + 0.3 * doubles(n, seed=seed + 20)
-        picks = drawn(n, resamples, seed)
-        expect(
-            paired_interval(a, b, picks),
-            quantiles((a - b)[picks].mean(1)),
-            says=f"The 2.5 % and 97.5 % quantiles of the mean difference a - b, over the rows of picks; n = {n}.",
-            mistakes=interval_slips(a, b, picks),
-            rtol=1e-6,
-            atol=1e-9,
-        )
+    says = "The 2.5 % and 97.5 % quantiles of the mean difference a - b, over the rows of picks."
+    judge_interval(paired_interval, runs_on_hard_seeds(), says, 1e-6, 1e-9)
 
 
 @pytest.mark.exercise("E11.1", points=1)
 def test_is_blind_to_what_makes_a_seed_hard(paired_interval):
     """Adding the same numbers to both changes nothing; the inputs stay as they are."""
-    a, b, picks = doubles(9, seed=4), doubles(9, seed=5), drawn(9, 200, 6)
-    for hard in (torch.zeros(9, dtype=torch.float64), 100 * doubles(9, seed=7)):
-        added = "adding the same numbers to a and b changes nothing" if hard.any() else "nine seeds"
-        expect(
-            paired_interval(a + hard, b + hard, picks),
-            quantiles((a - b)[picks].mean(1)),
-            says=f"The 2.5 % and 97.5 % quantiles of the mean difference a - b: {added}.",
-            mistakes=interval_slips(a + hard, b + hard, picks),
-            rtol=1e-5,
-            atol=1e-8,
-        )
+    a, b, picks, hard = doubles(9, seed=4), doubles(9, seed=5), drawn(9, 200, 6), 100 * doubles(9, seed=7)
+    says = "The 2.5 % and 97.5 % quantiles of the mean difference: adding the same numbers to a and b changes nothing."
+    judge_interval(paired_interval, [(a, b, picks), (a + hard, b + hard, picks)], says, 1e-5, 1e-8)
 
 
 # E11.2
@@ -240,14 +305,14 @@ def number_slips(gap, effect):
     }
 
 
-def enough(runs_for, gap, effect, why=""):
-    """The number of runs that one pilot asks for."""
-    sd = float(gap.std())
-    expect(
-        runs_for(gap, effect),
-        math.ceil(((1.96 + 0.84) * sd / effect) ** 2),
-        says=f"The smallest n with (1.96 + 0.84) sd / sqrt(n) <= |effect|; sd {sd:.3f}, effect {effect:g}{why}.",
-        mistakes=number_slips(gap, effect),
+def enough(runs_for, pilots, why=""):
+    """The number of runs that each (differences, effect) asks for."""
+    agree(
+        runs_for,
+        lambda differences, effect: math.ceil(((1.96 + 0.84) * float(differences.std()) / effect) ** 2),
+        pilots,
+        says=f"The smallest n with (1.96 + 0.84) sd / sqrt(n) <= |effect|{why}.",
+        mistakes=number_slips,
     )
 
 
@@ -259,18 +324,19 @@ def pilot(n, seed, effect, runs):
 
 @pytest.mark.exercise("E11.2", points=2)
 def test_is_enough_for_four_of_five_studies(runs_for):
-    enough(runs_for, pilot(8, 6, 2.5, 14870.7), 2.5)  # rounded down it is too few, to the nearest number it is right
-    enough(runs_for, pilot(8, 7, 2.5, 920.3), 2.5)  # rounded to the nearest number it is too few
-    for n, effect, seed in ((8, 0.03, 1), (3, 0.2, 2), (40, 1.7, 3), (6, 0.11, 4)):
-        enough(runs_for, doubles(n, seed=seed), effect)
+    pilots = [
+        (pilot(8, 6, 2.5, 14870.7), 2.5),  # rounded down it is too few, to the nearest number it is right
+        (pilot(8, 7, 2.5, 920.3), 2.5),  # rounded to the nearest number it is too few
+    ]
+    sizes = ((8, 0.03, 1), (3, 0.2, 2), (40, 1.7, 3), (6, 0.11, 4))
+    enough(runs_for, pilots + [(doubles(n, seed=seed), effect) for n, effect, seed in sizes])
 
 
 @pytest.mark.exercise("E11.2", points=1)
 def test_knows_the_direction_does_not_matter(runs_for):
     gap = pilot(7, 5, 0.4, 48.7) + 3
-    enough(runs_for, gap, 0.4)
-    enough(runs_for, gap, -0.4, ": it needs as many runs as one of 0.4")
-    enough(runs_for, gap + 100, 0.4, ": the mean of the differences so far does not matter")
+    enough(runs_for, [(gap, 0.4), (gap, -0.4)], ": an effect of -0.4 needs as many runs as one of 0.4")
+    enough(runs_for, [(gap + 100, 0.4)], ": the mean of the differences so far does not matter")
 
 
 # E11.3
@@ -283,50 +349,79 @@ def line(u, values):
     return float(values.mean() - slope * u.mean()), float(slope)
 
 
+def sizes_and_values():
+    """Six numbers of images, one of them twice, and their FD."""
+    sizes = torch.tensor([200.0, 400.0, 800.0, 3000.0, 250.0, 3000.0], dtype=torch.float64)
+    for true, slope, seed in ((0.8, 83.0, 1), (0.0, 1104.0, 2), (12.5, 300.0, 3)):
+        yield sizes, true + slope / sizes + 0.01 * doubles(6, seed=seed)
+
+
+def line_slips(sizes, values):
+    """What the usual slips make of the line, by name."""
+    want, slope = line(1 / sizes, values)
+    small, large = sizes.argmin(), sizes.argmax()
+    two = torch.stack([small, large])
+    return {
+        "the slope is returned, not the value at 1 / N = 0": slope,
+        "a line in N: its value at N = 0 is that of no images": line(sizes, values)[0],
+        "a line in N: its slope": line(sizes, values)[1],
+        "a line in 1 / N^2": line(sizes**-2, values)[0],
+        "its value at 1 / N = 1": want + slope,
+        "its value at the largest N, not at 1 / N = 0": want + slope / float(sizes.max()),
+        "the slope is added, not taken away": 2 * float(values.double().mean()) - want,
+        "the mean over all N: the line's height at the mean of 1 / N": float(values.double().mean()),
+        "a line in 1 / sqrt(N)": line(sizes**-0.5, values)[0],
+        "a line in log N": line(sizes.log(), values)[0],
+        "a line through the logarithms of both": math.exp(line(sizes.log(), values.log())[0])
+        if values.min() > 0
+        else 0.0,
+        "the value at the largest N still carries its bias": float(values[large]),
+        "the smallest value still carries its bias": float(values.min()),
+        "only the smallest and the largest N are used": line(1 / sizes[two], values[two])[0],
+        "only the first and the last are used": line(1 / sizes[[0, -1]], values[[0, -1]])[0],
+        "only the first two are used": line(1 / sizes[:2], values[:2])[0],
+        "the line goes through the origin": 0.0,
+        "the slope of a line through the origin": float((values / sizes).sum() / sizes.pow(-2).sum()),
+        "1 / N and FD have changed places: FD is fitted, not N": line(values, 1 / sizes)[0],
+        "each N counts by its size: all N count alike": by_weights(1 / sizes, values, sizes),
+        "the slope is n - 1 over n too large: one of the two sums is divided by n, the other by n - 1": (
+            float(values.double().mean()) - slope * (1 - 1 / len(sizes)) * float((1 / sizes.double()).mean())
+        ),
+    }
+
+
+def by_weights(u, values, weights):
+    """Intercept of the weighted least-squares line."""
+    u, values, w = u.double(), values.double(), weights.double() / weights.double().sum()
+    middle, height = (w * u).sum(), (w * values).sum()
+    slope = (w * (u - middle) * (values - height)).sum() / (w * (u - middle).square()).sum()
+    return float(height - slope * middle)
+
+
 @pytest.mark.exercise("E11.3", points=2)
 def test_is_where_the_line_meets_infinitely_many(fd_of_all):
-    for true, slope, seed in ((0.8, 83.0, 1), (0.0, 1104.0, 2), (12.5, 300.0, 3)):
-        sizes = torch.tensor([200.0, 400.0, 800.0, 3000.0, 250.0, 3000.0], dtype=torch.float64)
-        values = true + slope / sizes + 0.01 * doubles(6, seed=seed)
-        want, found_slope = line(1 / sizes, values)
-        expect(
-            fd_of_all(sizes, values),
-            want,
-            says="FD(N) = FD of infinitely many + slope / N, by least squares over all N; the value at 1 / N = 0.",
-            mistakes={
-                "the slope is returned, not the value at 1 / N = 0": found_slope,
-                "a line in N: its value at N = 0 is that of no images": line(sizes, values)[0],
-                "a line in 1 / N^2": line(sizes**-2, values)[0],
-                "its value at 1 / N = 1": want + found_slope,
-                "the slope is added, not taken away": 2 * float(values.mean()) - want,
-                "a line in 1 / sqrt(N)": line(sizes**-0.5, values)[0],
-                "a line in log N": line(sizes.log(), values)[0],
-                "the value at the largest N still carries its bias": float(values[3]),
-                "the mean over all N": float(values.mean()),
-                "only the smallest and the largest N are used": line(1 / sizes[[0, 3]], values[[0, 3]])[0],
-                "the line goes through the origin": 0.0,
-                "the slope of a line through the origin": float((values / sizes).sum() / sizes.pow(-2).sum()),
-            },
-            rtol=1e-5,
-            atol=1e-6,
-        )
+    agree(
+        fd_of_all,
+        lambda sizes, values: line(1 / sizes, values)[0],
+        sizes_and_values(),
+        says="FD(N) = FD of infinitely many + slope / N, by least squares over all N; the value at 1 / N = 0.",
+        mistakes=line_slips,
+        rtol=1e-5,
+        atol=1e-6,
+    )
 
 
 @pytest.mark.exercise("E11.3", points=1)
 def test_two_sizes_are_enough_and_float32_is_welcome(fd_of_all):
     sizes, (case,) = torch.tensor([500.0, 1000.0]), varied(((1,),), seed=113)
     true = round(case.number(1.5, 2.5), 2)
-    expect(
-        fd_of_all(sizes, true + 500 / sizes),
-        true,
+    agree(
+        fd_of_all,
+        lambda sizes, values: true,
+        [(sizes, true + 500 / sizes)],
         says=f"FD {true + 1:.2f} of 500 and {true + 0.5:.2f} of 1,000: the bias halves from the first to the second, "
         f"so {true:.2f} without it.",
-        mistakes={
-            "the slope is returned, not the value at 1 / N = 0": 500.0,
-            "a line in N: its value at N = 0 is that of no images": true + 1.5,
-            "the value at the largest N still carries its bias": true + 0.5,
-            "the mean over all N": true + 0.75,
-        },
+        mistakes=line_slips,
         rtol=1e-4,
         atol=1e-4,
     )
@@ -335,64 +430,107 @@ def test_two_sizes_are_enough_and_float32_is_welcome(fd_of_all):
 # E11.4
 
 
-def ratios(table):
-    first, second = table[1] / table[0], table[:, 1] / table[:, 0]
-    return first.mean(0), second.mean(0), first[1] / first[0]
+def parts_of(table):
+    """The effects of both parts, and their interaction."""
+    first, second = table[1] - table[0], table[:, 1] - table[:, 0]
+    return first.mean(0), second.mean(0), first[1] - first[0]
+
+
+def effect_slips(table):
+    """What the usual slips make of the two effects, by name."""
+    (neither, second), (first, both) = table[0], table[1]
+    a, b, _ = parts_of(table)
+    return {
+        "each effect only where the other part is off": (first - neither, second - neither),
+        "each effect only where the other part is on": (both - second, both - first),
+        "the first effect is the mean where the part is on, not a difference": (table[1].mean(0), b),
+        "the effects are means where the part is on, not differences": (table[1].mean(0), table[:, 1].mean(0)),
+        "the effects are what each part alone gives, not what it changes": (first, second),
+        "half of both effects": (a / 2, b / 2),
+        "the two parts are swapped": (b, a),
+        "effects of taking away: off minus on": (-a, -b),
+        "sums over the other part, not means": (2 * a, 2 * b),
+        "ratios, not differences": ((table[1] / table[0]).mean(0), (table[:, 1] / table[:, 0]).mean(0)),
+        "one effect where the other part is off, the other where it is on": (first - neither, both - first),
+        "each effect less than both parts together: how much is lost without it": (both - second, both - first),
+    }
+
+
+def interaction_slips(table):
+    """What the usual slips make of the interaction, by name."""
+    (neither, second), (first, both) = table[0], table[1]
+    a, b, right = parts_of(table)
+    return {
+        "twice the interaction": 2 * right,
+        "the sign of the interaction": -right,
+        "half the interaction": right / 2,
+        "the interaction is taken for what both do together": both - neither,
+        "the interaction is taken for what both together give": both,
+        "the interaction is no difference of the two effects": a - b,
+        "the interaction is no sum of the two effects": a + b,
+        "the interaction is no product of the two effects": a * b,
+        "the interaction is no mean of the two effects": (a + b) / 2,
+        "both - first - second: what neither gives is missing, + neither": both - first - second,
+        "both - first - second + 2 neither: neither is added once": both - first - second + 2 * neither,
+        "both - first - second - neither: neither is added": both - first - second - neither,
+        "what both together give less the two effects": both - a - b,
+        "what both do less the sum of the two effects: that is always 0": torch.zeros_like(right),
+        "the interaction is a ratio of changes, not their difference": (both - second) / (first - neither),
+        "the interaction is a ratio of ratios, not a difference": (both / second) / (first / neither),
+        "the interaction is the size of the difference: its sign is lost": right.abs(),
+    }
+
+
+def account_slips(table):
+    """What one slip in the effects, one in the interaction, or one in each makes of the three values."""
+    *effects, right = parts_of(table)
+    wrong_effects, wrong_interaction = effect_slips(table), interaction_slips(table)
+    found = {name: (*two, right) for name, two in wrong_effects.items()}
+    found |= {name: (*effects, one) for name, one in wrong_interaction.items()}
+    found |= {
+        f"{name}; {other}": (*two, one)
+        for name, two in wrong_effects.items()
+        for other, one in wrong_interaction.items()
+    }
+    return found | {
+        "averaged over the seeds": tuple(value.mean() for value in parts_of(table)),
+        "the interaction comes first": (right, *effects),
+    }
+
+
+def tables():
+    """Cells (2, 2, seeds) of several seeds and of one."""
+    return [(doubles(2, 2, seeds, seed=seed),) for seeds, seed in ((6, 1), (1, 2))]
 
 
 @pytest.mark.exercise("E11.4", points=2)
 def test_finds_both_effects_and_their_interaction(responsible):
-    for seeds, seed in ((6, 1), (1, 2)):
-        table = doubles(2, 2, seeds, seed=seed)
-        first, second = table[1] - table[0], table[:, 1] - table[:, 0]
-        want = (first.mean(0), second.mean(0), first[1] - first[0])
-        a, b, both = want
-        expect(
-            responsible(table),
-            want,
-            says="Per seed: the effect of the first part, of the second, and how much one changes the other's effect;"
-            f" a table (2, 2, {seeds}).",
-            mistakes={
-                "each effect only where the other part is off": (first[0], second[0], both),
-                "each effect only where the other part is on": (first[1], second[1], both),
-                "the first effect is the mean where the part is on, not a difference": (table[1].mean(0), b, both),
-                "half of both effects": (a / 2, b / 2, both),
-                "twice the interaction": (a, b, 2 * both),
-                "the two parts are swapped": (b, a, both),
-                "effects of taking away: off minus on": (-a, -b, both),
-                "the sign of the interaction": (a, b, -both),
-                "half the interaction": (a, b, both / 2),
-                "sums over the other part, not means": (2 * a, 2 * b, both),
-                "the interaction is taken for what both do together": (a, b, table[1, 1] - table[0, 0]),
-                "the interaction is no difference of the two effects": (a, b, a - b),
-                "ratios, not differences": ratios(table),
-                "what both do less the sum of the two effects: that is always 0": (a, b, torch.zeros_like(both)),
-                "averaged over the seeds": tuple(value.mean() for value in want),
-            },
-            rtol=1e-6,
-            atol=1e-9,
-        )
+    agree(
+        responsible,
+        parts_of,
+        tables(),
+        says="Per seed: the effect of the first part, of the second, and how much one changes the other's effect.",
+        mistakes=account_slips,
+        rtol=1e-6,
+        atol=1e-9,
+        names=("first", "second", "interaction"),
+    )
 
 
 @pytest.mark.exercise("E11.4", points=1)
 def test_finds_no_interaction_where_parts_simply_add(responsible):
     hard = doubles(5, seed=3)
     table = torch.stack([torch.stack([hard, hard + 2.0]), torch.stack([hard - 0.5, hard + 1.5])])
-    expect(
-        responsible(table),
-        (torch.full((5,), -0.5).double(), torch.full((5,), 2.0).double(), torch.zeros(5).double()),
+    agree(
+        responsible,
+        lambda table: tuple(torch.full_like(hard, value) for value in (-0.5, 2.0, 0.0)),
+        [(table,)],
         says="The first part subtracts 0.5, the second adds 2, whatever the other does: no interaction.",
-        mistakes={
-            "the two parts are swapped": (
-                torch.full((5,), 2.0).double(), torch.full((5,), -0.5).double(), torch.zeros(5).double(),
-            ),
-            "the interaction is taken for what both do together": (
-                torch.full((5,), -0.5).double(), torch.full((5,), 2.0).double(), torch.full((5,), 1.5).double(),
-            ),
-        },
+        mistakes=account_slips,
         rtol=1e-6,
         atol=1e-9,
-    )  # fmt: skip
+        names=("first", "second", "interaction"),
+    )
 
 
 # E11.5
@@ -491,38 +629,77 @@ def calls_of(tried, seeds):
     return {name: min(tried, len(space)) * len(seeds) for name, space in SPACES.items()}
 
 
+def spending_slips(budget, seeds, again):
+    """Calls for each method of the usual slips, by name; again: whether one call was made twice."""
+    share, most, n = budget // 3 // len(seeds), budget // len(seeds), len(seeds)
+    want = calls_of(share, seeds)
+    if again:
+        return {
+            "the winner is asked for once more": {name: calls + n for name, calls in want.items()},
+            "the winner is asked for once more, on one seed": {name: calls + 1 for name, calls in want.items()},
+            **{
+                f"the winner of the best method is asked for once more{how}": want | {name: want[name] + more}
+                for how, more in (("", n), (", on one seed", 1))
+                for name in alike_best(budget, seeds)
+            },
+            "every setting is asked twice on each seed": {name: 2 * calls for name, calls in want.items()},
+        }
+    return {
+        "every setting is tried, whatever the budget": calls_of(99, seeds),
+        "one setting more: the share is rounded up": calls_of(-(-budget // (3 * n)), seeds),
+        "one setting more than the share pays for": calls_of(share + 1, seeds),
+        "one setting fewer than the share pays for": calls_of(max(share - 1, 1), seeds),
+        "the budget is spent on each method, not shared among them": calls_of(most, seeds),
+        "the seeds are not counted: a setting costs one call for each": calls_of(budget // 3, seeds),
+        "shared by the number of settings; each method gets as much": {
+            name: min(max(1, budget * len(space) // 15 // n), len(space)) * n for name, space in SPACES.items()
+        },
+        "only the first seed counts": {name: calls // n for name, calls in want.items()},
+        "what the first methods leave goes to the last: all get the same": left_over(most, n),
+    }
+
+
+def alike_best(budget, seeds):
+    """The method whose best setting has the smallest loss."""
+    losses = {name: _mean([made_up_loss(name, best, s) for s in seeds]) for name, best in alike(budget, seeds).items()}
+    return [min(losses, key=lambda name: losses[name])]
+
+
+def left_over(settings, n):
+    """Calls where the methods, one after the other, share what is left."""
+    found = {}
+    for k, (name, space) in enumerate(SPACES.items()):
+        tried = min(settings // (len(SPACES) - k), len(space))
+        settings -= tried
+        found[name] = tried * n
+    return found
+
+
 @pytest.mark.exercise("E11.5", points=2)
 def test_spends_the_same_on_each_and_no_more_than_there_is(tuned_alike):
     (case,) = varied(((2,),), seed=116)
     drawn, seed = case.integers(9, 40).tolist()
-    for budget, seeds in ((4, [5]), (18, [3, 4]), (13, [5]), (25, [1, 2]), (drawn, [seed])):
+    asked = []
+
+    def spent(budget, seeds):
         loss = Counted(made_up_loss)
         tuned_alike(loss, SPACES, budget, seeds)
-        spent = {name: sum(args[0] == name for args, _ in loss.seen) for name in SPACES}
-        want = calls_of(budget // 3 // len(seeds), seeds)
-        again = len({repr(args) for args, _ in loss.seen}) < len(loss.seen)
-        once_more = {name: calls + len(seeds) for name, calls in want.items()}
-        expect(
-            spent,
-            want,
-            says=f"wrong number of calls of loss for each method: a budget of {budget}, seeds {seeds}.",
-            mistakes=({"the winner is asked for once more": once_more} if again else {})
-            | {
-                "every setting is tried, whatever the budget": calls_of(99, seeds),
-                "one setting more: the share is rounded up": calls_of(-(-budget // (3 * len(seeds))), seeds),
-                "one setting more than the share pays for": calls_of(budget // 3 // len(seeds) + 1, seeds),
-                "one setting fewer than the share pays for": calls_of(max(budget // 3 // len(seeds) - 1, 1), seeds),
-                "the budget is spent on each method, not shared among them": calls_of(budget // len(seeds), seeds),
-                "the seeds are not counted: a setting costs one call for each": calls_of(budget // 3, seeds),
-                "shared by the number of settings; each method gets as much": {
-                    name: min(max(1, budget * len(space) // 15 // len(seeds)), len(space)) * len(seeds)
-                    for name, space in SPACES.items()
-                },
-                "only the first seed counts": {name: calls // len(seeds) for name, calls in want.items()},
-            },
-        )
-        used = {args[2] for args, _ in loss.seen}
-        expect(sorted(used), sorted(seeds), says="the tuning seeds are those that were handed in, and no others")
+        asked.append([args for args, _ in loss.seen])
+        return {name: sum(args[0] == name for args in asked[-1]) for name in SPACES}
+
+    budgets = [(4, [5]), (18, [3, 4]), (13, [5]), (25, [1, 2]), (drawn, [seed])]
+    agree(
+        spent,
+        lambda budget, seeds: calls_of(budget // 3 // len(seeds), seeds),
+        budgets,
+        says="wrong number of calls of loss for each method, in all of them together no more than the budget.",
+        mistakes=lambda budget, seeds: spending_slips(
+            budget, seeds, len({repr(args) for args in asked[-1]}) < len(asked[-1])
+        ),
+    )
+    for (_, seeds), calls in zip(budgets, asked):
+        used = sorted({args[2] for args in calls})
+        expect(used, sorted(seeds), says="the tuning seeds are those that were handed in, and no others")
 
 
 # E11.6
@@ -669,7 +846,7 @@ def the_claim(my_claim, *fields):
     if missing := [field for field in fields if field not in claim]:
         said = f"got {', '.join(map(str, claim)) or 'nothing'}; missing here: {', '.join(missing)}"
         raise Wrong(f"This check looks at {listed(fields)}: my_claim must hold {them(fields)}.", said)
-    shown = claim["arms"].get("ours") if isinstance(claim.get("arms"), dict) else None
+    shown = claim["arms"].get("ours", ()) if isinstance(claim.get("arms"), dict) else ()
     if numbers(shown) and close(sorted(map(float, shown)), sorted(SHOWN)):
         said = "`ours` holds the runs of 2M in eight evaluations"
         raise Wrong("This is the notebook's example X1: the claim must be one of your own.", said)
@@ -794,10 +971,6 @@ def interval_slips_of(claim):
         "the smallest and the largest difference": (float(gap.min()), float(gap.max())),
     }
     return worse | found
-
-
-def _around(middle, half):
-    return middle - half, middle + half
 
 
 def _t(freedom, share=0.975):

@@ -195,6 +195,17 @@ def dropped(x, d):
     return left.square().sum(1).mean().to(x.dtype)
 
 
+def left_of(x, d, size=torch.square):
+    """The size of what each row loses, summed over its numbers."""
+    centred, basis = x - x.mean(0), best_basis(x, d)
+    return size(centred - centred @ basis.T @ basis).sum(1)
+
+
+def left_by(basis, rows):
+    """The mean over the rows of |row - its reconstruction|^2."""
+    return (rows - rows @ basis.T @ basis).square().sum(1).mean()
+
+
 ERROR_MISTAKES = {
     "what is kept, not what is dropped": lambda x, d: svd(x)[1][:d].sum().to(x.dtype),
     "the mean of the dropped variances, not their sum": lambda x, d: dropped(x, d) / max(x.shape[1] - d, 1),
@@ -208,6 +219,15 @@ ERROR_MISTAKES = {
     "a share of the variance": lambda x, d: (svd(x)[1][d:].sum() / svd(x)[1].sum()).to(x.dtype),
     "standard deviations are added where variances add": lambda x, d: svd(x)[1][d:].sqrt().sum().to(x.dtype),
     "the largest variances are dropped": lambda x, d: svd(x)[1].flip(0)[d:].sum().to(x.dtype),
+    "the largest of the dropped variances, not their sum": lambda x, d: (
+        svd(x)[1][d].to(x.dtype) if d < x.shape[1] else x.new_zeros(())
+    ),
+    "the smallest variance, not the sum of all that are dropped": lambda x, d: svd(x)[1][-1].to(x.dtype),
+    "the median over the rows, not their mean": lambda x, d: left_of(x, d).median(),
+    "the row that loses most, not the mean over the rows": lambda x, d: left_of(x, d).max(),
+    "lengths of what is lost, not their squares": lambda x, d: left_of(x, d).sqrt().mean(),
+    "sizes of numbers, not their squares": lambda x, d: left_of(x, d, torch.abs).mean(),
+    "rows that are not centred are projected: their mean is lost, too": lambda x, d: left_by(best_basis(x, d), x),
     "one direction too many is dropped": lambda x, d: svd(x)[1][d - 1 :].sum().to(x.dtype),
     "one direction too few is dropped": lambda x, d: svd(x)[1][d + 1 :].sum().to(x.dtype),
 }
@@ -237,11 +257,6 @@ def test_keeps_the_directions_of_greatest_variance(best_linear_code):
         rtol=2e-3,
         atol=2e-3,
     )
-
-
-def left_by(basis, rows):
-    """The mean over the rows of |row - its reconstruction|^2."""
-    return (rows - rows @ basis.T @ basis).square().sum(1).mean()
 
 
 def is_of_its_own_basis(basis, error, x, d):
@@ -525,6 +540,9 @@ PRICE_MISTAKES = {
     "the mean is not squared": lambda m, v, e: (m + v.exp() - 1 - v).flatten(1).sum(1) / 2,
     "log_var is used as a variance": lambda m, v, e: (m**2 + v - 1 - v.abs().log()).flatten(1).sum(1) / 2,
     "the -1 is missing: the price of N(0, 1) itself must be 0": lambda m, v, e: (terms(m, v) + 1).flatten(1).sum(1) / 2,
+    "one draw's log q(z) - log p(z): its mean over all draws is asked for, the closed form": lambda m, v, e: (
+        ((m + (v / 2).exp() * e) ** 2 - e**2 - v).flatten(1).sum(1) / 2
+    ),
     "the log-variance is missing": lambda m, v, e: (terms(m, v) + v).flatten(1).sum(1) / 2,
     "the mean is left out": lambda m, v, e: (terms(m, v) - m**2).flatten(1).sum(1) / 2,
     "in bits; nats are asked for": lambda m, v, e: terms(m, v).flatten(1).sum(1) / 2 / 0.6931471805599453,

@@ -11,6 +11,7 @@ from cs348k_diffusion.exercises import (
     Exercise,
     StudentError,
     Wrong,
+    agree,
     expect,
     generator,
     picture,
@@ -153,12 +154,19 @@ def table(kernel, n, size, centre=None, stretch=None, normalise: int | None = 1)
 
 
 KEYS, SHARPER = keys(-0.5), keys(-0.75)
-CALLED = {KEYS: "Keys' cubic with a = -0.5", SHARPER: "Keys' cubic with a = -0.75", tent: "the tent max(1 - |x|, 0)"}
+CALLED = {KEYS: "Keys' cubic with a = -0.5", SHARPER: "with a = -0.75", tent: "the tent max(1 - |x|, 0)"}
 
 
 def single(got):
     """A matrix in float64, as Python's numbers make it, in float32: either is right."""
     return got.float() if isinstance(got, torch.Tensor) and got.dtype == torch.float64 else got
+
+
+def summing(matrix):
+    """The matrix; ValueError where rounding decides whether a row can be made to sum to 1."""
+    if not (matrix.sum(1) - 1).abs().max() < 1e-3:
+        raise ValueError("a row of zeros")
+    return matrix
 
 
 def resizing_mistakes(kernel, n, size):
@@ -176,7 +184,7 @@ def resizing_mistakes(kernel, n, size):
             kernel, n, size, centre=lambda i: (i + 0.5) * n / size
         ),
         "the kernel is not stretched where the picture shrinks": lambda: table(kernel, n, size, stretch=1.0),
-        "the kernel is squeezed where the picture grows": lambda: table(kernel, n, size, stretch=n / size),
+        "the kernel is squeezed where the picture grows": lambda: summing(table(kernel, n, size, None, n / size)),
         "the rows are not made to sum to 1": lambda: table(kernel, n, size, normalise=None),
         "columns instead of rows are made to sum to 1": lambda: table(kernel, n, size, normalise=0),
         "rows and columns are swapped": lambda: table(kernel, n, size).T,
@@ -193,40 +201,41 @@ def resizing_mistakes(kernel, n, size):
     }
 
 
-@pytest.mark.exercise("E9.1", points=2)
-def test_enlarges_rows_of_pixels(resize_matrix):
-    (case,) = varied(((1,),), seed=91)
-    old, more = case.integers(4, 12, 2).tolist()
-    for kernel, n, size in ((KEYS, 8, 32), (SHARPER, 5, 7), (tent, 1, 3), (KEYS, 6, 6), (SHARPER, old, old + more)):
+def judge_matrix(resize_matrix, inputs, says):
+    """resize_matrix on (kernel, n, size), with the usual slips; a row of 8 pixels on its way to 32 is shown."""
+
+    def subject(kernel, n, size):
         got = single(resize_matrix(kernel, n, size))
         if isinstance(got, torch.Tensor) and got.shape == (32, 8):
             row = torch.tensor([0.0, 0, 1, 1, 0, 1, 0, 0])
             picture(got.float() @ row, table(kernel, 8, 32) @ row, "a row of 8 pixels on its way to 32")
-        expect(
-            got,
-            table(kernel, n, size),
-            says=f"{n} pixels must become {size} by the kernel handed in, {CALLED[kernel]}: a row of {n} weights "
-            "for each new pixel.",
-            mistakes=resizing_mistakes(kernel, n, size),
-            rtol=1e-3,
-            atol=1e-5,
-        )
+        return got
+
+    agree(
+        subject,
+        lambda kernel, n, size: table(kernel, n, size),
+        inputs,
+        says=f"n pixels must become size by the kernel handed in ({', '.join(CALLED.values())}): {says}",
+        mistakes=resizing_mistakes,
+        rtol=1e-3,
+        atol=1e-5,
+    )
+
+
+@pytest.mark.exercise("E9.1", points=2)
+def test_enlarges_rows_of_pixels(resize_matrix):
+    (case,) = varied(((1,),), seed=91)
+    old, more = case.integers(4, 12, 2).tolist()
+    inputs = ((KEYS, 8, 32), (SHARPER, 5, 7), (tent, 1, 3), (KEYS, 6, 6), (SHARPER, old, old + more))
+    judge_matrix(resize_matrix, inputs, "a row of n weights for each new pixel.")
 
 
 @pytest.mark.exercise("E9.1", points=2)
 def test_shrinks_rows_without_passing_pixels_over(resize_matrix):
     (case,) = varied(((1,),), seed=92)
     new, more = case.integers(4, 12, 2).tolist()
-    for kernel, n, size in ((KEYS, 32, 8), (SHARPER, 13, 5), (tent, 9, 1), (KEYS, 2 * new + more, new)):
-        expect(
-            single(resize_matrix(kernel, n, size)),
-            table(kernel, n, size),
-            says=f"{n} pixels must become {size} by the kernel handed in, {CALLED[kernel]}, and each of the {n} "
-            "must count.",
-            mistakes=resizing_mistakes(kernel, n, size),
-            rtol=1e-3,
-            atol=1e-5,
-        )
+    inputs = ((KEYS, 32, 8), (SHARPER, 13, 5), (tent, 9, 1), (KEYS, 2 * new + more, new))
+    judge_matrix(resize_matrix, inputs, "each of the n must count.")
 
 
 # ---- E9.2 ----------------------------------------------------------------------------------------------------------
@@ -237,6 +246,13 @@ def number(value):
     if isinstance(value, torch.Tensor) and value.numel() == 1:
         return float(value)
     return float(value) if isinstance(value, int) and not isinstance(value, bool) else value
+
+
+def finite(k):
+    """k; ValueError for infinitely many, where a formula says nothing."""
+    if not math.isfinite(k):
+        raise ValueError("infinitely many")
+    return k
 
 
 def decibel(error):
@@ -251,8 +267,20 @@ def psnr_mistakes(cov, k):
         "the truth's own deviation is forgotten": lambda: decibel(spread / d / k) if math.isfinite(k) else math.inf,
         "the draws' own deviation is forgotten": lambda: decibel(spread / d),
         "k is not used: a mean of k draws varies by 1/k of what one draw does": lambda: decibel(2 * spread / d),
-        "1 - 1/k: the two errors do not cancel, they add": lambda: decibel((1 - 1 / k) * spread / d) if k > 1 else 0.0,
+        "1 - 1/k: the two errors do not cancel, they add": lambda: decibel((1 - 1 / k) * spread / d),
         "k instead of 1/k": lambda: decibel((1 + k) * spread / d) if math.isfinite(k) else -math.inf,
+        "1/(1 + k) instead of 1 + 1/k": lambda: decibel(spread / d / (1 + k)) if math.isfinite(k) else math.inf,
+        "k/(1 + k) instead of (1 + k)/k": lambda: decibel(finite(k) / (1 + k) * spread / d),
+        "1/(k - 1) instead of 1/k": lambda: decibel((1 + 1 / (finite(k) - 1)) * spread / d),
+        "1/(k + 1) instead of 1/k": lambda: decibel((1 + 1 / (k + 1)) * spread / d),
+        "2/k: the two errors differ, only the draws' is divided by k": lambda: decibel(2 * spread / d / finite(k)),
+        "1/k is added to the mean variance, not multiplied with it": lambda: decibel(spread / d + 1 / k),
+        "10 log10 is for ratios of squares, 20 log10 for their roots": lambda: 5 * math.log10(4 / error),
+        "pictures in [-1, 1] span 2, not 255": lambda: 10 * math.log10(255**2 / error),
+        "the logarithm has no factor 10: decibel": lambda: math.log10(4 / error),
+        "the variance of each pixel has its own PSNR, and their mean is taken": lambda: float(
+            (10 * (4 / ((1 + 1 / k) * cov.diagonal().double())).log10()).mean()
+        ),
         "1/k^2 instead of 1/k": lambda: decibel((1 + 1 / k**2) * spread / d),
         "1/sqrt(k) instead of 1/k: variances are averaged": lambda: decibel((1 + k**-0.5) * spread / d),
         "the square of the mean deviation, not the mean variance": lambda: decibel(
@@ -275,30 +303,29 @@ def covariance(d, seed, dtype=torch.float32):
     return root @ root.T
 
 
+def judge_psnr(expected_psnr, inputs, says):
+    """expected_psnr on (cov, k), with the usual slips."""
+    agree(
+        lambda cov, k: number(expected_psnr(cov, k)),
+        lambda cov, k: decibel((1 + 1 / k) * float(cov.trace()) / len(cov)),
+        inputs,
+        says=says,
+        mistakes=psnr_mistakes,
+        rtol=1e-4,
+    )
+
+
 @pytest.mark.exercise("E9.2", points=1)
 def test_knows_what_the_mean_reaches(expected_psnr):
-    for d, seed in ((16, 1), (1, 2), (5, 3)):
-        cov = covariance(d, seed)
-        expect(
-            number(expected_psnr(cov, math.inf)),
-            decibel(float(cov.trace()) / d),
-            says=f"The mean of infinitely many draws is the posterior mean; tried {d} pixels.",
-            mistakes=psnr_mistakes(cov, math.inf),
-            rtol=1e-4,
-        )
+    inputs = [(covariance(d, seed), math.inf) for d, seed in ((16, 1), (1, 2), (5, 3))]
+    judge_psnr(expected_psnr, inputs, "The mean of infinitely many draws is the posterior mean.")
 
 
 @pytest.mark.exercise("E9.2", points=2)
 def test_knows_what_draws_lose(expected_psnr):
-    for d, k, dtype in ((16, 4, torch.float32), (9, 32, torch.float64), (2, 1, torch.float32), (1, 7, torch.float32)):
-        cov = covariance(d, 10 + d, dtype)
-        expect(
-            number(expected_psnr(cov, k)),
-            decibel((1 + 1 / k) * float(cov.trace()) / d),
-            says=f"PSNR of the mean of k = {k} draws over {d} pixels.",
-            mistakes=psnr_mistakes(cov, k),
-            rtol=1e-4,
-        )
+    sizes = ((16, 4, torch.float32), (9, 32, torch.float64), (2, 1, torch.float32), (1, 7, torch.float32))
+    inputs = [(covariance(d, 10 + d, dtype), k) for d, k, dtype in sizes]
+    judge_psnr(expected_psnr, inputs, "PSNR of the mean of k draws, over all pixels.")
 
 
 # ---- E9.3 ----------------------------------------------------------------------------------------------------------
@@ -347,36 +374,44 @@ def expanded(with_low_res, x, low):
         raise Wrong("low_res may have a batch of 1 for all of x.", str(error), [name]) from error
 
 
-@pytest.mark.exercise("E9.3", points=1)
-def test_puts_the_enlarged_picture_beside_x(with_low_res):
-    for batch, of, channels, small, size in ((2, 2, 3, 4, 16), (3, 1, 1, 8, 16), (1, 1, 2, 8, 8)):
+def pictures_to_join():
+    """(x, low): batches of several and of one, one small picture for all among them."""
+    for batch, of, channels, small, size in ((2, 2, 3, 4, 16), (3, 1, 1, 8, 16), (1, 1, 2, 8, 8), (4, 4, 1, 2, 4)):
         dtype = torch.float64 if batch == 3 else torch.float32
         x = draws(batch, channels, size, size, seed=size, dtype=dtype)
-        low = draws(of, channels, small, small, seed=3, dtype=dtype)
-        expect(
-            expanded(with_low_res, x, low),
-            torch.cat([x, blocks(low, size).expand_as(x)], 1),
-            says=f"x first, then the enlarged picture, as channels; tried {batch} with {of} small ones.",
-            mistakes=concatenation_mistakes(x, low),
-        )
+        yield x, draws(of, channels, small, small, seed=3, dtype=dtype)
+
+
+@pytest.mark.exercise("E9.3", points=1)
+def test_puts_the_enlarged_picture_beside_x(with_low_res):
+    agree(
+        lambda x, low: expanded(with_low_res, x, low),
+        lambda x, low: torch.cat([x, blocks(low, x.shape[-1]).expand_as(x)], 1),
+        pictures_to_join(),
+        says="x first, then the enlarged picture, as channels.",
+        mistakes=concatenation_mistakes,
+    )
 
 
 @pytest.mark.exercise("E9.3", points=1)
 def test_has_a_value_for_nothing_known(with_low_res):
-    for shape in ((2, 3, 8, 8), (1, 1, 4, 4)):
-        x = draws(*shape, seed=5)
-        expect(
-            with_low_res(x, None, blocks),
-            torch.cat([x, torch.zeros_like(x)], 1),
-            says="Without a small picture the channels are still there, and 0.",
-            mistakes={
-                "x alone: the network needs the same number of channels": x,
-                "x twice: nothing known is 0, not x": torch.cat([x, x], 1),
-                "ones for nothing known": torch.cat([x, torch.ones_like(x)], 1),
-                "zeros before x": torch.cat([torch.zeros_like(x), x], 1),
-                "zeros are enlarged like a picture: 0 itself is asked for": torch.cat([x, torch.full_like(x, 0.05)], 1),
-            },
-        )
+    agree(
+        lambda x: with_low_res(x, None, blocks),
+        lambda x: torch.cat([x, torch.zeros_like(x)], 1),
+        [(draws(*shape, seed=5),) for shape in ((2, 3, 8, 8), (1, 1, 4, 4))],
+        says="Without a small picture the channels are still there, and 0.",
+        mistakes={
+            "x alone: the network needs the same number of channels": lambda x: x,
+            "x twice: nothing known is 0, not x": lambda x: torch.cat([x, x], 1),
+            "ones for nothing known": lambda x: torch.cat([x, torch.ones_like(x)], 1),
+            "zeros before x": lambda x: torch.cat([torch.zeros_like(x), x], 1),
+            "zeros are enlarged like a picture: 0 itself is asked for": lambda x: torch.cat(
+                [x, torch.full_like(x, 0.05)], 1
+            ),
+            "one channel of 0, whatever x has: as many as x's are asked for": lambda x: torch.cat([x, 0 * x[:, :1]], 1),
+            "0 in place of x, too": lambda x: torch.cat([0 * x, 0 * x], 1),
+        },
+    )
 
 
 # ---- E9.4 ----------------------------------------------------------------------------------------------------------
@@ -418,67 +453,101 @@ def pair(value, high, noise):
     return value
 
 
+def condition_mistakes(high, level, noise, spread):
+    """What the usual slips make of the small picture."""
+    small, each = halved(high), level.view(-1, 1, 1, 1)
+    return {
+        "the clean small picture is returned": small,
+        "level is a standard deviation, not a variance": small + each.sqrt() * noise,
+        "the noise is not scaled by the level": small + noise,
+        "the level is squared: it is a standard deviation already": small + each**2 * noise,
+        "the picture is multiplied by the noise: it is added": small * (1 + each * noise),
+        "the noise alone, without the picture": each * noise,
+        "one level for the whole batch": small + level[0] * noise,
+        "the mean level for every example": small + level.mean() * noise,
+        "the picture is scaled down as noise comes in; here it is not": (1 - each**2).sqrt() * small + each * noise,
+        "the picture is scaled by 1 - level; here it is not": (1 - each) * small + each * noise,
+        "noise is subtracted": small - each * noise,
+        "the noise is scaled by spread, too": small + each * spread * noise,
+        "the small picture is divided by spread: that is for the residual": (small + each * noise) / spread,
+        "one noise, the first, for all examples": small + each * noise[:1],
+        ACROSS: across(small, level, noise),
+        "the small picture is cut off to [-1, 1]": (small + each * noise).clamp(-1, 1),
+        "the enlarged picture is returned, not the small one": doubled(small + each * noise),
+        "noise is added before the picture is shrunk": halved(high + doubled(each * noise)),
+    }
+
+
+def residual_mistakes(high, level, noise, spread, given):
+    """What the usual slips make of the residual, for the small picture that was returned."""
+    small = halved(high)
+    seen = given if form_difference(given, small) is None else small + level.view(-1, 1, 1, 1) * noise
+    missing = high - doubled(seen)
+    clean = {
+        "the residual of the clean small picture: at sampling nobody has that": (high - doubled(small)) / spread,
+        "the residual of the clean small picture, not divided by spread": high - doubled(small),
+    }
+    return ({} if agrees(seen, small) else clean) | {
+        "not divided by spread": missing,
+        "multiplied by spread": missing * spread,
+        "divided by a variance: spread is a standard deviation": missing / spread**2,
+        "the wrong sign": -missing / spread,
+        "the wrong sign, and not divided by spread": -missing,
+        "the large picture itself is the target": high,
+        "the large picture divided by spread": high / spread,
+        "the large picture alone is divided by spread": high / spread - doubled(seen),
+        "the enlarged picture alone is divided by spread": high - doubled(seen) / spread,
+        "the sum of both pictures, not their difference": (high + doubled(seen)) / spread,
+        "divided by its own standard deviation, not by spread": missing / missing.std(),
+        "the noisy small picture is cut off to [-1, 1]": (high - doubled(seen.clamp(-1, 1))) / spread,
+        "the residual is cut off to [-1, 1]": (missing / spread).clamp(-1, 1),
+        "what is missing from the large picture shrunk and enlarged: it was shrunk twice": (
+            (high - doubled(halved(doubled(seen)))) / spread
+        ),
+        ACROSS: (high - doubled(across(small, level, noise))) / spread,
+    }
+
+
 @pytest.mark.exercise("E9.4", points=2)
 def test_the_small_picture_has_noise_of_its_own_level(training_pair):
-    for high, level, noise, spread in augmentation_cases():
-        small, each = halved(high), level.view(-1, 1, 1, 1)
-        _, low = pair(training_pair(high, halved, doubled, level, noise, spread), high, noise)
-        expect(
-            low,
-            small + each * noise,
-            says=f"The condition must be shrink(high) + level * noise, a level for each example; tried {len(high)}.",
-            mistakes={
-                "the clean small picture is returned": small,
-                "level is a standard deviation, not a variance": small + each.sqrt() * noise,
-                "the noise is not scaled by the level": small + noise,
-                "the level is squared: it is a standard deviation already": small + each**2 * noise,
-                "the picture is multiplied by the noise: it is added": small * (1 + each * noise),
-                "the noise alone, without the picture": each * noise,
-                "one level for the whole batch": small + level[0] * noise,
-                "the mean level for every example": small + level.mean() * noise,
-                "the picture is scaled down as noise comes in; here it is not": (
-                    (1 - each**2).sqrt() * small + each * noise
-                ),
-                "noise is subtracted": small - each * noise,
-                ACROSS: across(small, level, noise),
-                "the small picture is cut off to [-1, 1]": (small + each * noise).clamp(-1, 1),
-                "the enlarged picture is returned, not the small one": doubled(small + each * noise),
-            },
-            rtol=1e-4,
-            atol=1e-5,
-        )
+    agree(
+        lambda high, level, noise, spread: training_values(training_pair, high, level, noise, spread)[1],
+        lambda high, level, noise, spread: halved(high) + level.view(-1, 1, 1, 1) * noise,
+        augmentation_cases(),
+        says="The condition must be shrink(high) + level * noise, a level for each example.",
+        mistakes=condition_mistakes,
+        rtol=1e-4,
+        atol=1e-5,
+    )
+
+
+def training_values(training_pair, high, level, noise, spread):
+    return pair(training_pair(high, halved, doubled, level, noise, spread), high, noise)
 
 
 @pytest.mark.exercise("E9.4", points=2)
 def test_the_residual_is_what_is_missing_from_what_the_network_sees(training_pair):
-    for high, level, noise, spread in augmentation_cases():
-        small = halved(high)
-        seen = small + level.view(-1, 1, 1, 1) * noise
-        residual, given = pair(training_pair(high, halved, doubled, level, noise, spread), high, noise)
-        fits = form_difference(given, seen) is None and agrees(residual, (high - doubled(given)) / spread, 1e-4, 1e-4)
-        expect(
-            residual,
-            residual if fits else (high - doubled(seen)) / spread,  # a slip in low_res costs the other check alone
-            says="enlarge(low_res) + spread * residual must be the large picture, for the low_res that is returned.",
-            mistakes={
-                "the residual of the clean small picture: at sampling nobody has that": (
-                    (high - doubled(small)) / spread
-                ),
-                "not divided by spread": high - doubled(seen),
-                "multiplied by spread": (high - doubled(seen)) * spread,
-                "divided by a variance: spread is a standard deviation": (high - doubled(seen)) / spread**2,
-                "the wrong sign": (doubled(seen) - high) / spread,
-                "the large picture itself is the target": high,
-                "the large picture divided by spread": high / spread,
-                "divided by its own standard deviation, not by spread": (
-                    (high - doubled(seen)) / (high - doubled(seen)).std()
-                ),
-                "the noisy small picture is cut off to [-1, 1]": (high - doubled(seen.clamp(-1, 1))) / spread,
-                ACROSS: (high - doubled(across(small, level, noise))) / spread,
-            },
-            rtol=1e-4,
-            atol=1e-4,
-        )
+    """A slip in the small picture costs the other check alone: this one takes the picture that was returned."""
+    given = []
+
+    def residual(high, level, noise, spread):
+        given.append(training_values(training_pair, high, level, noise, spread))
+        return given[-1][0]
+
+    def right(high, level, noise, spread):
+        found, low = given[-1]
+        fits = form_difference(low, noise) is None and agrees(found, (high - doubled(low)) / spread, 1e-4, 1e-4)
+        return found if fits else (high - doubled(halved(high) + level.view(-1, 1, 1, 1) * noise)) / spread
+
+    agree(
+        residual,
+        right,
+        augmentation_cases(),
+        says="enlarge(low_res) + spread * residual must be the large picture, for the low_res that is returned.",
+        mistakes=lambda high, level, noise, spread: residual_mistakes(high, level, noise, spread, given[-1][1]),
+        rtol=1e-4,
+        atol=1e-4,
+    )
 
 
 # ---- E9.5 ----------------------------------------------------------------------------------------------------------
@@ -544,14 +613,16 @@ def slips(sizes, x):
 
 @pytest.mark.exercise("E9.5", points=2)
 def test_each_stage_starts_where_the_one_before_ended(run_stages):
-    for sizes, batch in (((8, 16, 32), 2), ((4,), 1), ((4, 4, 8, 8), 1)):
-        x = draws(batch, 1, 4, 4, seed=len(sizes))
-        expect(
-            run_stages(stages_of(sizes), x),
-            film(stages_of(sizes), x),
-            says=f"All frames of all stages in order, each with its stage's number; tried {len(sizes)} stage(s).",
-            mistakes=slips(sizes, x),
-        )
+    agree(
+        lambda sizes, x: run_stages(stages_of(sizes), x),
+        lambda sizes, x: film(stages_of(sizes), x),
+        [
+            (sizes, draws(batch, 1, 4, 4, seed=len(sizes)))
+            for sizes, batch in (((8, 16, 32), 2), ((4,), 1), ((4, 4, 8, 8), 1))
+        ],
+        says="All frames of all stages in order, each with its stage's number.",
+        mistakes=slips,
+    )
 
 
 @pytest.mark.exercise("E9.5", points=1)

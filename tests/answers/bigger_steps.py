@@ -390,6 +390,17 @@ def some_of(*checks, steps=(1, 2, 4), tolerance=0.15):
     return test_student
 
 
+def close_by(size, limit):
+    """A property test that measures the distance from the teacher by `size`, not by a root mean square."""
+
+    def test_student(draw):
+        some_of("varies", "alone")(draw)
+        z = torch.randn(300, 2, generator=torch.Generator().manual_seed(3))
+        assert all(size(draw(z, n) - draw(z, 16)) < limit for n in (1, 2, 4)), "far from its teacher"
+
+    return test_student
+
+
 def test_by_the_worst_point(draw):
     z = torch.randn(64, 2, generator=torch.Generator().manual_seed(0))
     for n in (1, 2, 4):
@@ -547,6 +558,12 @@ WRONG = {
         "It rejects: a student that misses its teacher": some_of(*EVERY, tolerance=1e-3),
         "misses by 0.08, most of it in a few points": test_by_the_worst_point,
         "Your test returned": test_that_returns,
+        "1 of 12 wrong answers: misses its teacher by 0.26 everywhere": close_by(lambda gap: gap.abs().max(), 0.5),
+        "It accepts 2 of 12 wrong answers: misses by 0.35, all of it in a quarter of the points": some_of(
+            *EVERY, tolerance=0.38
+        ),
+        "misses by 0.35, all of it in a quarter of the points": close_by(lambda gap: gap.abs().mean(), 0.2),
+        "misses its teacher by 0.26 everywhere": close_by(lambda gap: gap.square().mean(), 0.15),
     },
 }
 

@@ -113,7 +113,7 @@ def agree(
     right: Callable,
     inputs: Iterable[tuple],
     says: str,
-    mistakes: Mapping[str, Callable] | None = None,
+    mistakes: Mapping[str, Callable] | Callable[..., Mapping[str, Any]] | None = None,
     rtol: float | None = None,
     atol: float | None = None,
     names: Sequence[str] = (),
@@ -121,8 +121,9 @@ def agree(
     """Assert that subject(*args) is right(*args) for each args of `inputs`, and name the mistake that explains it all.
 
     right: an independent way to the truth; mistakes: name -> a function of the same arguments, the whole of a wrong
-    answer. Every input is tried even after one failed: a name is given only if its function gives what the student's
-    does on all of them. The message shows the first input that failed. Other arguments as `expect`. Raises Wrong.
+    answer, or a function of them that gives name -> value. Every input is tried even after one failed: a name is given
+    only if its function gives what the student's does on all of them. The message shows the first input that failed.
+    Other arguments as `expect`. Raises Wrong.
     """
     mistakes, evidence, first = mistakes or {}, [], None
     for args in inputs:
@@ -132,7 +133,7 @@ def agree(
             if first is None:
                 raise
             break
-        want, wrong = right(*args), {name: _later(wrong, args) for name, wrong in mistakes.items()}
+        want, wrong = right(*args), _wrong(mistakes, args)
         guess = functools.partial(_guesses, right, args, got, want, names)
         evidence.append(Evidence(got, wrong, rtol, atol, guess))
         _note(evidence[-1])
@@ -140,7 +141,14 @@ def agree(
         if problem is not None and first is None:
             first = f"{problem}; tried {tried(right, args)}"
     if first is not None:
-        raise Wrong(says, first, _names(mistakes, evidence))
+        raise Wrong(says, first, _names([name for each in evidence for name in each.mistakes], evidence))
+
+
+def _wrong(mistakes: Mapping[str, Callable] | Callable[..., Mapping[str, Any]], args: tuple) -> Mapping[str, Any]:
+    """name -> what each mistake gives for these arguments, or a function that computes it."""
+    if callable(mistakes):
+        return mistakes(*args)
+    return {name: functools.partial(wrong, *args) for name, wrong in mistakes.items()}
 
 
 def _names(mistakes: Iterable[str], evidence: Sequence[Evidence]) -> list[str]:
@@ -150,10 +158,6 @@ def _names(mistakes: Iterable[str], evidence: Sequence[Evidence]) -> list[str]:
 
 def _guesses(right: Callable, args: tuple, got: Any, want: Any, names: Sequence[str]) -> dict[str, Any]:
     return of_arguments(right, args, got, want) | of_result(got, want, names)
-
-
-def _later(wrong: Callable, args: tuple) -> Callable[[], Any]:
-    return lambda: wrong(*args)
 
 
 def tried(function: Callable, args: tuple) -> str:

@@ -49,6 +49,8 @@ TENSORS = {
     "{} is cut off at 0 and 1": lambda v: v.clamp(0, 1),
     "one {}, the first, for all": lambda v: v[:1].expand_as(v),
     "one {}, the last, for all": lambda v: v[-1:].expand_as(v),
+    "one number of {}, the first, for all": lambda v: v.flatten()[0].expand_as(v),
+    "one number of {} for each example": lambda v: v.flatten(1)[:, :1].view(-1, *(1,) * (v.ndim - 1)).expand_as(v),
     "the mean of {} for all": lambda v: v.mean().expand_as(v),
     "{} is in the opposite order": lambda v: v.flip(0),
     "{} has length 1": lambda v: v / v.norm(),
@@ -184,18 +186,24 @@ def _of_one(got: Any, want: Any, called: str) -> dict[str, Callable[[], Any]]:
         return {}
     found = {name.format(called): _of(change, tensor, number) for name, change in RESULTS.items()}
     if isinstance(got, Tensor) and got.shape == tensor.shape:
-        found[f"{called} is cut off"] = lambda: _cut(got.detach(), tensor)
+        found[f"{called} is cut off"] = Cut(got.detach(), tensor)
     return found
 
 
-def _cut(got: Tensor, want: Tensor) -> Tensor:
-    """`want` between the smallest and the largest number of `got`, where some of it lies between."""
-    low, high = got.min(), got.max()
-    between = (want > low) & (want < high)
-    outside = (want < low) | (want > high)
-    if not got.isfinite().all() or (outside.any() and between.sum() < min(2, want.numel() - 1)):
-        raise ValueError("nothing says where it was cut")
-    return want.clamp(low, high)
+class Cut:
+    """`want` between the smallest and the largest number of `got`; `spare`: numbers cut, beyond one for each end."""
+
+    def __init__(self, got: Tensor, want: Tensor):
+        self.got, self.want, self.spare = got, want, 0
+
+    def __call__(self) -> Tensor:
+        got, want = self.got, self.want
+        low, high = got.min(), got.max()
+        between, below, above = (want > low) & (want < high), want < low, want > high
+        if not got.isfinite().all() or ((below | above).any() and between.sum() < min(2, want.numel() - 1)):
+            raise ValueError("nothing says where it was cut")
+        self.spare = sum(max(0, int(cut.sum()) - 1) for cut in (below, above))
+        return want.clamp(low, high)
 
 
 def _log(value: Any) -> Any:

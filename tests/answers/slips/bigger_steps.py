@@ -100,6 +100,20 @@ def student_shape(draw_):
     assert draw_(draw(), 1).shape == (200, 2)
 
 
+def student_near(near):
+    """A test that asks for all, but says in its own way what near is."""
+
+    def test(draw_):
+        noise = draw()
+        for steps in (1, 2, 4):
+            points = draw_(noise, steps)
+            assert near(points - draw_(noise, 16))
+            assert points.std(0).min() > 0.3
+            assert (draw_(noise[:7], steps) - points[:7]).abs().max() < 0.05
+
+    return test
+
+
 def student_mean(draw_):
     noise = draw()
     for steps in (1, 2, 4):
@@ -140,6 +154,8 @@ SLIPS = {
         "the noise level": moving(lambda real, fake, a, b: b**2 * (real - fake)),
     },
     "E10.7": {
+        "a limit of 0.3": student_near(lambda gap: gap.square().mean().sqrt() < 0.3),
+        "a mean square below 0.15": student_near(lambda gap: gap.square().mean() < 0.15),
         "only the shape": student_shape,
         "only the mean": student_mean,
     },
@@ -178,6 +194,10 @@ NAMED = {  # the names that may be printed; a slip that is not here has none
         "the noise level": ("the result has the wrong factor",),
     },
     "E10.7": {
+        "a limit of 0.3": ("It accepts 1 of 12 wrong answers: misses its teacher by 0.26 everywhere",),
+        "a mean square below 0.15": (
+            "misses by 0.35, all of it in a quarter of the points; misses its teacher by 0.26 everywhere",
+        ),
         "only the shape": ("It accepts",),
         "only the mean": ("It accepts",),
     },

@@ -72,8 +72,46 @@ def finding(**changed):
     return flaws
 
 
+def two_rows(other):
+    """Unpaired: b is drawn by other(picks)."""
+    return lambda a, b, picks: ends(a[picks].mean(1) - b[other(picks)].mean(1))
+
+
+def of_each(a, b, picks):
+    return tuple(one - other for one, other in zip(ends(a[picks].mean(1)), ends(b[picks].mean(1))))
+
+
+def two_spreads(a, b, picks):
+    middle, half = float((a - b).mean()), 1.96 * float((a.var() / len(a) + b.var() / len(b)).sqrt())
+    return middle - half, middle + half
+
+
+def asking(more):
+    """The right settings, and more(loss, name, setting, seeds) calls beside."""
+
+    def tune(loss, settings, budget, seeds):
+        found = tuned()(loss, settings, budget, seeds)
+        for name, setting in found.items():
+            more(loss, name, setting, seeds)
+        return found
+
+    return tune
+
+
+def once_more(loss, name, setting, seeds):
+    for seed in seeds:
+        loss(name, setting, seed)
+
+
 SLIPS = {
     "E11.1": {
+        "b by other rows": two_rows(lambda picks: picks.flip(0)),
+        "b by rows of its own": two_rows(
+            lambda picks: torch.randint(picks.shape[1], picks.shape, generator=torch.Generator().manual_seed(0))
+        ),
+        "the ends of each": of_each,
+        "two spreads": two_spreads,
+        "b is not drawn": lambda a, b, picks: ends(a[picks].mean(1) - b.mean()),
         "one tail": lambda a, b, picks: ends((a - b)[picks].mean(1), 0.05, 1.0),
         "a sum of both": lambda a, b, picks: ends((a + b)[picks].mean(1)),
         "the ratio": lambda a, b, picks: ends((a / b)[picks].mean(1)),
@@ -89,11 +127,18 @@ SLIPS = {
         "a line in 1 / N^2": line(lambda n: 1 / n**2),
     },
     "E11.4": {
+        "both - first - second": effects(part, other, lambda t: t[1, 1] - t[1, 0] - t[0, 1]),
+        "what each gives, and both - first - second": effects(
+            lambda t: t[1, 0], lambda t: t[0, 1], lambda t: t[1, 1] - t[1, 0] - t[0, 1]
+        ),
+        "both less the two effects": effects(part, other, lambda t: t[1, 1] - part(t) - other(t)),
         "the mean table for an effect": effects(lambda t: t[1].mean(0), other, both),
         "only one half of the mean": effects(lambda t: part(t) / 2, lambda t: other(t) / 2, both),
         "twice the interaction": effects(part, other, lambda t: 2 * both(t)),
     },
     "E11.5": {
+        "the winner on all seeds again": asking(once_more),
+        "the winner on one seed again": asking(lambda loss, name, setting, seeds: loss(name, setting, seeds[0])),
         "one setting more": tuned(lambda budget, settings, seeds: budget // len(settings) // len(seeds) + 1),
         "rounded up": tuned(lambda budget, settings, seeds: -(-budget // (len(settings) * len(seeds)))),
         "shared by seeds alone": tuned(lambda budget, settings, seeds: budget // len(seeds)),
@@ -116,6 +161,11 @@ SLIPS = {
 
 NAMED = {  # the names that may be printed; a slip that is not here has none
     "E11.1": {
+        "b by other rows": ("unpaired: a and b are drawn by different rows",),
+        "b by rows of its own": ("about as wide as for unpaired runs",),
+        "the ends of each": ("the ends of a's interval less those of b's",),
+        "two spreads": ("unpaired: two spreads are added",),
+        "b is not drawn": ("only a is drawn",),
         "one tail": ("one end alone: 5 % are left out below, nothing above",),
         "a sum of both": ("a and b are added",),
         "the ratio": ("ratios, not differences",),
@@ -131,11 +181,18 @@ NAMED = {  # the names that may be printed; a slip that is not here has none
         "a line in 1 / N^2": ("a line in 1 / N^2",),
     },
     "E11.4": {
+        "both - first - second": ("both - first - second: what neither gives is missing",),
+        "what each gives, and both - first - second": (
+            "the effects are what each part alone gives, not what it changes; both - first - second: what neither",
+        ),
+        "both less the two effects": ("what both together give less the two effects",),
         "the mean table for an effect": ("the first effect is the mean where the part is on, not a difference",),
         "only one half of the mean": ("half of both effects",),
         "twice the interaction": ("twice the interaction",),
     },
     "E11.5": {
+        "the winner on all seeds again": ("the winner is asked for once more",),
+        "the winner on one seed again": ("the winner is asked for once more, on one seed",),
         "one setting more": ("one setting more than the share pays for",),
         "rounded up": (
             "one setting more: the share is rounded up",

@@ -70,8 +70,35 @@ def codec_only_error(codec):
     assert abs(16 * float((decode(encode(data)) - data).square().mean()) - error) < 1e-3
 
 
+def losing(error):
+    """The right basis, with error(what each row loses, variances smallest first, d)."""
+
+    def code(x, d):
+        centred = x - x.mean(0)
+        values, vectors = torch.linalg.eigh(centred.T @ centred / len(x))
+        basis = vectors.flip(1).T[:d]
+        return basis, error(centred - centred @ basis.T @ basis, values, d)
+
+    return code
+
+
+def not_centred(x, d):
+    basis, _ = coding()(x, d)
+    return basis, (x - x @ basis.T @ basis).square().sum(1).mean()
+
+
 SLIPS = {
     "E8.1": {
+        "the largest lost variance": losing(
+            lambda lost, values, d: values.flip(0)[d] if d < len(values) else 0 * values[0]
+        ),
+        "the smallest variance": losing(lambda lost, values, d: values[0]),
+        "the median row": losing(lambda lost, values, d: lost.square().sum(1).median()),
+        "the worst row": losing(lambda lost, values, d: lost.square().sum(1).max()),
+        "lengths of rows": losing(lambda lost, values, d: lost.norm(dim=1).mean()),
+        "sizes of numbers": losing(lambda lost, values, d: lost.abs().sum(1).mean()),
+        "rows with their mean": not_centred,
+        "something else": losing(lambda lost, values, d: lost.square().sum(1).mean().sin()),
         "not divided by n": coding(matrix=lambda c, x: c.T @ c),
         "a mean that is subtracted twice": coding(matrix=lambda c, x: (c - x.mean(0)).T @ (c - x.mean(0)) / len(x)),
         "the largest variances are the error": coding(error=lambda values, d: values[-d:].sum()),
@@ -89,6 +116,14 @@ SLIPS = {
         "side^2 / f": cost(places=lambda side, f: side**2 // f),
     },
     "E8.4": {
+        "one number of noise for each example": drawing(
+            lambda m, v, e: m + (v / 2).exp() * e.flatten(1)[:, :1].view(-1, *(1,) * (m.ndim - 1))
+        ),
+        "one number of noise for all": drawing(lambda m, v, e: m + (v / 2).exp() * e.flatten()[0]),
+        "the price of a single draw": lambda m, v, e: (
+            (z := m + (v / 2).exp() * e),
+            ((z**2 - e**2 - v) / 2).flatten(1).sum(1),
+        ),
         "exp(log_var) for its root": drawing(z_of=lambda m, v, e: m + v.exp() * e),
         "exp(2 log_var)": drawing(z_of=lambda m, v, e: m + (2 * v).exp() * e),
         "the root of log_var": drawing(z_of=lambda m, v, e: m + v.abs().sqrt() * e),
@@ -107,6 +142,13 @@ SLIPS = {
 
 NAMED = {  # the names that may be printed; a slip that is not here has none
     "E8.1": {
+        "the largest lost variance": ("the largest of the dropped variances, not their sum",),
+        "the smallest variance": ("the smallest variance, not the sum of all that are dropped",),
+        "the median row": ("the median over the rows, not their mean",),
+        "the worst row": ("the row that loses most, not the mean over the rows",),
+        "lengths of rows": ("lengths of what is lost, not their squares",),
+        "sizes of numbers": ("sizes of numbers, not their squares",),
+        "rows with their mean": ("rows that are not centred are projected: their mean is lost, too",),
         "not divided by n": ("summed over the rows",),
         "a mean that is subtracted twice": ("the rows are not centred: the first direction points at their mean",),
         "the largest variances are the error": ("what is kept, not what is dropped",),
@@ -122,6 +164,9 @@ NAMED = {  # the names that may be printed; a slip that is not here has none
         "side^2 / f": ("a side is f times shorter, and a picture has two",),
     },
     "E8.4": {
+        "one number of noise for each example": ("one number of `noise` for each example",),
+        "one number of noise for all": ("one number of `noise`, the first, for all",),
+        "the price of a single draw": ("one draw's log q(z) - log p(z)",),
         "exp(log_var) for its root": ("noise times the variance: its square root is wanted",),
         "exp(2 log_var)": ("noise times exp(2 log_var): the root is exp(log_var / 2)",),
         "the root of log_var": ("the standard deviation is exp(log_var / 2), not the root of log_var",),

@@ -105,6 +105,9 @@ SLIPS = {
         "the new half alone": resizing(new=lambda size, n: torch.arange(size) * n / size + 0.5),
     },
     "E9.2": {
+        "1 + k": decibels(lambda cov, k: (1 + k) * cov.diagonal().mean()),
+        "1 / (1 + k)": decibels(lambda cov, k: 1 / (1 + k) * cov.diagonal().mean()),
+        "1 + 1 / (k + 1)": decibels(lambda cov, k: (1 + 1 / (1 + k)) * cov.diagonal().mean()),
         "1 - 1/k": decibels(lambda cov, k: (1 - 1 / k + 1e-9) * cov.diagonal().mean()),
         "k for 1/k": decibels(lambda cov, k: (1 + min(k, 1e6)) * cov.diagonal().mean()),
         "1/k^2": decibels(lambda cov, k: (1 + 1 / k**2) * cov.diagonal().mean()),
@@ -119,6 +122,8 @@ SLIPS = {
         "subtracted from x": joined(lambda x, low, enlarge: x - enlarged(x, low, enlarge)),
     },
     "E9.4": {
+        "no noise": pairing(lambda small, level, noise: small),
+        "no noise, not divided": pairing(lambda small, level, noise: small, lambda high, big, spread: high - big),
         "the level is squared": pairing(low=lambda small, level, noise: small + level**2 * noise),
         "the noise is subtracted": pairing(low=lambda small, level, noise: small - level * noise),
         "the picture is multiplied": pairing(low=lambda small, level, noise: small * (1 + level * noise)),
@@ -145,6 +150,9 @@ NAMED = {  # the names that may be printed; a slip that is not here has none
         "the new half alone": ("the half pixel is forgotten",),
     },
     "E9.2": {
+        "1 + k": ("k instead of 1/k",),
+        "1 / (1 + k)": ("1/(1 + k) instead of 1 + 1/k",),
+        "1 + 1 / (k + 1)": ("1/(k + 1) instead of 1/k",),
         "1 - 1/k": ("1 - 1/k: the two errors do not cancel, they add",),
         "k for 1/k": ("k instead of 1/k",),
         "1/k^2": ("1/k^2 instead of 1/k",),
@@ -156,6 +164,8 @@ NAMED = {  # the names that may be printed; a slip that is not here has none
         "subtracted from x": ("x less the enlarged picture",),
     },
     "E9.4": {
+        "no noise": ("the clean small picture is returned",),
+        "no noise, not divided": ("the clean small picture is returned", "not divided by spread"),
         "the level is squared": ("the level is squared: it is a standard deviation already",),
         "the noise is subtracted": ("noise is subtracted",),
         "the picture is multiplied": ("the picture is multiplied by the noise: it is added",),
