@@ -118,16 +118,18 @@ def with_guidance(model: NetDenoiser, cond: Mapping[str, Tensor], scale: float, 
 
 
 def with_inputs(*steps_known: int, low: float = 1.0, high: float = math.inf) -> Bind:
-    """For a distilled student: scale and stride (1 / steps) are conditions of the model, so a step is one evaluation.
+    """For a distilled student: stride (1 / steps) and scale are conditions of the model, so a step is one evaluation.
 
-    steps_known: the numbers of steps that it learned; low, high: of the scales. Others raise ValueError.
+    steps_known: the numbers of steps that it learned; low, high: of the scales; others raise ValueError. A student that
+    knows one scale, low = high, is not told it.
     """
 
     def bind(model: NetDenoiser, cond: Mapping[str, Tensor], scale: float, steps: int) -> Denoiser:
         if steps not in steps_known or not low <= scale <= high:
             known = f"{', '.join(map(str, steps_known))} steps at scales {low:g} to {high:g}"
             raise ValueError(f"this student draws in {known}, got {steps} at {scale:g}")
-        return model.given(**cond, scale=torch.tensor([float(scale)]), stride=torch.tensor([1 / steps]))
+        told = {"scale": torch.tensor([float(scale)])} if low < high else {}
+        return model.given(**cond, **told, stride=torch.tensor([1 / steps]))
 
     return bind
 

@@ -7,7 +7,7 @@ from cs348k_diffusion.nets.autoencoder import Decoder, Encoder, PlainBlock
 from cs348k_diffusion.nets.caption import CaptionEncoder, Layer, TextFeatures, Tokenizer, unknown, visible
 from cs348k_diffusion.nets.classifier import Classifier
 from cs348k_diffusion.nets.embed import Film, LabelEmbedding, TimeAndLabel, sinusoids, zeroed
-from cs348k_diffusion.nets.fast_unet import FastTextUNet
+from cs348k_diffusion.nets.fast_unet import FastTextUNet, FastUNet
 from cs348k_diffusion.nets.mlp import PointNet
 from cs348k_diffusion.nets.reader import AttributeReader
 from cs348k_diffusion.nets.text_unet import TextBlock, TextUNet, word_maps
@@ -21,6 +21,7 @@ __all__ = [
     "Decoder",
     "Encoder",
     "FastTextUNet",
+    "FastUNet",
     "Film",
     "LabelEmbedding",
     "Layer",

@@ -1,4 +1,4 @@
-"""The text U-Net of a distilled student, which is told two more numbers: the guidance scale and how far to step.
+"""The U-Nets of distilled students, which are told how far to step and, where there is guidance, its scale.
 
 With the scale as an input one evaluation does what guidance needs two for; with the stride one network serves drawings
 in one, two and four steps, whose answers at the same x_t differ. Source: Meng et al. 2023, section 3.1,
@@ -16,6 +16,7 @@ from torch.nn import functional as F
 
 from cs348k_diffusion.nets.embed import sinusoids, zeroed
 from cs348k_diffusion.nets.text_unet import TextUNet
+from cs348k_diffusion.nets.unet import UNet
 
 MOST, WIDTH, FASTEST = 10.0, 32, 30.0  # the largest scale; numbers that say one number, and their fastest wave
 
@@ -31,7 +32,7 @@ class FastTextUNet(TextUNet):
     def __init__(self, *args: Any, **named: Any):
         super().__init__(*args, **named)
         emb = self.pool.out_features
-        self.step = nn.Sequential(nn.Linear(2 * WIDTH, emb), nn.SiLU(), zeroed(nn.Linear(emb, emb)))
+        self.step = _step_embedding(2 * WIDTH, emb)
 
     @property
     def null(self) -> dict[str, Tensor]:
@@ -56,3 +57,31 @@ class FastTextUNet(TextUNet):
         null = self.null
         rows = (null["scale"] if scale is None else scale) / MOST, null["stride"] if stride is None else stride
         return torch.cat([sinusoids(row.to(t).expand(len(t)), WIDTH, FASTEST) for row in rows], 1)
+
+
+class FastUNet(UNet):
+    """net(x, t, y=None, stride=None): a UNet that knows its step, as FastTextUNet does; the arguments are UNet's."""
+
+    def __init__(self, *args: Any, **named: Any):
+        super().__init__(*args, **named)
+        self.step = _step_embedding(WIDTH, self.embed.width)
+
+    @property
+    def null(self) -> dict[str, Tensor]:
+        """The conditions that say nothing: no class, stride 0."""
+        return {**super().null, "stride": torch.zeros(1)}
+
+    def forward(
+        self,
+        x: Float[Tensor, "batch channels height width"],
+        t: Float[Tensor, " batch"],
+        y: Int[Tensor, " labels"] | None = None,
+        stride: Float[Tensor, " strides"] | None = None,
+    ) -> Float[Tensor, "batch channels_out height width"]:
+        """One value for each pixel of x; stride: (batch,) or (1,), t - s in [0, 1]; raises ValueError as UNet does."""
+        stride = (self.null["stride"] if stride is None else stride).to(t).expand(len(t))
+        return self.through(x, self.embed(t, y) + self.step(sinusoids(stride, WIDTH, FASTEST)))
+
+
+def _step_embedding(numbers: int, emb: int) -> nn.Module:
+    return nn.Sequential(nn.Linear(numbers, emb), nn.SiLU(), zeroed(nn.Linear(emb, emb)))
