@@ -173,11 +173,11 @@ class Phases(Run[Progress]):
     again like a Fitting.
     """
 
-    def __init__(self, model: nn.Module, phases: Sequence[tuple[int, Callable[[Any], Fitting]]]):
+    def __init__(self, model: nn.Module, phases: Sequence[tuple[int, Callable[..., Fitting]]]):
         phases = [(steps, begin) for steps, begin in phases if steps]
         super().__init__(self._updates(), f"training in {len(phases)} phases")
         self._phases, self._before, self._now = phases, 0, 0
-        self._fitting = phases[0][1](model)
+        self._fitting = self._begin(0, model)
         self.steps = sum(steps for steps, _ in phases)
 
     @property
@@ -201,7 +201,10 @@ class Phases(Run[Progress]):
     def _enter(self, phase: int, before: int) -> None:
         model = self._fitting.model
         model.load_state_dict(self._fitting.average.state_dict())
-        self._fitting, self._now, self._before = self._phases[phase][1](model), phase, before
+        self._fitting, self._now, self._before = self._begin(phase, model), phase, before
+
+    def _begin(self, phase: int, model: Any) -> Fitting:
+        return self._phases[phase][1](model)
 
     def state(self) -> dict[str, Tensor]:
         """All that the updates to come depend on, as copies."""

@@ -324,11 +324,8 @@ def test_batches_go_on_in_the_middle_of_a_pass():
     assert len(drawn) == 4
 
 
-DISTILLED = {"digits_fast", "pictures_fast"}  # chains of trainings with teachers in between: begun anew if killed
-
-
-@pytest.mark.parametrize("name", sorted(set(recipes.RECIPES) - DISTILLED))
-def test_every_recipe_but_the_distilled_can_be_kept(name):
+@pytest.mark.parametrize("name", sorted(recipes.RECIPES))
+def test_every_recipe_can_be_kept(name):
     """Its training is one that can be kept, and its batches know where they are, before any of them is drawn."""
     run = recipes.training(name, steps=2)
     assert isinstance(run, Fitting | Phases)

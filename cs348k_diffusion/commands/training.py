@@ -22,7 +22,7 @@ def reporter(name: str, out: Path, echo: Callable[[str], object]) -> Callable[[S
         if recipe and recipe.pipeline and (standing.done % tenth == 0 or standing.done == standing.steps):
             draw = recipe.pipeline(standing.progress.model)
             prompts = list(recipe.preview_prompts) or draw.condition.default(15)
-            save_grid(draw.images(prompts, steps=10), out / f"{name}.png")
+            save_grid(draw.images(prompts, steps=min(10, draw.steps)), out / f"{name}.png")
             echo(f"{out / name}.png: what it draws after {standing.done:,} updates")
 
     return report

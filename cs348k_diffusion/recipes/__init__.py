@@ -26,8 +26,8 @@ from cs348k_diffusion.recipes.digits import digit_report
 from cs348k_diffusion.recipes.distilled import digits_fast, pictures_fast
 from cs348k_diffusion.recipes.recipe import Recipe
 from cs348k_diffusion.recipes.stages import pictures_codec, upsamplers
-from cs348k_diffusion.running import Run, last
-from cs348k_diffusion.training import Fitting, Phases, Progress
+from cs348k_diffusion.running import last
+from cs348k_diffusion.training import Fitting, Phases
 
 __all__ = [
     "RECIPES",
@@ -96,7 +96,7 @@ def features(name: str = "digits") -> Classifier | AttributeReader:
     return networks[name]()
 
 
-def training(name: str, seed: int = 0, steps: int | None = None, device: str = "cpu") -> Run[Progress]:
+def training(name: str, seed: int = 0, steps: int | None = None, device: str = "cpu") -> Fitting | Phases:
     """The recipe's training as a Run of Progress, to be watched; `.model` of the last is the trained model."""
     recipe = _find(name)
     generator = torch.Generator().manual_seed(seed)
@@ -116,10 +116,9 @@ def train(
 
     With a folder it can be interrupted: a hundred times on the way it writes a checkpoint there and calls `tell`, and
     called again it goes on from the checkpoint, or begins anew if `restart`. On one CPU the weights are the same as
-    without the interruption. (Distillations are not kept: they begin anew.) Under torchrun the processes share each
-    batch, on one GPU each if `device` is "cuda", and the first one calls `tell`, evaluates and writes. Raises KeyError,
-    with the names that exist, for an unknown name, and ValueError for a device that is not there and for a checkpoint
-    that is damaged or of another training.
+    without the interruption. Under torchrun the processes share each batch, on one GPU each if `device` is "cuda", and
+    the first one calls `tell`, evaluates and writes. Raises KeyError, with the names that exist, for an unknown name,
+    and ValueError for a device that is not there and for a checkpoint that is damaged or of another training.
     """
     recipe, began = _find(name), time.process_time()
     check_device(device)
@@ -130,7 +129,7 @@ def train(
         share_gradients(model, size)
     generator = torch.Generator().manual_seed(seed * size + rank)
     run = recipe.training(model, steps, recipe.batch // size, generator)
-    if folder is None or not isinstance(run, Fitting | Phases):
+    if folder is None:
         return _finished(recipe, last(run).model, folder, rank, _made(seed, steps, device, size, began))
     identity = {"recipe": name, "version": __version__, "seed": seed, "steps": steps, "batch": recipe.batch}
     checkpoints = Checkpoints(Path(folder) / f"{name}.checkpoint", identity, rank, size, together)

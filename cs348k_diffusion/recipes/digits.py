@@ -18,9 +18,8 @@ from cs348k_diffusion.pipeline import Labels, Pipeline
 from cs348k_diffusion.recipes import cards
 from cs348k_diffusion.recipes.classifiers import digits_classifier
 from cs348k_diffusion.recipes.recipe import Recipe
-from cs348k_diffusion.running import Run
 from cs348k_diffusion.schedule import cosine
-from cs348k_diffusion.training import Progress, denoising, fit, warm_cosine
+from cs348k_diffusion.training import Fitting, denoising, fit, warm_cosine
 
 PEAK = 2e-3  # of the learning rate
 
@@ -30,7 +29,7 @@ def denoiser() -> NetDenoiser:
     return NetDenoiser(UNet(channels=1, width=32, mults=(1, 2, 2), classes=10), cosine(), predict="v")
 
 
-def training(model: NetDenoiser, steps: int, batch: int, generator: torch.Generator) -> Run[Progress]:
+def training(model: NetDenoiser, steps: int, batch: int, generator: torch.Generator) -> Fitting:
     """Train on the 1,437 digits of the training split, 10 % of the labels dropped."""
     x, y = (part.to(next(model.parameters()).device) for part in load_digits("train"))
     examples = batches(x, y, batch, generator)

@@ -26,13 +26,11 @@ from cs348k_diffusion.nets import TextUNet, Tokenizer
 from cs348k_diffusion.pipeline import Pipeline, Prompts
 from cs348k_diffusion.recipes.classifiers.picture_reader import adherence, frozen, read_attributes
 from cs348k_diffusion.recipes.recipe import Recipe
-from cs348k_diffusion.running import Run
 from cs348k_diffusion.schedule import cosine
 from cs348k_diffusion.training import (
     Batch,
     Fitting,
     Phases,
-    Progress,
     denoising,
     fit,
     uniform_times,
@@ -94,7 +92,7 @@ def choose_wordings(n: int, wordings: int, generator: torch.Generator) -> Int[Te
     return torch.randint(wordings, (n,), generator=generator) if wordings > 1 else torch.zeros(n, dtype=torch.long)
 
 
-def training(model: NetDenoiser, steps: int, batch: int, generator: torch.Generator) -> Run[Progress]:
+def training(model: NetDenoiser, steps: int, batch: int, generator: torch.Generator) -> Phases:
     """Train on captioned pictures, 10 % of them without their caption; then on captions as people write them too."""
     device = next(model.parameters()).device
     n = min(TRAIN_SIZE, steps * batch)

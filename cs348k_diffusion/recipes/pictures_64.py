@@ -48,9 +48,8 @@ from cs348k_diffusion.recipes.pictures import (
 )
 from cs348k_diffusion.recipes.recipe import Recipe
 from cs348k_diffusion.recipes.stages import pictures_codec
-from cs348k_diffusion.running import Run
 from cs348k_diffusion.schedule import cosine
-from cs348k_diffusion.training import Fitting, Phases, Progress, denoising, fit, warm_cosine
+from cs348k_diffusion.training import Fitting, Phases, denoising, fit, warm_cosine
 
 SIZE, CODE = 64, (4, 16, 16)
 TRAIN_SIZE, EVAL_SIZE = 40_000, 500
@@ -89,7 +88,7 @@ def batches(n: int, batch: int, generator: torch.Generator, device: torch.device
     return Batches(n, batch, look_up, generator)
 
 
-def training(model: NetDenoiser, steps: int, batch: int, generator: torch.Generator) -> Run[Progress]:
+def training(model: NetDenoiser, steps: int, batch: int, generator: torch.Generator) -> Phases:
     """Train on codes of captioned pictures, 10 % of them without their caption, and again from what came out."""
     device = next(model.parameters()).device
     stock = batches(min(TRAIN_SIZE, steps * batch), batch, generator, device)

@@ -45,10 +45,9 @@ from cs348k_diffusion.recipes.pictures import (
 )
 from cs348k_diffusion.recipes.recipe import Recipe
 from cs348k_diffusion.recipes.stages.upsamplers import upsampler
-from cs348k_diffusion.running import Run
 from cs348k_diffusion.sampling import path
 from cs348k_diffusion.schedule import cosine
-from cs348k_diffusion.training import Progress, denoising, fit, warm_cosine
+from cs348k_diffusion.training import Fitting, denoising, fit, warm_cosine
 
 SMALL, SIZES = 8, (32, 64)  # rows of the first picture, and of those after it
 TRAIN_SIZE, EVAL_SIZE, TWO_SAMPLE_N = 40_000, 500, 1_000
@@ -85,7 +84,7 @@ def batches(n: int, batch: int, generator: torch.Generator, device: torch.device
     return Batches(n, batch, look_up, generator)
 
 
-def training(model: NetDenoiser, steps: int, batch: int, generator: torch.Generator) -> Run[Progress]:
+def training(model: NetDenoiser, steps: int, batch: int, generator: torch.Generator) -> Fitting:
     """Train the first stage on captioned pictures, 10 % of them without their caption."""
     stock = batches(min(TRAIN_SIZE, steps * batch), batch, generator, next(model.parameters()).device)
     loss = denoising(dropout=0.1, times=noisy_times)

@@ -14,10 +14,10 @@ from cs348k_diffusion.denoiser import NetDenoiser
 from cs348k_diffusion.metrics import real_floor, sliced_wasserstein
 from cs348k_diffusion.nets import PointNet
 from cs348k_diffusion.recipes.recipe import Recipe
-from cs348k_diffusion.running import Run, last
+from cs348k_diffusion.running import last
 from cs348k_diffusion.sampling import ddim, path
 from cs348k_diffusion.schedule import cosine
-from cs348k_diffusion.training import Progress, denoising, fit, warm_cosine
+from cs348k_diffusion.training import Fitting, denoising, fit, warm_cosine
 
 Points = Callable[[int, torch.Generator | None], Tensor]
 
@@ -32,7 +32,7 @@ def fresh(points: Points, size: int, generator: torch.Generator, like: Tensor) -
     return Fresh(lambda generator: points(size, generator).to(like), generator)
 
 
-def _training(points: Points, model: NetDenoiser, steps: int, batch: int, generator: torch.Generator) -> Run[Progress]:
+def _training(points: Points, model: NetDenoiser, steps: int, batch: int, generator: torch.Generator) -> Fitting:
     examples = fresh(points, batch, generator, next(model.parameters()))
     return fit(model, examples, steps, denoising(), lr=warm_cosine(3e-3), ema=0.99, generator=generator)
 

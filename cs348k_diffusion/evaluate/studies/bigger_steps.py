@@ -3,9 +3,10 @@
     python -m cs348k_diffusion.evaluate.studies.bigger_steps
 
 Recomputes `evaluate.result("bigger_steps")`, which notebook 10 and the claims T1 to T8 read: about 8 core-minutes. In
-each seed every method starts from the same noise. Digits: a student is distilled anew, 16 steps to 1 as the recipe
-`digits_fast` does. Pictures: the shipped student, on prompts that trained and chose nothing. Points: an exact teacher,
-three predictions (T6), and distribution matching beside the regression that it starts from (T8).
+each seed every method starts from the same noise. Digits: students are distilled anew, 16 steps to 1 by
+`distill.progressive`, one for each number of steps. Pictures: the shipped student, on prompts that trained and chose
+nothing. Points: an exact teacher, three predictions (T6), and distribution matching beside the regression that it
+starts from (T8).
 """
 
 from __future__ import annotations
@@ -22,15 +23,16 @@ import torch
 from torch import Tensor
 
 from cs348k_diffusion import recipes
-from cs348k_diffusion.data import eight_gaussians, load_digits, ring_of_gaussians
+from cs348k_diffusion.data import batches, eight_gaussians, load_digits, ring_of_gaussians
 from cs348k_diffusion.data.pictures import pictures
 from cs348k_diffusion.data.pictures.splits import PICTURES
-from cs348k_diffusion.denoiser import Denoiser, NetDenoiser, Prediction
+from cs348k_diffusion.denoiser import Denoiser, NetDenoiser, Prediction, clip
 from cs348k_diffusion.distill import (
     Teacher,
     conditional,
     grid_times,
     match_distribution,
+    progressive,
     progressive_target,
     truncated_snr,
 )
@@ -41,7 +43,7 @@ from cs348k_diffusion.metrics.intervals import rounded
 from cs348k_diffusion.nets import PointNet
 from cs348k_diffusion.noise import keyed_generator
 from cs348k_diffusion.pipeline import Pipeline
-from cs348k_diffusion.recipes import cards, digits, digits_fast
+from cs348k_diffusion.recipes import cards, digits
 from cs348k_diffusion.recipes.pictures import satisfied
 from cs348k_diffusion.running import last
 from cs348k_diffusion.sampling import Solver, ddim, first_order, multistep, path
@@ -49,7 +51,7 @@ from cs348k_diffusion.schedule import Schedule, cosine, linear_beta
 from cs348k_diffusion.training import denoising, fit, warm_cosine
 
 SEEDS, TEACHER = 3, 16  # steps of every teacher of digits and pictures
-DIGITS, UPDATES = 1080, 120  # digits a seed, three groups of 360; updates of each halving
+DIGITS, UPDATES, BATCH = 1080, 120, 128  # digits a seed, three groups of 360; updates of each halving
 PROMPTS, START, SCALES = 100, 2000, (1.0, 3.0, 6.0)  # prompts a seed; the first of them in the judging world
 POINTS, TRUE = 4000, 20_000  # points drawn a seed, and true ones that they are compared with
 Row = dict[str, Any]
@@ -77,8 +79,13 @@ def of_digits(seed: int) -> Iterator[Row]:
 
 def distilled(seed: int) -> tuple[dict[int, NetDenoiser], float]:
     """The students of 8, 4, 2 and 1 steps, and the seconds of processor time that all of them took."""
-    model, found, began = digits.denoiser(), {}, time.process_time()
-    for halving in digits_fast.stages(model, UPDATES, digits_fast.RECIPE.batch, keyed_generator(10, 100, seed)):
+    model, master = (cards.restore(digits.denoiser(), "digits") for _ in range(2))
+    generator, found, began = keyed_generator(10, 100, seed), {}, time.process_time()
+    stages = progressive(
+        model, lambda cond: clip(master.given(**cond)), batches(*load_digits("train"), BATCH, generator), TEACHER,
+        lambda n: UPDATES, lr=8e-4, ema=0.96, generator=generator,
+    )  # fmt: skip
+    for halving in stages:
         found[halving.steps] = copy.deepcopy(last(halving.training).model)
     return found, time.process_time() - began
 

@@ -12,8 +12,7 @@ from cs348k_diffusion.data import batches, load_digits
 from cs348k_diffusion.nets import Classifier
 from cs348k_diffusion.noise import noise_like
 from cs348k_diffusion.recipes.recipe import Recipe
-from cs348k_diffusion.running import Run
-from cs348k_diffusion.training import Progress, fit, warm_cosine
+from cs348k_diffusion.training import Fitting, fit, warm_cosine
 
 
 def random_shift(x: Tensor, generator: torch.Generator | None = None) -> Tensor:
@@ -32,7 +31,7 @@ def label_loss(model: nn.Module, batch: tuple[Tensor, dict[str, Tensor]], genera
     return F.cross_entropy(model(random_shift(x, generator) + 0.1 * noise_like(x, generator)), cond["y"])
 
 
-def _training(model: nn.Module, steps: int, batch: int, generator: torch.Generator) -> Run[Progress]:
+def _training(model: nn.Module, steps: int, batch: int, generator: torch.Generator) -> Fitting:
     x, y = (part.to(next(model.parameters()).device) for part in load_digits("train"))
     examples = batches(x, y, batch, generator)
     return fit(model, examples, steps, label_loss, lr=warm_cosine(2e-3), ema=0.99, generator=generator)

@@ -16,9 +16,8 @@ from cs348k_diffusion.forward import add_noise
 from cs348k_diffusion.nets.classifier import TimedClassifier
 from cs348k_diffusion.noise import noise_like
 from cs348k_diffusion.recipes.recipe import Recipe
-from cs348k_diffusion.running import Run
 from cs348k_diffusion.schedule import cosine
-from cs348k_diffusion.training import Progress, fit, uniform_times, warm_cosine
+from cs348k_diffusion.training import Fitting, fit, uniform_times, warm_cosine
 
 LEVELS = (0.02, 0.2, 0.4, 0.6, 0.8)  # the times at which it is evaluated
 
@@ -33,7 +32,7 @@ def noisy_label_loss(
     return F.cross_entropy(model(x_t, t.to(x0)), cond["y"])
 
 
-def _training(model: nn.Module, steps: int, batch: int, generator: torch.Generator) -> Run[Progress]:
+def _training(model: nn.Module, steps: int, batch: int, generator: torch.Generator) -> Fitting:
     x, y = (part.to(next(model.parameters()).device) for part in load_digits("train"))
     examples = batches(x, y, batch, generator)
     return fit(model, examples, steps, noisy_label_loss, lr=warm_cosine(3e-3), ema=0.99, generator=generator)

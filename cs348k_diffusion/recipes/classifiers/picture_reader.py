@@ -24,8 +24,7 @@ from cs348k_diffusion.nets import AttributeReader
 from cs348k_diffusion.noise import noise_like, uniform
 from cs348k_diffusion.recipes import cards
 from cs348k_diffusion.recipes.recipe import Recipe
-from cs348k_diffusion.running import Run
-from cs348k_diffusion.training import Progress, fit, warm_cosine
+from cs348k_diffusion.training import Fitting, fit, warm_cosine
 
 TRAIN_SIZE, EVAL_SIZE = 32_768, 4_000  # pictures drawn once for training; pictures for its evaluation
 SHIFT = 2  # pixels
@@ -77,7 +76,7 @@ def _batches(n: int, batch: int, generator: torch.Generator) -> Batches:
     return Batches(n, batch, look_up, generator)
 
 
-def _training(model: nn.Module, steps: int, batch: int, generator: torch.Generator) -> Run[Progress]:
+def _training(model: nn.Module, steps: int, batch: int, generator: torch.Generator) -> Fitting:
     examples = _batches(min(TRAIN_SIZE, steps * batch), batch, generator)
     return fit(model, examples, steps, attribute_loss, lr=warm_cosine(2e-3), ema=0.998, generator=generator)
 

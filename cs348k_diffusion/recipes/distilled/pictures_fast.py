@@ -6,14 +6,13 @@ it hears short prompts too.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from functools import partial
+from functools import cache, partial
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from cs348k_diffusion.data import batches
+from cs348k_diffusion.data import Batches
 from cs348k_diffusion.data.images import from_bytes, to_bytes
 from cs348k_diffusion.data.pictures import WORDS, caption, parse, pictures
 from cs348k_diffusion.data.pictures.keyed import KeyedDraws
@@ -27,12 +26,18 @@ from cs348k_diffusion.pipeline import Pipeline, Prompts, with_inputs
 from cs348k_diffusion.recipes import cards
 from cs348k_diffusion.recipes import pictures as teaching
 from cs348k_diffusion.recipes.classifiers.picture_reader import frozen
-from cs348k_diffusion.recipes.distilled.fewer_steps import HIGHEST, LOWEST, SETTINGS, STEPS, distilling, shared
+from cs348k_diffusion.recipes.distilled.fewer_steps import (
+    HIGHEST,
+    LOWEST,
+    SETTINGS,
+    STEPS,
+    Distillation,
+    distilling,
+    shared,
+)
 from cs348k_diffusion.recipes.pictures import ATTENTION, SCALE, SIZE, TOKENIZER
 from cs348k_diffusion.recipes.recipe import Recipe
-from cs348k_diffusion.running import Run
 from cs348k_diffusion.schedule import cosine
-from cs348k_diffusion.training import Progress
 
 TRAIN_SIZE, SHORTENED = 6_000, 0.25  # pictures drawn for training; the share of captions that lose some of their parts
 STAGES = {8: 120, 4: 100, 2: 130, 1: 200}  # steps of the student, and updates
@@ -63,23 +68,28 @@ def shortened(text: str, index: int) -> str:
     return caption(scene._replace(groups=groups, relation=relation, season=season, sky=sky, light=light))
 
 
-def captioned_batches(
-    batch: int, generator: torch.Generator, device: torch.device
-) -> Iterator[tuple[Tensor, dict[str, Tensor]]]:
-    """Batches of (pictures, {"caption": tokens}) for ever."""
-    world = pictures(TRAIN_SIZE, SIZE, PICTURES.training)
-    images, whole = to_bytes(world.images), TOKENIZER(world.captions)
-    short = TOKENIZER([shortened(text, k) for k, text in enumerate(world.captions)])
-    for rows in batches(torch.arange(TRAIN_SIZE), size=batch, generator=generator):
-        cut = uniform(batch, generator) < SHORTENED
+def batches(batch: int, generator: torch.Generator, device: torch.device) -> Batches:
+    """Batches of (pictures, {"caption": tokens}) for ever, a share of the captions shortened."""
+
+    @cache  # not before the first batch
+    def drawn() -> tuple[Tensor, Tensor, Tensor]:
+        world = pictures(TRAIN_SIZE, SIZE, PICTURES.training)
+        short = [shortened(text, k) for k, text in enumerate(world.captions)]
+        return to_bytes(world.images), TOKENIZER(world.captions), TOKENIZER(short)
+
+    def look_up(rows: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
+        images, whole, short = drawn()
+        cut = uniform(len(rows), generator) < SHORTENED
         tokens = torch.where(cut[:, None], short[rows], whole[rows])
-        yield from_bytes(images[rows].to(device)), {"caption": tokens.to(device)}
+        return from_bytes(images[rows].to(device)), {"caption": tokens.to(device)}
+
+    return Batches(TRAIN_SIZE, batch, look_up, generator)
 
 
-def training(model: NetDenoiser, steps: int, batch: int, generator: torch.Generator) -> Run[Progress]:
+def training(model: NetDenoiser, steps: int, batch: int, generator: torch.Generator) -> Distillation:
     """From the shipped teacher's weights through all stages, whose updates are shares of `steps`."""
     master = cards.restore(teaching.denoiser(), "pictures")
-    stock = captioned_batches(batch, generator, next(model.parameters()).device)
+    stock = batches(batch, generator, next(model.parameters()).device)
     return distilling(model, master, stock, shared(steps, STAGES), batch, generator, limits=(-1, 1), bound=1.5)
 
 

@@ -27,8 +27,7 @@ from cs348k_diffusion.noise import noise_like
 from cs348k_diffusion.recipes import cards
 from cs348k_diffusion.recipes.pictures import autocast_bf16, textures, two_sample_accuracy
 from cs348k_diffusion.recipes.recipe import Recipe
-from cs348k_diffusion.running import Run
-from cs348k_diffusion.training import Fitting, Phases, Progress, fit, warm_cosine
+from cs348k_diffusion.training import Fitting, Phases, fit, warm_cosine
 
 SIZE, F, D = 64, 4, 4
 TRAIN_SIZE, EVAL_SIZE = 20_000, 500  # pictures for training, and for PSNR
@@ -68,7 +67,7 @@ def loss(
     return value + worst * worst_error(made, x) if worst else value
 
 
-def training(model: NetCodec, steps: int, batch: int, generator: torch.Generator) -> Run[Progress]:
+def training(model: NetCodec, steps: int, batch: int, generator: torch.Generator) -> Phases:
     """Train on pictures without their captions; in the second phase the worst pixels count too."""
     device = next(model.parameters()).device
     first = max(1, round(FIRST * steps))

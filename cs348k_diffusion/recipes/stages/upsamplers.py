@@ -36,10 +36,10 @@ from cs348k_diffusion.noise import keyed_generator, noise_like, uniform
 from cs348k_diffusion.recipes.classifiers.picture_reader import frozen, read_attributes
 from cs348k_diffusion.recipes.pictures import autocast_bf16
 from cs348k_diffusion.recipes.recipe import Recipe
-from cs348k_diffusion.running import Run, last
+from cs348k_diffusion.running import last
 from cs348k_diffusion.sampling import State, path
 from cs348k_diffusion.schedule import cosine
-from cs348k_diffusion.training import Progress, denoising, fit, warm_cosine
+from cs348k_diffusion.training import Fitting, denoising, fit, warm_cosine
 
 TRAIN_SIZE = {32: 12_000, 64: 3_000}  # pictures drawn for training, by their size
 NOISIEST = 0.5  # the highest level of augmentation, a standard deviation in a picture's own units
@@ -78,7 +78,7 @@ def batches(model: Upsampler, n: int, batch: int, generator: torch.Generator, de
     return Batches(n, batch, look_up, generator)
 
 
-def _training(model: Upsampler, steps: int, batch: int, generator: torch.Generator) -> Run[Progress]:
+def _training(model: Upsampler, steps: int, batch: int, generator: torch.Generator) -> Fitting:
     device = next(model.parameters()).device
     stock = batches(model, min(TRAIN_SIZE[model.size], steps * batch), batch, generator, device)
     share, rate = SHARES[model.size], warm_cosine(PEAK)
