@@ -19,6 +19,7 @@ from cs348k_diffusion.training import Fitting, Phases, Progress
 
 FORMAT = 1  # of the files; another is refused
 MANIFEST = "checkpoint.json"
+PRIVATE = {"batches/order", "batches/generator", "fit/generator"}  # what each process has of its own
 
 
 @dataclass(frozen=True)
@@ -59,18 +60,22 @@ class Checkpoints:
     def restore(self, training: Fitting | Phases) -> dict[str, Any]:
         """Bring `training`, not begun yet, to where the checkpoint stands; returns its notes, {} where there is none.
 
-        Raises ValueError, saying what differs, for the checkpoint of another training, and for a damaged file.
+        On another number of processes than it was written by, the weights, the average and the moments are what they
+        were; each process begins a pass over the data of its own, with random numbers of its own. Raises ValueError,
+        saying what differs, for the checkpoint of another training, and for a damaged file.
         """
         from safetensors.torch import load
 
         if not (self.folder / MANIFEST).is_file():
             return {}
         contents = self._contents()
-        part = self._part(contents["done"], self.rank)
+        same_team = contents["processes"] == self.size
+        part = self._part(contents["done"], self.rank if same_team else 0)
         raw = part.read_bytes() if part.is_file() else b""
         if _digest(raw) != contents["sha256"].get(part.name):
             raise ValueError(f"the checkpoint file {part} is missing or damaged: begin anew with --restart")
-        training.restore(load(raw))
+        state = load(raw)
+        training.restore(state if same_team else {name: state[name] for name in state if name not in PRIVATE})
         return contents["notes"]
 
     def notes(self) -> dict[str, Any]:
@@ -94,10 +99,11 @@ class Checkpoints:
         return self.folder / f"update-{done:07}-process-{rank}.safetensors"
 
     def _contents(self) -> dict[str, Any]:
-        path, wanted = self.folder / MANIFEST, {"format": FORMAT, "processes": self.size, **self.identity}
+        path, wanted = self.folder / MANIFEST, {"format": FORMAT, **self.identity}
         try:
             contents = json.loads(path.read_text(encoding="utf-8"))
             found = {name: contents[name] for name in wanted}
+            assert isinstance(contents["processes"], int)
             assert isinstance(contents["done"], int)
             assert isinstance(contents["sha256"], dict)
             assert isinstance(contents["notes"], dict)

@@ -19,7 +19,7 @@ from torch import Tensor, nn
 
 from cs348k_diffusion.denoiser import FROM_X0, NetDenoiser, drop_condition
 from cs348k_diffusion.forward import add_noise
-from cs348k_diffusion.noise import noise_like, uniform
+from cs348k_diffusion.noise import keyed_generator, noise_like, uniform
 from cs348k_diffusion.running import Run
 
 Cond = Mapping[str, Tensor]
@@ -138,7 +138,11 @@ class Fitting(Run[Progress]):
         return {f"{which}.{name}": value for name, state in remembered for which, value in state.items()}
 
     def restore(self, state: Mapping[str, Tensor]) -> None:
-        """Go on after the update that `state` was taken at. Raises ValueError once training has begun."""
+        """Go on after the update that `state` was taken at. Raises ValueError once training has begun.
+
+        A state without generators and a place in the data (of other processes) leads to new random numbers, which
+        depend on the update and on the generator's seed.
+        """
         if self.done:
             raise ValueError("this training has begun: restore a new one")
         self._begin()
@@ -154,10 +158,12 @@ class Fitting(Run[Progress]):
             parameter = self.model.get_parameter(name)
             into = torch.empty_like(value if which == "step" else parameter)
             self._optimizer.state[parameter][which] = into.copy_(value)
-        self._place().restore(parts["batches"])
-        if self._generator is not None:
-            self._generator.set_state(parts["fit"]["generator"])
         self.done = int(parts["fit"]["done"])
+        if parts["batches"]:
+            self._place().restore(parts["batches"])
+        if self._generator is not None:
+            fresh = keyed_generator(self._generator.initial_seed(), self.done).get_state()
+            self._generator.set_state(parts["fit"].get("generator", fresh))
 
     def _place(self) -> Any:
         if not (hasattr(self._batches, "state") and hasattr(self._batches, "restore")):

@@ -1,5 +1,6 @@
 """Training that is killed and goes on: the same weights to the last bit, or a refusal that says what is wrong."""
 
+import itertools
 import json
 import os
 import random
@@ -35,9 +36,9 @@ def model_of(seed=0):
     return NetDenoiser(UNet(1, width=8, mults=(1, 2), classes=3), cosine())
 
 
-def training(steps=STEPS):
+def training(steps=STEPS, seed=5):
     """A new training, its data shuffled and its labels dropped by one generator."""
-    generator = seeded(5)
+    generator = seeded(seed)
     x, y = torch.randn(10, 1, 4, 4, generator=seeded(1)), torch.arange(10) % 3
     examples = batches(x, y, 4, generator)
     return fit(model_of(), examples, steps, denoising(dropout=0.3), lr=warm_cosine(1e-2), ema=0.9, generator=generator)
@@ -268,10 +269,19 @@ def test_the_checkpoint_of_another_training_is_refused_by_name(other, says, tmp_
         saved(tmp_path, **other).restore(training())
 
 
-def test_a_checkpoint_of_more_processes_is_refused(tmp_path):
-    kept = saved(tmp_path)
-    with pytest.raises(ValueError, match="its processes is 1, not 2"):
-        Checkpoints(tmp_path, kept.identity, 0, 2).restore(training())
+def test_on_another_number_of_processes_the_weights_go_on_and_each_has_its_own_draws(tmp_path):
+    whole, kept, members = training(), saved(tmp_path), []
+    next(whole)
+    for rank in range(2):
+        members.append(training(seed=5 + rank))
+        Checkpoints(tmp_path, kept.identity, rank, 2).restore(members[-1])
+    before, *after = (run.state() for run in (whole, *members))
+    for state in after:
+        same({k: v for k, v in state.items() if k not in module.PRIVATE},
+             {k: v for k, v in before.items() if k not in module.PRIVATE})  # fmt: skip
+    draws = [state["fit/generator"] for state in (before, *after, training().state())]
+    assert not any(torch.equal(a, b) for a, b in itertools.combinations(draws, 2))
+    assert all(next(run).step == 2 for run in members)
 
 
 @pytest.mark.parametrize("damage", [b"", b"\0" * 2000, None])
