@@ -21,8 +21,8 @@ from cs348k_diffusion.recipes.recipe import Recipe
 from cs348k_diffusion.schedule import cosine
 
 TEACHER_STEPS, USUAL = 16, 25  # evaluations of the teacher in training, and as its own card draws
-STAGES = {8: 300, 4: 400, 2: 800, 1: 1000}  # steps of the student, and updates
-SEEDS = 3  # of the noise in the evaluation, the labels of all 1,797 digits each
+STAGES = {8: 80, 4: 100, 2: 180, 1: 280}  # steps of the student, and updates
+SEEDS = 2  # of the noise in the evaluation, the labels of all 1,797 digits each
 
 
 def denoiser() -> NetDenoiser:
