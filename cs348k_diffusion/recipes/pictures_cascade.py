@@ -4,7 +4,8 @@ The caption is heard by the first stage alone: 64 places hold what is where, in 
 upsamplers add what a small picture leaves open. `upsampler_32` draws it, from a small picture with some noise, since
 a generated one is not a true one. `upsampler_64` answers with the mean: after 3,000 updates its draws are speckled.
 
-Trained about as long as the model of codes, `pictures_64`, it fulfils less than a third as many prompts.
+Trained half as long as the model of codes, `pictures_64` (63 minutes of one core with its upsamplers, and 127), it
+satisfies 27 % of prompts and that one 95 %; after 9,000 of its 30,000 updates the model of codes satisfied 86 %.
 """
 
 from __future__ import annotations

@@ -58,7 +58,8 @@ def loss(
 ) -> Float[Tensor, ""]:
     """picture_loss of pictures decoded from sampled codes + KL of the codes + worst times `worst_error`.
 
-    The codec's mean and std follow the codes.
+    The codec's mean and std follow the codes. Among several processes the worst pixels, the mean and the std are those
+    of each one's share of the batch; without `worst` their mean gradient is that of the whole batch.
     """
     mean, log_var = model.encoder(x)
     model.follow(mean, FOLLOW)
