@@ -5,6 +5,8 @@ import contextlib
 import io
 import json
 import re
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -101,6 +103,16 @@ def test_what_a_picture_costs_adds_up(monkeypatch):
         spent = place["spent"]
         assert 0 < spent["Attention"] + spent["Conv2d"] <= spent["network"] <= spent["all"]
     assert said[-1].startswith("one picture, 4 steps: ") and "Attention: " in said[-1]
+
+
+def test_a_page_waits_for_nothing_that_it_does_not_show():
+    """The kernel in reserve imports neither what makes notebooks and sites nor, before it is ready, what few demos need."""
+    told = subprocess.run(
+        [sys.executable, "-c", f"{lecture.WARM}\nimport sys; print(*sys.modules)"], text=True, stdout=subprocess.PIPE
+    )
+    heavy = {"nbformat", "jsonschema", "sphinx", "jinja2", "typer", "sklearn", "scipy", "matplotlib"}
+    assert heavy & {*told.stdout.split()} == set()
+    assert "torch" in told.stdout
 
 
 def test_formulas_are_drawn_without_a_script():

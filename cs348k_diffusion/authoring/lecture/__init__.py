@@ -28,11 +28,12 @@ from traitlets.config import Config
 from cs348k_diffusion.authoring.lecture.demos import DEMOS, source
 from cs348k_diffusion.authoring.lecture.slides import LONG, SHORT, SLIDES
 from cs348k_diffusion.authoring.lecture.slides import script as script_of
-from cs348k_diffusion.authoring.site import EXTRA, font
 from cs348k_diffusion.commands.arguments import writable
 
 SOLUTIONS = Path(__file__).parents[3] / "solutions"
-WARM = "import torch\nimport cs348k_diffusion.authoring.lecture.stage\nfrom cs348k_diffusion import recipes\n"
+# what a waiting kernel imports: all that most pages need, and then what some do
+WARM = "import torch, cs348k_diffusion.authoring.lecture.stage\nfrom cs348k_diffusion import recipes"
+WARMER = ("import matplotlib.figure", "import scipy.stats", "import sklearn.datasets")
 HERE, DECK = "cs348k_diffusion.authoring.lecture", "deck.html"
 
 
@@ -41,11 +42,12 @@ def page(token: str | None = None) -> str:
     from jinja2 import Environment
 
     if not all(map(find_spec, ("latex2mathml", "ziamath"))):
-        raise RuntimeError(EXTRA.replace("the site", "the deck"))
-    from cs348k_diffusion.authoring.site.extension import mathml
+        raise RuntimeError("the deck is made as the site is: install the course with its extra, cs348k_diffusion[site]")
+    from cs348k_diffusion.authoring.site.extension import mathml  # not above: a demo's kernel imports this package
 
     here = files(HERE)
-    css, js, template = ((here / name).read_text(encoding="utf-8") for name in ("deck.css", "deck.js", "deck.html"))
+    names = ("deck.css", "kernel.js", "deck.js", "deck.html")
+    css, kernel, js, template = ((here / name).read_text(encoding="utf-8") for name in names)
     pages = [
         {
             "slide": slide,
@@ -58,11 +60,13 @@ def page(token: str | None = None) -> str:
     ]
     # what is inserted raw is our own: stored outputs of the solutions, MathML, and JSON with every < escaped
     made = Environment(autoescape=True).from_string(template)
-    return made.render(pages=pages, css=css.replace("FONT", _font()), js=js, data=_data(token))
+    return made.render(pages=pages, css=css.replace("FONT", _font()), js=kernel + js, data=_data(token))
 
 
 def _font() -> str:
     """The font of formulas, as a data URL."""
+    from cs348k_diffusion.authoring.site import font
+
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "math.woff"
         font.write(path)
@@ -75,7 +79,7 @@ def _data(token: str | None) -> str:
         for name, demo in DEMOS.items()
     }
     told = [{"title": slide.title, "notes": slide.notes, "seconds": slide.seconds} for slide in SLIDES]
-    return json.dumps({"token": token, "warm": WARM, "demos": demos, "notes": told}).replace("<", "\\u003c")
+    return json.dumps({"token": token, "warm": [WARM, *WARMER], "demos": demos, "notes": told}).replace("<", "\\u003c")
 
 
 def stored(notebook: str, cell: str) -> str:

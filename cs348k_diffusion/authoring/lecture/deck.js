@@ -1,4 +1,3 @@
-"use strict";
 /* The deck: pages, keys, the speaker's window, and live demos in kernels of a Jupyter server. */
 const pages = [...document.querySelectorAll(".page")];
 const $ = (selector, root = pages[now]) => root.querySelector(selector);
@@ -107,64 +106,6 @@ function scrub(by) {
 
 function playFilm() { const button = $(".film button"); if (button) button.click(); }
 
-// ---- a kernel -----------------------------------------------------------------------------------------------------
-
-const SERVER = LECTURE.token === null ? null : { token: LECTURE.token };
-
-async function api(path, method = "GET", body = undefined) {
-  const headers = { Authorization: `token ${SERVER.token}`, "Content-Type": "application/json" };
-  const reply = await fetch(`/api/${path}`, { method, headers, body: body && JSON.stringify(body) });
-  if (!reply.ok) throw new Error(`${reply.status} from the server`);
-  return reply.status === 204 ? null : reply.json();
-}
-
-class Kernel {
-  constructor(id) {
-    this.id = id; this.session = crypto.randomUUID?.() ?? String(Math.random()); this.waiting = new Map(); this.dead = false;
-    this.seen = () => {}; this.lost = () => {};
-    this.socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/api/kernels/${id}/channels?session_id=${this.session}&token=${SERVER.token}`);
-    this.open = new Promise((done, fail) => { this.socket.onopen = done; this.socket.onerror = () => fail(new Error("no answer")); });
-    this.socket.onclose = () => this.die();
-    this.socket.onmessage = (event) => this.hear(JSON.parse(event.data));
-  }
-  static async start() {
-    const { id } = await api("kernels", "POST", { name: "python3" });
-    const kernel = new Kernel(id);
-    await kernel.open;
-    return kernel;
-  }
-  run(code) {
-    const id = crypto.randomUUID?.() ?? String(Math.random());
-    const header = { msg_id: id, msg_type: "execute_request", username: "", session: this.session, version: "5.3", date: new Date().toISOString() };
-    const content = { code, silent: false, store_history: false, user_expressions: {}, allow_stdin: false, stop_on_error: false };
-    this.socket.send(JSON.stringify({ header, parent_header: {}, metadata: {}, content, channel: "shell", buffers: [] }));
-    return new Promise((done) => this.waiting.set(id, done));
-  }
-  hear(message) {
-    const type = message.header?.msg_type, content = message.content;
-    if (type === "display_data") this.seen(content.data);
-    if (type === "error" && content.ename !== "KeyboardInterrupt") this.seen({ "text/plain": `${content.ename}: ${content.evalue}` });
-    if (type === "status" && ["restarting", "dead"].includes(content.execution_state)) this.die();
-    if (type === "execute_reply") { this.waiting.get(message.parent_header.msg_id)?.(content.status); this.waiting.delete(message.parent_header.msg_id); }
-  }
-  die() {
-    if (this.dead) return;
-    this.dead = true;
-    this.waiting.forEach((done) => done("dead")); this.waiting.clear();
-    this.lost();
-  }
-  interrupt() { return api(`kernels/${this.id}/interrupt`, "POST").catch(() => {}); }
-  async close() { this.lost = () => {}; this.seen = () => {}; this.dead = true; this.socket.close(); await api(`kernels/${this.id}`, "DELETE").catch(() => {}); }
-}
-
-/* One kernel waits with the package imported, so that a page is live at once; the page's own is thrown away after it. */
-let reserve = null;
-function prepare() {
-  if (!SERVER) return null;
-  reserve ??= Kernel.start().then(async (kernel) => { await kernel.run(LECTURE.warm); return kernel; }).catch((error) => { reserve = null; throw error; });
-  return reserve;
-}
-
 // ---- a live page --------------------------------------------------------------------------------------------------
 
 let live = null;
@@ -175,7 +116,7 @@ async function goLive() {
   const state = $(".state");
   if (!SERVER) { state.textContent = "live only by `cs348k lecture`"; return; }
   leave();
-  const mine = live = { place, kernel: null, busy: false, next: undefined, seen: false };
+  const mine = live = { place, kernel: null, busy: false, next: undefined, seen: false, held: false };
   $(".film").hidden = true; place.hidden = false;
   state.textContent = "starting";
   const demo = LECTURE.demos[place.dataset.demo];
@@ -192,15 +133,15 @@ async function connect(mine, demo, fromReserve) {
     state.textContent = `${why}: L begins anew`;
     backToFilm(mine.place);
     live = null;
+    prepare();
   };
   try {
     let kernel = null;
-    if (fromReserve) { const waiting = prepare(); reserve = null; kernel = await waiting; }
+    if (fromReserve) kernel = await taken();
     if (!kernel || kernel.dead) kernel = await Kernel.start();
-    prepare()?.catch(() => {});
     if (live !== mine) { kernel.close(); return; }
     mine.kernel = kernel;
-    kernel.seen = (data) => { if (live === mine) { mine.seen = true; draw(mine.place, data); } };
+    kernel.seen = (data) => { if (live === mine && !mine.held) { mine.seen = true; draw(mine.place, data); } };
     kernel.lost = () => lost("the kernel is gone");
     if (await kernel.run(demo.code) !== "dead" && live === mine) ask(mine, demo.control.first);
   } catch (error) {
@@ -216,6 +157,7 @@ function backToFilm(place) {
 
 async function ask(mine, value) {
   mine.next = value;
+  mine.held = false;
   if (mine.busy || !mine.kernel) { if (mine.kernel) mine.kernel.interrupt(); return; }
   mine.busy = true;
   const state = mine.place.closest(".page").querySelector(".state");
@@ -227,9 +169,17 @@ async function ask(mine, value) {
     if (live === mine) state.textContent = status === "ok" ? "live" : "stopped";
   }
   mine.busy = false;
+  prepare();  // not before: the next kernel would take this one's processor
 }
 
-function stop() { if (live?.kernel) { live.next = undefined; live.kernel.interrupt(); } }
+/* The picture stands still at once; the kernel ends what it computes when it can. */
+function stop() {
+  if (!live?.busy) return;
+  live.next = undefined;
+  live.held = true;
+  $(".state").textContent = "stopping";
+  live.kernel.interrupt();
+}
 
 function leave() {
   if (!live) return;
@@ -238,6 +188,7 @@ function leave() {
   old.place.closest(".page").querySelector(".state").textContent = "";
   backToFilm(old.place);
   old.kernel?.close();
+  prepare();
 }
 
 function draw(place, data) {
@@ -343,8 +294,9 @@ addEventListener("keydown", (event) => {
   if (action) { event.preventDefault(); action(); }
 });
 addEventListener("resize", fitAll);
-addEventListener("pagehide", () => { live?.kernel?.close(); });
+addEventListener("pagehide", () => { live?.kernel?.close(); reserve?.then((kernel) => kernel.close(), () => {}); });
 const first = Number(location.hash.slice(1)) || 1;
 go(first - 1);
 requestAnimationFrame(fitAll);
-prepare()?.catch(() => { $(".state").textContent = "no kernel could be started"; });
+prepare();
+reserve?.catch(() => { $(".state").textContent = "no kernel could be started"; });
