@@ -231,22 +231,25 @@ def whole_site(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def axe():
-    """axe(page, where): what axe-core finds there that keeps people out, by rule, with the first place of each."""
+    """axe(page, where): what axe-core finds there that keeps people out, by rule, with the first place of each.
+
+    all=True: what it calls minor or moderate, too; rules: those alone.
+    """
     try:
         import axe_playwright_python
     except ImportError:
         missing("no axe-core: pip install axe-playwright-python")
     script = (Path(axe_playwright_python.__file__).parent / "axe.min.js").read_text(encoding="utf-8")
-    run = """async (where) => (await axe.run(where)).violations
-      .filter((found) => ["serious", "critical"].includes(found.impact))
+    run = """async ([where, all, rules]) => (await axe.run(where, rules ? { runOnly: rules } : {})).violations
+      .filter((found) => all || ["serious", "critical"].includes(found.impact))
       .map((found) => [found.id, found.nodes[0].html, found.nodes[0].failureSummary])"""
 
-    def serious(page, where="html"):
+    def look(page, where="html", all=False, rules=None):
         if not page.evaluate("() => Boolean(window.axe)"):
             page.evaluate(script)
-        return page.evaluate(run, where)
+        return page.evaluate(run, [where, all, rules])
 
-    return serious
+    return look
 
 
 @pytest.fixture

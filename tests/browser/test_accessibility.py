@@ -12,7 +12,7 @@ from cs348k_diffusion.grading.records import Record
 
 pytestmark = pytest.mark.browser
 SITE = ("index", "gallery", "symbols", "search", "draw", "reference/index", "reference/sampling")
-NOTEBOOKS = ("notebooks/00_start_here", "notebooks/02_forward_noising", "one_file/02_forward_noising")
+NOTEBOOKS = ("notebooks/02_forward_noising", "one_file/02_forward_noising")
 EXERCISES = {id: Exercise(id, "half", "Half of it", hints=("Divide.",), word="toy") for id in ("E9.1", "E9.2", "E9.3")}
 OUTPUTS = (
     """import torch

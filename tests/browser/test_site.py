@@ -69,12 +69,16 @@ def test_pages_keep_to_a_phones_width_and_ask_for_nothing(whole_site, reader):
     assert reader.errors == []
 
 
-def test_every_player_moves(whole_site, plain_page):
+def test_every_player_moves_and_no_output_keeps_anybody_out(whole_site, plain_page, axe):
     page, players = plain_page.page, 0
     for name in FILMS:
         open_page(page, whole_site, name)
         players += page.locator(".tp input[type=range]").count()
         assert page.evaluate(STILL) == [], name
+        if name.startswith("notebooks"):
+            assert axe(page, ".cell_output", all=True) == [], name
+            page.evaluate("() => { document.body.dataset.theme = 'light' }")
+            assert axe(page, ".cell_output", rules=["color-contrast"]) == [], name
     open_page(page, whole_site, "gallery")
     assert players == 2 * page.locator(".films .tile").count() > 0
     assert plain_page.troubles == []

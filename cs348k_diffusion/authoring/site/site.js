@@ -6,6 +6,9 @@
 
   const wide = (node) => node.scrollWidth > node.clientWidth + 1;
   const each = (selector, act) => document.querySelectorAll(selector).forEach(act);
+  each(".sidebar-drawer", (node) => { node.ariaLabel = "All pages"; });  // a page has two asides
+  each(".toc-drawer", (node) => { node.ariaLabel = "On this page"; });
+
   const label = (table) => {
     const heads = [...table.querySelectorAll("thead th")].map((head) => head.innerText);
     table.querySelectorAll("tbody tr").forEach((row) => [...row.children].forEach((cell, k) => {
