@@ -15,6 +15,7 @@ from PIL import Image
 
 from cs348k_diffusion.authoring import lecture
 from cs348k_diffusion.authoring.lecture import demos, stage
+from cs348k_diffusion.authoring.lecture.redrawn import Redrawn, redraw
 from cs348k_diffusion.authoring.lecture.slides import LONG, SHORT, SLIDES, script
 from cs348k_diffusion.authoring.site.extension import mathml
 
@@ -79,6 +80,23 @@ def test_labels_that_do_not_fit_the_grid_are_refused():
         lecture.in_tiles(lecture.stored("09", "s027"), ("one", "two", "three"))
 
 
+@pytest.mark.parametrize("slide", [slide for slide in SLIDES if slide.redrawn], ids=lambda slide: slide.title)
+def test_a_figure_in_larger_letters_keeps_its_text_and_its_sheet(slide):
+    (image,) = images_of(shown := lecture.shown(slide))
+    across, down = slide.redrawn.size
+    assert abs(image.width / image.height - across / down) < 0.01
+    assert re.findall('alt="[^"]*"', shown) == re.findall('alt="[^"]*"', lecture.stored(*slide.shown))
+    assert len(image.convert("RGB").getcolors(1 << 20)) > 20
+
+
+def test_words_that_a_figure_has_not_cannot_be_put_shorter():
+    cells = [{"id": "one", "cell_type": "code", "source": ["figure(size=(1, 1))"]}]
+    with pytest.raises(ValueError, match="cell one has no 'long'"):
+        redraw(cells, Redrawn(("one",), (1, 1), (("long", "short"),)))
+    with pytest.raises(ValueError, match="there is no cell two"):
+        redraw(cells, Redrawn(("two",), (1, 1)))
+
+
 def images_of(html):
     return [Image.open(io.BytesIO(base64.b64decode(each))) for each in re.findall(r'png;base64,([^"]*)"', html)]
 
@@ -106,13 +124,12 @@ def test_what_a_picture_costs_adds_up(monkeypatch):
 
 
 def test_a_page_waits_for_nothing_that_it_does_not_show():
-    """The kernel in reserve imports neither what makes notebooks and sites nor, before it is ready, what few demos need."""
-    told = subprocess.run(
-        [sys.executable, "-c", f"{lecture.WARM}\nimport sys; print(*sys.modules)"], text=True, stdout=subprocess.PIPE
-    )
+    """The waiting kernel never imports what makes sites, nor, before it is ready, what few demos need."""
+    asked = [sys.executable, "-c", f"{lecture.WARM}\nimport sys; print(*sys.modules)"]
+    loaded = {*subprocess.run(asked, text=True, stdout=subprocess.PIPE, check=True).stdout.split()}
     heavy = {"nbformat", "jsonschema", "sphinx", "jinja2", "typer", "sklearn", "scipy", "matplotlib"}
-    assert heavy & {*told.stdout.split()} == set()
-    assert "torch" in told.stdout
+    assert heavy & loaded == set()
+    assert "torch" in loaded
 
 
 def test_formulas_are_drawn_without_a_script():

@@ -17,6 +17,7 @@ from cs348k_diffusion.authoring.lecture.slides import SLIDES
 
 pytestmark = pytest.mark.browser
 SMALLEST = {1920: 44, 1280: 32, 1024: 32}  # pixels of a letter's height, by the width of the window
+CHART = 40  # pixels of the letters in a chart, on 1920: nothing else is below SMALLEST
 # what the audience sees of the page that is open: words that are too small, and what reaches out of the window
 AMISS = """least => {
   const page = document.querySelector(".page:not([hidden])"), found = [];
@@ -78,6 +79,11 @@ def test_page_down_walks_every_page_and_all_is_large_enough(browser, deck, width
         page.wait_for_function("n => document.querySelector('.page:not([hidden])').id === `page-${n}`", arg=number)
         assert page.inner_text(".page:not([hidden]) h1") == slide.title
         assert page.evaluate(AMISS, SMALLEST[width]) == [], slide.title
+        if width == 1920 and slide.redrawn:
+            shown = page.evaluate(
+                "document.querySelector('.page:not([hidden]) .film img').getBoundingClientRect().width"
+            )
+            assert slide.redrawn.points / 72 * shown / slide.redrawn.size[0] > CHART, slide.title
         if theme == "dark":
             page.wait_for_timeout(300)  # until films are drawn, and figures recoloured
             seen = np.asarray(Image.open(io.BytesIO(page.screenshot())).convert("RGB"))

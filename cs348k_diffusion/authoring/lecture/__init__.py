@@ -15,7 +15,7 @@ import secrets
 import tempfile
 from collections.abc import Callable, Sequence
 from functools import cache
-from html import escape
+from html import escape, unescape
 from importlib.resources import files
 from importlib.util import find_spec
 from pathlib import Path
@@ -26,9 +26,11 @@ from PIL import Image
 from traitlets.config import Config
 
 from cs348k_diffusion.authoring.lecture.demos import DEMOS, source
-from cs348k_diffusion.authoring.lecture.slides import LONG, SHORT, SLIDES
+from cs348k_diffusion.authoring.lecture.redrawn import Redrawn, redraw
+from cs348k_diffusion.authoring.lecture.slides import LONG, SHORT, SLIDES, Slide
 from cs348k_diffusion.authoring.lecture.slides import script as script_of
 from cs348k_diffusion.commands.arguments import writable
+from cs348k_diffusion.lab.page import img_tag, png_url
 
 SOLUTIONS = Path(__file__).parents[3] / "solutions"
 # what a waiting kernel imports: all that most pages need, and then what some do
@@ -51,9 +53,7 @@ def page(token: str | None = None) -> str:
     pages = [
         {
             "slide": slide,
-            "shown": in_tiles(stored(*slide.shown), slide.labels)
-            if slide.labels
-            else in_pieces(stored(*slide.shown), slide.pieces),
+            "shown": shown(slide),
             "formulas": [mathml(formula, "block") for formula in slide.formulas],
         }
         for slide in SLIDES
@@ -80,6 +80,22 @@ def _data(token: str | None) -> str:
     }
     told = [{"title": slide.title, "notes": slide.notes, "seconds": slide.seconds} for slide in SLIDES]
     return json.dumps({"token": token, "warm": [WARM, *WARMER], "demos": demos, "notes": told}).replace("<", "\\u003c")
+
+
+def shown(slide: Slide) -> str:
+    """The film or the figure that a page opens on, as it is shown."""
+    html = stored(*slide.shown)
+    if slide.redrawn:
+        alt, caption = (re.findall(there, html) for there in (r'<img alt="([^"]*)"', r"<figcaption>(.*?)</figcaption>"))
+        address, width = _redrawn(slide.shown[0], slide.redrawn)
+        return img_tag(address, unescape(alt[0]), width, unescape(caption[0]) if caption else None)
+    return in_tiles(html, slide.labels) if slide.labels else in_pieces(html, slide.pieces)
+
+
+@cache
+def _redrawn(notebook: str, wanted: Redrawn) -> tuple[str, int]:
+    image, width = redraw(_cells(notebook), wanted)
+    return png_url(image), width
 
 
 def stored(notebook: str, cell: str) -> str:

@@ -47,6 +47,7 @@ function fitAll() {
   const sizes = [false, true].map((stacked) => { split.classList.toggle("stacked", stacked); return enlarge(film); });
   if (sizes[0] >= sizes[1]) split.classList.remove("stacked");  // words beside it, or above it
   growWords(split, film, Math.max(...sizes));
+  film.querySelector(".tp")?.tpRedraw?.();
   recolour(film);
   setTimeout(() => recolour(film), 100);  // again: by then its player has drawn it
 }
@@ -67,6 +68,15 @@ function fitFormula(inner) {
   const wide = inner.getBoundingClientRect().width;
   if (wide > room) inner.style.fontSize = `${Math.max(1, 1.4 * room / wide)}rem`;
 }
+
+/* A player writes on its axes in 11 px. Here names have the size of words, and numbers, where the margins hold them. */
+const MARGIN = { name: 22, number: 17 }, fillText = CanvasRenderingContext2D.prototype.fillText;
+CanvasRenderingContext2D.prototype.fillText = function (text, x, y) {
+  const size = parseFloat(getComputedStyle(this.canvas).getPropertyValue("--words"));
+  if (size > MARGIN[isNaN(text) ? "name" : "number"]) return;
+  this.font = this.font.replace(/[\d.]+px/, `${size}px`);
+  fillText.call(this, text, x, y);
+};
 
 function dark() { return document.documentElement.dataset.theme === "dark"; }
 function setTheme(name) {

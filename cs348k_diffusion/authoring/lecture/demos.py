@@ -115,8 +115,8 @@ def demo(experiment):
     noise = torch.randn(25, 8, generator=torch.Generator().manual_seed(int(experiment)))
     found = [student_t(way) for way in 0.5**0.5 * (noise[:24] + noise[24])]  # 8 seeds, an idea that does nothing
     good = [one.low > 0 for one in found]
-    fig, ax = figure(size=(7, 3))
-    fig.set_dpi(200)
+    fig, ax = figure(size=(7, 2.4))
+    fig.set_dpi(264)
     for k, one in enumerate(found):
         ax.plot((one.low, one.high), (k, k), lw=3, color="#009E73" if good[k] else "0.65")
     ax.axvline(0, color="black")
