@@ -24,7 +24,7 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from cs348k_diffusion.authoring.stub_flow import bound, parse, reads_stub
 from cs348k_diffusion.exercises.framework.catalogue import FOLDER, Exercise, checks_of, free_texts, of_notebook
-from cs348k_diffusion.grading.gradebook.free_text import HEAD, PLACEHOLDER
+from cs348k_diffusion.grading.submissions.reading import HEAD, PLACEHOLDER
 
 METADATA = {
     "kernelspec": {"display_name": "Python 3 (ipykernel)", "language": "python", "name": "python3"},

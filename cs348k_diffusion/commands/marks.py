@@ -8,11 +8,11 @@ from pathlib import Path
 import typer
 
 from cs348k_diffusion.exercises.framework.catalogue import registry
-from cs348k_diffusion.grading.checks.card import property_of, split
+from cs348k_diffusion.grading.checks.card import split
 from cs348k_diffusion.grading.gradebook.feedback import group
 from cs348k_diffusion.grading.gradebook.roster import extended, read_roster
 from cs348k_diffusion.grading.gradebook.rules import NOT_ON_ROSTER, NOT_SUBMITTED, Late, Rules, StudentRow
-from cs348k_diffusion.grading.records import IN_NOTEBOOK, Graded
+from cs348k_diffusion.grading.records import IN_NOTEBOOK, Graded, property_of
 from cs348k_diffusion.grading.submissions import similarity
 from cs348k_diffusion.grading.submissions.side_by_side import write_page
 from cs348k_diffusion.grading.tables import moment

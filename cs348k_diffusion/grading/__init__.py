@@ -1,7 +1,7 @@
 """Marks, fairly: the same pytest checks answer in the notebook, at the command line and for a whole class.
 
-check, hint, mine_or_ours     what a notebook calls (`checking`)
-grade, check_notebook         a folder of submissions, or one notebook (`batch`)
+check, hint, mine_or_ours     what a notebook calls (`checks.check`)
+grade, check_notebook         a folder of submissions, or one notebook (`batch.run`)
 
 A student's code meets a check only as a `Subject` (`subject`): in the notebook it is their live function, in batch a
 process of its own (`workers` start it, `worker` is what runs in it) that sees inputs and hands back plain values.

@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
-from dataclasses import dataclass, field
-from typing import Literal
+import json
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass, field
+from typing import Literal, TextIO
 
 from cs348k_diffusion.grading.tables import plain_text
 
@@ -54,6 +55,33 @@ class Graded:
     hints: dict[str, int] = field(default_factory=dict)
 
 
+def to_line(graded: Graded) -> str:
+    """A student as one line of JSON."""
+    return json.dumps(asdict(graded)) + "\n"
+
+
+def from_line(line: str) -> Graded:
+    """A student from a line. Raises ValueError, TypeError or KeyError for a line that is not whole."""
+    facts = json.loads(line)
+    return Graded(**facts | {"records": [Record(**record) for record in facts["records"]]})
+
+
+class Lines:
+    """Lines to whoever reads a stream, each let go at once."""
+
+    def __init__(self, stream: TextIO):
+        self.stream = stream
+
+    def write(self, graded: Graded) -> None:
+        """A student, as soon as known."""
+        self.tell(to_line(graded).rstrip("\n"))
+
+    def tell(self, line: str) -> None:
+        """Anything else."""
+        self.stream.write(line + "\n")
+        self.stream.flush()
+
+
 class OutOfTime(Exception):
     """The student's code used up its time."""
 
@@ -74,3 +102,38 @@ def missing(records: Iterable[Record], expected: Iterable[tuple[str, str, float]
     seen = {(record.exercise, record.test) for record in records if record.student == student}
     why = "this check left no result; tell your instructor"
     return [Record.failed(student, check, why, "error") for check in expected if check[:2] not in seen]
+
+
+def property_of(test: str) -> str:
+    """A test's name in words: "test_keeps_unit_variance" is "keeps unit variance"."""
+    return test.removeprefix("test_").replace("_", " ")
+
+
+class Results:
+    """What the checks find of a few students: records as they come, each student passed on when the last has run.
+
+    expected: every test that must leave a record; done: gets each student, once.
+    """
+
+    def __init__(
+        self,
+        students: Iterable[str],
+        expected: Iterable[tuple[str, str, float]],
+        done: Callable[[Graded], object] | None = None,
+    ):
+        self.graded = {student: Graded(student) for student in students}
+        self.expected, self.done = list(expected), done
+        self.waiting = set(self.graded)
+
+    def add(self, record: Record) -> None:
+        """Put a record with its student's."""
+        self.graded[record.student].records.append(record)
+
+    def finish(self, student: str) -> None:
+        """Add what is missing and pass the student on; nothing where that is done already."""
+        if student in self.waiting:
+            self.waiting.remove(student)
+            each = self.graded[student]
+            each.records += missing(each.records, self.expected, student)
+            if self.done:
+                self.done(each)

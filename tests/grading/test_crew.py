@@ -12,9 +12,8 @@ from pathlib import Path
 import pytest
 
 from cs348k_diffusion.grading.batch import local
-from cs348k_diffusion.grading.batch.journal import to_line
 from cs348k_diffusion.grading.batch.plan import plan_for
-from cs348k_diffusion.grading.records import Graded
+from cs348k_diffusion.grading.records import Graded, to_line
 from cs348k_diffusion.grading.workers import scratch
 from tests.grading.test_batch import TOYS
 

@@ -10,11 +10,12 @@ from nbformat.v4 import new_code_cell, new_markdown_cell, new_notebook
 
 from cs348k_diffusion.authoring import handout
 from cs348k_diffusion.exercises import FreeText
-from cs348k_diffusion.exercises.framework.catalogue import free_texts
+from cs348k_diffusion.exercises.framework.catalogue import Exercise, free_texts
 from cs348k_diffusion.grading.batch import run as batch
 from cs348k_diffusion.grading.gradebook import free_text
-from cs348k_diffusion.grading.gradebook.free_text import PLACEHOLDER
 from cs348k_diffusion.grading.submissions import notebook as submission
+from cs348k_diffusion.grading.submissions import reading
+from cs348k_diffusion.grading.submissions.reading import PLACEHOLDER
 
 linux = pytest.mark.skipif(sys.platform != "linux", reason="grading a class is Linux's")
 CHECKS = """
@@ -63,14 +64,14 @@ def test_questions_are_listed_with_their_points(checks):
     ],
 )
 def test_an_answer_is_found_by_its_first_line_or_its_tag(cells, found):
-    assert free_text.answers(cells, IDS) == found
+    assert reading.answers(cells, IDS) == found
 
 
 def test_odd_markdown_cells_are_no_crash(tmp_path):
     odd = [None, {"cell_type": "markdown"}, {"cell_type": "markdown", "source": 3, "metadata": {"tags": [1, "E9.2"]}}]
     odd += [{"cell_type": "markdown", "source": ["Answer to E9.2\n", "yes"], "metadata": {"tags": "E9.2"}}]
     (tmp_path / "a.ipynb").write_text(json.dumps({"cells": odd}))
-    assert free_text.answers(submission.read([tmp_path / "a.ipynb"]).markdown, IDS) == {"E9.2": "yes"}
+    assert reading.answers(submission.read([tmp_path / "a.ipynb"]).markdown, IDS) == {"E9.2": "yes"}
 
 
 def solution(answer, head="**Answer to E9.2**", tags=("E9.2",)):
@@ -81,7 +82,7 @@ def solution(answer, head="**Answer to E9.2**", tags=("E9.2",)):
 
 
 MODEL = "### BEGIN SOLUTION\nRefuted.\n### END SOLUTION"
-WORTH = {"E9.2": handout.Worth(batch.Exercise("E9.2", "E9.2", "Your verdict"), 4)}
+WORTH = {"E9.2": handout.Worth(Exercise("E9.2", "E9.2", "Your verdict"), 4)}
 
 
 def test_students_get_a_place_to_write_instead_of_the_model_answer():

@@ -13,9 +13,8 @@ import pytest
 from hypothesis import HealthCheck, example, given, settings
 
 from cs348k_diffusion.exercises import Exercise
-from cs348k_diffusion.grading.gradebook import free_text
 from cs348k_diffusion.grading.submissions import notebook as submission
-from cs348k_diffusion.grading.submissions import similarity
+from cs348k_diffusion.grading.submissions import reading, similarity
 from cs348k_diffusion.grading.submissions.files import Unreadable
 from cs348k_diffusion.grading.workers.worker import Job, _statements
 
@@ -100,7 +99,7 @@ def collected(path: Path) -> str:
     for name in ["double", *bound[:5]]:
         list(_statements(Job("E9.1", name, read.needed(name), flags=read.flags())))
         similarity.written(read, Exercise("E9.1", name, ""), ())
-    free_text.answers(read.markdown, ["E9.2"])
+    reading.answers(read.markdown, ["E9.2"])
     json.dumps(read.notes)
     return " ".join(read.notes)
 

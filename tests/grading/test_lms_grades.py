@@ -5,19 +5,10 @@ import sys
 
 import pytest
 
+from cs348k_diffusion.grading.gradebook.lms_grades import NO_NUMBER, Mark, of_members, write_grades
 from cs348k_diffusion.grading.gradebook.roster import read_roster
 from cs348k_diffusion.grading.gradebook.rules import Rules
-from cs348k_diffusion.grading.submissions.lms import collect
-from cs348k_diffusion.grading.submissions.lms_grades import (
-    IDS,
-    NO_NUMBER,
-    Mark,
-    Number,
-    keep,
-    numbers,
-    of_members,
-    write_grades,
-)
+from cs348k_diffusion.grading.submissions.lms import IDS, Number, collect, keep, numbers
 from cs348k_diffusion.grading.submissions.source import handed_in
 from tests.grading.a_class import gradebook, write
 from tests.grading.test_lms import notebook, zipped

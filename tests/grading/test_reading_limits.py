@@ -4,10 +4,9 @@ import sys
 
 import pytest
 
-from cs348k_diffusion.grading.batch import local
 from cs348k_diffusion.grading.batch.plan import plan_for
-from cs348k_diffusion.grading.records import Graded
-from cs348k_diffusion.grading.submissions import limited, similarity
+from cs348k_diffusion.grading.checks.source import WorkerSource
+from cs348k_diffusion.grading.submissions import limited, reading, similarity
 from cs348k_diffusion.grading.submissions import notebook as submission
 from cs348k_diffusion.grading.submissions.files import MAX_FILES, Unreadable
 from cs348k_diffusion.grading.submissions.notebook import FEW, Submission
@@ -24,17 +23,17 @@ def test_what_takes_time_is_not_done_again_by_the_grader(tmp_path, monkeypatch):
     """Jobs and what an answer depends on are found where the notebook is read."""
     path = write(tmp_path / "ada.ipynb", notebook("from __future__ import annotations", *PERFECT.values()))
     plan = plan_for({"ada": [path]}, (), TOYS, None, ())
-    made = local._source("ada", [path], plan, Graded("ada"), ForkServer())
-    fresh = submission.read([path])
-    wanted = {each.name: (fresh.needed(each.name), fresh.read_by(each.name)) for each in plan.exercises.values()}
+    source = WorkerSource("ada", reading.read([path], plan.exercises), ForkServer(), plan.ours)
+    again = submission.read([path])
+    wanted = {each.name: (again.needed(each.name), again.needs(each.name).read) for each in plan.exercises.values()}
     for name in ("closure", "trees"):
         monkeypatch.setattr(Submission, name, property(lambda self: pytest.fail("found in the grader's process")))
     monkeypatch.setattr(submission, "parsed", lambda text: pytest.fail("parsed in the grader's process"))
     for exercise in plan.exercises.values():
-        job = made._job(exercise)
-        assert (job.cells, made.submission.read_by(exercise.name)) == wanted[exercise.name]
+        job = source._job(exercise)
+        assert (job.cells, source.reading.needs[exercise.name].read) == wanted[exercise.name]
         assert job.flags
-        made.depends_on(exercise)
+        source.depends_on(exercise)
 
 
 @linux
@@ -42,7 +41,7 @@ def test_a_notebook_that_takes_too_long_costs_only_itself(tmp_path, monkeypatch)
     monkeypatch.setattr(limited, "SECONDS", 1)
     path = write(tmp_path / "slow.ipynb", notebook(*CHAIN))
     with pytest.raises(Unreadable, match="to read"):
-        limited.read([path], lambda made: made.prepare(["double"]) or [])
+        reading.read([path], plan_for({"slow": [path]}, ["E9.1"], TOYS, None, ()).exercises)
 
 
 @linux

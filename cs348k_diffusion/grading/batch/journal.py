@@ -5,15 +5,14 @@ An interrupted run goes on where it stopped, and a student whose files or checks
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Callable, Generator
 from contextlib import closing, suppress
-from dataclasses import asdict, replace
+from dataclasses import replace
 from pathlib import Path
 
 from cs348k_diffusion.grading.batch.plan import Plan, digest
-from cs348k_diffusion.grading.records import Graded, Record
+from cs348k_diffusion.grading.records import Graded, from_line, to_line
 
 Students = dict[str, list[Path]]
 
@@ -26,17 +25,6 @@ def read_journal(path: Path) -> dict[str, Graded]:
             each = from_line(line)
             found[each.student] = each
     return found
-
-
-def to_line(graded: Graded) -> str:
-    """A student as one line of JSON."""
-    return json.dumps(asdict(graded)) + "\n"
-
-
-def from_line(line: str) -> Graded:
-    """A student from a line. Raises ValueError, TypeError or KeyError for a line that is not whole."""
-    facts = json.loads(line)
-    return Graded(**facts | {"records": [Record(**record) for record in facts["records"]]})
 
 
 def up_to_date(

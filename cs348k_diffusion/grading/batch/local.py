@@ -21,15 +21,13 @@ from pathlib import Path
 from typing import Any
 
 from cs348k_diffusion.exercises.framework.catalogue import free_texts
-from cs348k_diffusion.grading.batch.journal import from_line, to_line
 from cs348k_diffusion.grading.batch.plan import Plan, Todo
 from cs348k_diffusion.grading.checks.plugin import Grader, run_checks
-from cs348k_diffusion.grading.gradebook import free_text
-from cs348k_diffusion.grading.records import Graded, Record, Status, missing
-from cs348k_diffusion.grading.submissions import limited, reasons, similarity
+from cs348k_diffusion.grading.checks.source import WorkerSource
+from cs348k_diffusion.grading.records import Graded, Lines, Record, Results, Status, from_line
+from cs348k_diffusion.grading.submissions import reading
 from cs348k_diffusion.grading.submissions.files import Unreadable
-from cs348k_diffusion.grading.submissions.notebook import Submission
-from cs348k_diffusion.grading.submissions.source import Submitted
+from cs348k_diffusion.grading.submissions.reading import Reading
 from cs348k_diffusion.grading.tables import plain_text
 from cs348k_diffusion.grading.workers.pool import ForkServer, Spawned, isolated_python, workers_for
 from cs348k_diffusion.grading.workers.sandbox import die_with_parent
@@ -38,54 +36,36 @@ CHUNK, TRIES = 8, 3
 GONE = "The grader's process was ended while it worked on this; please look."
 
 
-def grade_here(chunk: Todo, plan: Plan, done: Callable[[Graded], None] | None = None) -> list[Graded]:
+def grade_here(chunk: Todo, plan: Plan, done: Callable[[Graded], object] | None = None) -> list[Graded]:
     """Grade some students in this process; `done` gets each as soon as its last check has run."""
     workers = _workers(plan.hidden, plan.address)
     if plan.exercises:
         workers.prepare()
-    results = {student: Graded(student) for student, _ in chunk}
-    told: set[str] = set()
-
-    def finish(student: str) -> None:
-        if student not in told:
-            told.add(student)
-            results[student].records += missing(results[student].records, plan.expected, student)
-            if done:
-                done(results[student])
-
-    sources = []
-    for student, paths in chunk:
-        try:
-            sources.append(_source(student, paths, plan, results[student], workers))
-        except Unreadable as error:
-            results[student] = ungraded(student, plan, str(error))
-        except Exception as error:  # one hand-in never stops the class
-            why = plain_text(f"{type(error).__name__}: {error}")[:300]
-            results[student] = ungraded(student, plan, f"This could not be read ({why}); please look.")
+    results = Results([student for student, _ in chunk], plan.expected, done)
+    read = {student: made for student, paths in chunk if (made := _read(student, paths, plan, results))}
+    sources = [WorkerSource(student, made, workers, plan.ours) for student, made in read.items()]
     if sources:
-        note = lambda record: results[record.student].records.append(record)  # noqa: E731
-        run_checks(plan.files, Grader(plan.exercises.values(), sources, note, plan.public, plan.key, finished=finish))
+        exercises, finished = plan.exercises.values(), results.finish
+        run_checks(plan.files, Grader(exercises, sources, results.add, plan.public, plan.key, finished=finished))
     for student, _ in chunk:
-        finish(student)
-    return list(results.values())
+        results.finish(student)
+    return list(results.graded.values())
 
 
-def _source(student: str, paths: list[Path], plan: Plan, result: Graded, workers: Any) -> Submitted:
-    """One student's notebooks as a source; what stands in them beside code goes into the result."""
-    names = [exercise.name for exercise in plan.exercises.values()]
-
-    def look(made: Submission) -> list[str]:
-        made.why = {name: line for name in names if (line := reasons.why(made, name))}
-        remarks = similarity.copies(made, plan.exercises)
-        made.choose(names)
-        made.prepare(names)
-        return remarks
-
-    read = limited.read(paths, look)
-    result.texts = free_text.answers(read.markdown, free_texts(plan.public))
-    result.hints, result.notes = read.hints, read.notes
-    result.remarks = read.remarks
-    return Submitted(student, read, workers, plan.ours)
+def _read(student: str, paths: list[Path], plan: Plan, results: Results) -> Reading | None:
+    """A student's notebooks as they were read; what is not code, or why nothing was read, goes into the results."""
+    try:
+        made = reading.read(paths, plan.exercises, free_texts(plan.public).keys())
+    except Unreadable as error:
+        why = str(error)
+    except Exception as error:  # one hand-in never stops the class
+        why = f"This could not be read ({plain_text(f'{type(error).__name__}: {error}')[:300]}); please look."
+    else:
+        each = results.graded[student]
+        each.texts, each.hints, each.notes, each.remarks = made.texts, made.hints, made.notes, made.remarks
+        return made
+    results.graded[student] = ungraded(student, plan, why)
+    return None
 
 
 @functools.lru_cache(maxsize=1)
@@ -216,18 +196,13 @@ def main() -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent decides
     die_with_parent()
     sys.dont_write_bytecode = True  # nothing is left beside the instructor's check modules
-    results = os.fdopen(os.dup(1), "w", encoding="utf-8")
+    lines = Lines(os.fdopen(os.dup(1), "w", encoding="utf-8"))
     os.dup2(os.open(os.devnull, os.O_WRONLY), 1)
     plan = Plan.from_json(json.loads(sys.stdin.readline()))
-
-    def tell(line: str) -> None:
-        results.write(line)
-        results.flush()
-
     for line in sys.stdin:
         chunk = [(student, list(map(Path, paths))) for student, paths in json.loads(line)]
         try:
-            grade_here(chunk, plan, lambda each: tell(to_line(each)))
+            grade_here(chunk, plan, lines.write)
         except ValueError as error:
-            tell(json.dumps({"fault": str(error)}) + "\n")
-        tell("{}\n")
+            lines.tell(json.dumps({"fault": str(error)}))
+        lines.tell("{}")

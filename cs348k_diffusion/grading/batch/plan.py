@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from cs348k_diffusion.exercises.framework.catalogue import FOLDER, Exercise, FreeText, checks_in, free_texts, registry
+from cs348k_diffusion.grading.gradebook.book import Scope
 from cs348k_diffusion.grading.submissions.files import Unreadable, plain_bytes
 from cs348k_diffusion.grading.tables import write_whole
 
@@ -41,15 +42,15 @@ class Plan:
         words = {file.stem for file in self.files if file.parent == self.public}
         return {id: text for id, text in free_texts(self.public).items() if text.word in words}
 
-    def worth(self, exercise: str) -> float | None:
-        """The points of an exercise, graded now or not; None when there is no such exercise."""
-        if exercise in free_texts(self.public):
-            return free_texts(self.public)[exercise].points
-        known = registry(self.public).get(exercise)
-        if known is None:
-            return None
-        files = {*self.files, self.public / f"{known.word}.py"}
-        return sum(check.points for file in files for check in checks_in(file) if check.exercise == exercise)
+    @property
+    def scope(self) -> Scope:
+        """What the gradebook needs to know of it."""
+        known, texts = registry(self.public), free_texts(self.public)
+        files = {*self.files, *(self.public / f"{exercise.word}.py" for exercise in known.values())}
+        worth: dict[str, float] = dict.fromkeys(known, 0.0) | {id: text.points for id, text in texts.items()}
+        for check in [check for file in files for check in checks_in(file) if check.exercise in known]:
+            worth[check.exercise] += check.points
+        return Scope(self.exercises, self.texts, self.expected, known, worth)
 
     @property
     def ours(self) -> dict[str, str]:

@@ -7,17 +7,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from cs348k_diffusion.exercises.framework.expecting import LIKELY
-from cs348k_diffusion.grading.records import Record
+from cs348k_diffusion.grading.records import Record, property_of
 
 if TYPE_CHECKING:
     from cs348k_diffusion.grading.checks.check import Outcome
 
 _MARK = {"passed": "✓ passed", "failed": "✗ failed", "not yet": "· not yet", "timeout": "✗ out of time"}
-
-
-def property_of(test: str) -> str:
-    """A test's name in words: "test_keeps_unit_variance" is "keeps unit variance"."""
-    return test.removeprefix("test_").replace("_", " ")
 
 
 def number(points: float) -> str:

@@ -13,7 +13,7 @@ import os
 import re
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import pytest
 import torch
@@ -24,6 +24,7 @@ from cs348k_diffusion.exercises.framework.expecting import Evidence, Wrong, coll
 from cs348k_diffusion.exercises.framework.inputs import salted
 from cs348k_diffusion.exercises.framework.observing import collecting_pictures, without_pictures
 from cs348k_diffusion.grading.checks.pictures import small
+from cs348k_diffusion.grading.checks.source import FallbackSource
 from cs348k_diffusion.grading.records import IN_NOTEBOOK, NotJudged, OutOfTime, Record, Status, WorkersGone
 from cs348k_diffusion.grading.subject.subject import Subject
 from cs348k_diffusion.grading.subject.watch import own_random_numbers, rules_of
@@ -33,33 +34,6 @@ SEEDS = (0, 1)
 UNUSED = "cacheprovider unraisableexception threadexception faulthandler logging doctest unittest junitxml pastebin"
 FALLBACK = "Checked with the package's {} in place of yours: an error there does not count here."
 MAX_TIMEOUTS = 2  # after so many, an exercise's other tests are not tried
-
-
-@runtime_checkable
-class Source(Protocol):
-    """Where implementations come from: a notebook's live functions, or a submission's workers."""
-
-    student: str
-
-    def open(self, exercise: Exercise, seed: int) -> Subject:
-        """The implementation of an exercise. Raises NotYet when there is none."""
-        ...
-
-    def close(self) -> None:
-        """Let go of whatever is still held."""
-
-
-@runtime_checkable
-class FallbackSource(Source, Protocol):
-    """A source in which the package's function can stand for one that an answer calls."""
-
-    def open(self, exercise: Exercise, seed: int, fallbacks: Sequence[str] = ()) -> Subject:
-        """The implementation of an exercise, with the package's functions for the fallbacks. Raises NotYet if none."""
-        ...
-
-    def depends_on(self, exercise: Exercise) -> list[str]:
-        """Functions of other exercises that it calls and that the package can answer."""
-        ...
 
 
 class Grader:

@@ -13,13 +13,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
-from jinja2 import Environment, FileSystemLoader
-from markupsafe import Markup
 
 from cs348k_diffusion.exercises.framework.catalogue import Exercise
-from cs348k_diffusion.grading.gradebook.feedback import MISTAKE, POLICY, RAISED, STYLE, Result, group, readable_text
+from cs348k_diffusion.grading.gradebook.feedback import MISTAKE, RAISED, Result, group
 from cs348k_diffusion.grading.gradebook.overrides import STATUSES, Override
 from cs348k_diffusion.grading.gradebook.rules import NOT_SUBMITTED, StudentRow
+from cs348k_diffusion.grading.pages import page
 from cs348k_diffusion.grading.records import WAITING
 from cs348k_diffusion.grading.tables import write_whole
 
@@ -51,14 +50,9 @@ def write_class(shown: Mapping[str, StudentRow], exercises: Mapping[str, Exercis
 
 def render(shown: Mapping[str, StudentRow], exercises: Mapping[str, Exercise], named: bool) -> str:
     """One page; whatever a student wrote is escaped by the template."""
-    templates = Environment(
-        loader=FileSystemLoader(STYLE.parent), autoescape=True, finalize=readable_text, trim_blocks=True
-    )
     handed_in = [row for row in shown.values() if _to_grade(row)]
     left = [row.days_left for row in handed_in if row.days_left is not None]
     facts: dict[str, Any] = {
-        "policy": POLICY,
-        "style": Markup(STYLE.read_text(encoding="utf-8")),
         "named": named,
         "lines": lines(handed_in, exercises),
         "absent": [_called(row) for row in shown.values() if row not in handed_in],
@@ -68,7 +62,7 @@ def render(shown: Mapping[str, StudentRow], exercises: Mapping[str, Exercise], n
         "days_left": np.quantile(left, [0.5, 0, 1]) if left else (),
         "timed": len(left),
     }
-    return templates.get_template("class.html").render(facts)
+    return page("class.html", **facts)
 
 
 def _to_grade(row: StudentRow) -> bool:

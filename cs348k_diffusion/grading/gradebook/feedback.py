@@ -1,13 +1,11 @@
 """The feedback page of one student: points by exercise, what failed and why in words, and what to try next.
 
-One self-contained HTML file without scripts, readable on a phone, in light and dark. Whatever a student's code wrote
-is escaped by the template (Jinja2, `feedback.html`), and what it drew was drawn here from plain numbers. A held-back
-check shows whether it passed and nothing else; other students do not occur.
+Whatever a student's code wrote is escaped by the template (`pages/feedback.html`), and what it drew was drawn here from
+plain numbers. A held-back check shows whether it passed and nothing else; other students do not occur.
 """
 
 from __future__ import annotations
 
-import functools
 import itertools
 import re
 from collections.abc import Iterable, Mapping, Sequence
@@ -15,20 +13,16 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from jinja2 import Environment, FileSystemLoader
 from markupsafe import Markup
 
 from cs348k_diffusion.exercises.framework.catalogue import Exercise, in_course_order, registry
-from cs348k_diffusion.grading.checks.card import property_of
 from cs348k_diffusion.grading.gradebook import free_text
 from cs348k_diffusion.grading.gradebook.overrides import TEST, Override, request_line
-from cs348k_diffusion.grading.records import WAITING, Record
+from cs348k_diffusion.grading.pages import page
+from cs348k_diffusion.grading.records import WAITING, Record, property_of
 from cs348k_diffusion.grading.tables import write_whole
 
-STYLE = Path(__file__).with_name("feedback.css")
-POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 ROUNDING = 1e-9  # of points that were added up
-LONGEST = 1500  # characters of one message
 MISTAKE = re.compile(r"^This is what you get when the mistake is: (.*)$", re.MULTILINE)
 NO_DEFINITION = re.compile(r"\((no definition of \w+) was found\)$")
 SYMBOL = re.compile(r"[b-z]\W|\w+(_\w|[(\d]| [=<>~])")
@@ -103,8 +97,7 @@ def write_feedback(
     """
     known = registry() if exercises is None else exercises
     results = group([record for record in records if record.student == student], known)
-    page = render(results, student, notes, comments or {}, hints_used or {}, regrades or {}, name)
-    write_whole(path, page)
+    write_whole(path, render(results, student, notes, comments or {}, hints_used or {}, regrades or {}, name))
 
 
 def group(records: Iterable[Record], exercises: Mapping[str, Exercise]) -> list[Result]:
@@ -133,20 +126,16 @@ def render(
     ]
     notebooks = [(name, list(each)) for name, each in itertools.groupby(cards, key=lambda card: card["notebook"])]
     earned, points = sum(r.earned for r in results), sum(r.points for r in results)
-    facts = {
-        "student": name or student, "policy": POLICY, "style": Markup(STYLE.read_text(encoding="utf-8")),
-        "results": results, "notes": notes, "notebooks": notebooks, "summary": summary(results),
-        "earned": f"{earned:g}", "points": counted(points, "point"),
-    }  # fmt: skip
-    return _templates().get_template("feedback.html").render(facts)
-
-
-@functools.cache
-def _templates() -> Environment:
-    folder = FileSystemLoader(STYLE.parent)
-    templates = Environment(loader=folder, autoescape=True, finalize=readable_text, trim_blocks=True)
-    templates.filters["g"] = lambda number: f"{number:g}"
-    return templates
+    return page(
+        "feedback.html",
+        student=name or student,
+        results=results,
+        notes=notes,
+        notebooks=notebooks,
+        summary=summary(results),
+        earned=f"{earned:g}",
+        points=counted(points, "point"),
+    )
 
 
 def unread(result: Result, notes: Sequence[str]) -> bool:
@@ -274,11 +263,3 @@ def sentence(text: str) -> str:
 def counted(number: float, noun: str) -> str:
     """ "1 point", "3 points"."""
     return f"{number:g} {noun}{'' if number == 1 else 's'}"
-
-
-def readable_text(text: Any) -> Any:
-    """Without control characters, and not longer than anyone reads; what is HTML already stays (Jinja2 `finalize`)."""
-    if not isinstance(text, str) or isinstance(text, Markup):
-        return text
-    plain = "".join(c if c.isprintable() or c in "\n\t" else "\N{REPLACEMENT CHARACTER}" for c in text)
-    return plain if len(plain) <= LONGEST else plain[:LONGEST] + " ..."

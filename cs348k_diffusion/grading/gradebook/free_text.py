@@ -1,17 +1,16 @@
-"""Free-text answers: found in the notebooks, written out for reading, and their marks read back.
+"""Free-text answers: written out for reading, and their marks read back.
 
-A question stands in the `TEXTS` of a check module. Its answer is the markdown cell that opens with the line "Answer to
-E11.4" (or, where that line was deleted, the one tagged E11.4). A grading writes them to `answers/E11.4.md`, one file a
-question, and to texts.csv, where a person fills in points and comments; the next grading reads and keeps those. Both
-are read blind: a student has a code there, the same in each grading into one folder, and codes are not in the order of
-names.
+A question stands in the `TEXTS` of a check module, and `submissions.reading` finds its answers. A grading writes them
+to `answers/E11.4.md`, one file a question, and to texts.csv, where a person fills in points and comments; the next
+grading reads and keeps those. Both are read blind: a student has a code there, the same in each grading into one
+folder, and codes are not in the order of names.
 """
 
 from __future__ import annotations
 
 import hashlib
 import re
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -20,11 +19,9 @@ from cs348k_diffusion.grading.gradebook.overrides import points_of
 from cs348k_diffusion.grading.records import WAITING, Record
 from cs348k_diffusion.grading.tables import key, read_table, spreadsheet_cell, write_table, write_whole
 
-HEAD = re.compile(r"^\W*answer to (E\d+\.\d+)\W*$", re.IGNORECASE)
-PLACEHOLDER = "*Write your answer here.*"
 TEST = "test_read_by_your_instructor"
 FILE, COLUMNS = "texts.csv", ("student", "exercise", "points", "comment", "answer")
-LONGEST, CELL = 20_000, 5_000  # characters of an answer that are kept, and that a spreadsheet shows
+CELL = 5_000  # characters of an answer that a spreadsheet shows
 
 
 class Mark(NamedTuple):
@@ -43,19 +40,6 @@ Codes = Mapping[str, str]  # by student
 def codes_of(students: Iterable[str], secret: str) -> dict[str, str]:
     """What each student is called where answers are read, such as x3f09a1c2; secret: of the folder of marks."""
     return {each: "x" + hashlib.sha256(f"{secret} {key(each)}".encode()).hexdigest()[:8] for each in students}
-
-
-def answers(markdown: Iterable[tuple[list[str], str]], ids: Collection[str]) -> dict[str, str]:
-    """The answers among the markdown cells (tags, text), by exercise; cells of one question are joined."""
-    found: dict[str, list[str]] = {}
-    for tags, text in markdown:
-        first, _, rest = text.strip().partition("\n")
-        head = HEAD.match(first)
-        named, body = ([head[1].upper()], rest) if head else (tags, text)
-        body = body.replace(PLACEHOLDER, "").strip()
-        for id in [id for id in named if id in ids and body][:1]:
-            found.setdefault(id, []).append(body)
-    return {id: "\n\n".join(parts)[:LONGEST] for id, parts in found.items()}
 
 
 def read_marks(path: Path, texts: Mapping[str, FreeText], codes: Codes) -> Marks:

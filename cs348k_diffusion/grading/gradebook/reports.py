@@ -13,11 +13,10 @@ from pathlib import Path
 from xml.etree import ElementTree
 
 from cs348k_diffusion.exercises.framework.catalogue import Exercise
-from cs348k_diffusion.grading.checks.card import property_of
 from cs348k_diffusion.grading.gradebook.changes import by_exercise
 from cs348k_diffusion.grading.gradebook.feedback import absence, group, reason, write_feedback
 from cs348k_diffusion.grading.gradebook.rules import NOT_SUBMITTED, StudentRow
-from cs348k_diffusion.grading.records import WAITING, Record
+from cs348k_diffusion.grading.records import WAITING, Record, property_of
 from cs348k_diffusion.grading.tables import cut, plain_text, write_table, write_whole
 
 _NOT_XML = re.compile("[^\t\n\r\u0020-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")

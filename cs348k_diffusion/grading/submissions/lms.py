@@ -13,16 +13,16 @@ import stat
 import unicodedata
 import zipfile
 import zlib
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from datetime import datetime
 from pathlib import Path, PurePosixPath
 from typing import NamedTuple
 
 from cs348k_diffusion.grading.submissions.files import ENDINGS, MAX_FILE
-from cs348k_diffusion.grading.submissions.lms_grades import Number, keep
 from cs348k_diffusion.grading.submissions.source import IGNORED, is_notebook, is_upload, stem_of
-from cs348k_diffusion.grading.tables import cut, readable
+from cs348k_diffusion.grading.tables import cut, key, read_table, readable, write_table
 
+IDS = "lms.csv"  # the students' numbers, beside their folders
 MAX_SUM = 10 << 30  # bytes of notebooks in one download
 MAX_RATIO, SMALL = 100, 4 << 20  # how many times its compressed size a file may have, beyond a small one
 CANVAS = re.compile(r"(?P<name>[^_]+)_(?:LATE_)?(?P<id>\d+)_(?P<submission>\d+)_(?P<file>.+)", re.IGNORECASE)
@@ -30,6 +30,14 @@ MOODLE = re.compile(r"(?P<name>.+)_(?P<id>\d+)_assignsubmission_file_?")
 MOODLE_FLAT = re.compile(r"(?P<name>.+)_(?P<id>\d+)_assignsubmission_file_(?P<file>.+)", re.IGNORECASE)
 NAMES = re.compile(rb"(?:def|class) (\w+)")
 COPY = re.compile(r"(?:-(\d+)| ?\((\d+)\))$")  # Canvas counts re-submissions, browsers count downloads
+
+
+class Number(NamedTuple):
+    """How a learning management system knows a student: "canvas" or "moodle", its number, the name it used."""
+
+    system: str
+    id: str
+    name: str
 
 
 class Found(NamedTuple):
@@ -249,3 +257,19 @@ def _put(path: Path, each: Found) -> str:
     os.utime(part, (each.rank[2], each.rank[2]))
     part.replace(path)
     return f"{path} was replaced by {each.place}, which is newer." if before else ""
+
+
+def keep(folder: Path, found: Mapping[str, Number]) -> None:
+    """Write the numbers of students into `folder`; those of an earlier download stay."""
+    known = numbers(folder) | {key(student): (student, number) for student, number in found.items()}
+    rows = [[student, *number] for student, number in known.values()]
+    write_table(folder / IDS, ["student", *Number._fields], rows)
+
+
+def numbers(folder: Path) -> dict[str, tuple[str, Number]]:
+    """Students with their numbers, by `key`; {} where none were kept. ValueError for a file that is not the table."""
+    path = folder / IDS
+    if not path.is_file():
+        return {}
+    rows = [row for _, row in read_table(path, ["student", *Number._fields])]
+    return {key(row["student"]): (row["student"], Number(row["system"], row["id"], row["name"])) for row in rows}

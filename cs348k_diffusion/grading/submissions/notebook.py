@@ -85,12 +85,8 @@ class Submission:
     markdown: list[tuple[list[str], str]] = field(default_factory=list)  # (tags, text) of the markdown cells
     hints: dict[str, int] = field(default_factory=dict)  # how many were opened, as far as stored outputs show
     parts: list[Part] = field(default_factory=list)
-    remarks: list[str] = field(default_factory=list)  # for the instructor
     chosen: dict[str, int] = field(default_factory=dict)  # the part that counts for a name in several
     broken: list[tuple[int, str, int, str]] = field(default_factory=list)  # (cell, text, line, problem) of no Python
-    why: dict[str, str] = field(default_factory=dict)  # one line for a name that has no points (see `reasons`)
-    prepared: dict[str, Needs] = field(default_factory=dict)  # by name, what `needed` and `read_by` answer
-    compiling: int | None = None  # what `flags` answers
 
     @cached_property
     def trees(self) -> dict[int, ast.Module]:
@@ -135,20 +131,10 @@ class Submission:
     def needed(self, name: str) -> list[tuple[int, str, list[int]]]:
         """The statements that a name needs, in order: (cell number, its text, indices of its statements)."""
         texts = dict(self.cells)
-        return [(number, texts[number], indices) for number, indices in self._needs(name).statements]
+        return [(number, texts[number], indices) for number, indices in self.needs(name).statements]
 
-    def read_by(self, name: str) -> set[str]:
-        """Every name that the statements of `needed` read."""
-        return set(self._needs(name).read)
-
-    def prepare(self, names: Iterable[str]) -> None:
-        """Find out now what `needed`, `read_by` and `flags` answer: it takes time, which `limited` limits."""
-        self.prepared = {name: self._needs(name) for name in names if self.has(name)}
-        self.compiling = self.flags()
-
-    def _needs(self, name: str) -> Needs:
-        if name in self.prepared:
-            return self.prepared[name]
+    def needs(self, name: str) -> Needs:
+        """What a name needs, as plain values."""
         statements: dict[int, list[int]] = {}
         chosen = sorted(self.closure(name), key=lambda each: each.place)
         for definition in chosen:
@@ -158,8 +144,6 @@ class Submission:
 
     def flags(self) -> int:
         """Compiler flags of the notebook's own `from __future__` imports."""
-        if self.compiling is not None:
-            return self.compiling
         trees = [parsed(text) for _, text in self.cells if "__future__" in text and parses(text)]
         imported = [
             alias.name

@@ -65,7 +65,7 @@ def doubled(made: Submission, name: str) -> str:
 
 def not_run(made: Submission, name: str) -> str:
     """A name that the answer reads is filled by statements that the grader does not run."""
-    needed = made.read_by(name) | {name}
+    needed = {*made.needs(name).read, name}
     chosen = {definition.place for definition in made.closure(name)}
     helpers = {each for definition in made.closure(name) for each in definition.binds}
     for number, tree in made.trees.items():

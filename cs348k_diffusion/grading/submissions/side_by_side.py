@@ -7,15 +7,10 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
-from jinja2 import Environment, FileSystemLoader
-from markupsafe import Markup
-
+from cs348k_diffusion.grading.pages import page
 from cs348k_diffusion.grading.submissions.similarity import Pair
 from cs348k_diffusion.grading.tables import readable, write_whole
 
-HERE = Path(__file__).parent
-STYLE = HERE.parent / "gradebook" / "feedback.css"
-POLICY = "default-src 'none'; style-src 'unsafe-inline'"
 MOST = 100  # pairs on the page; the table has all
 
 
@@ -29,13 +24,11 @@ class Row(NamedTuple):
 
 def write_page(pairs: Sequence[Pair], path: Path) -> None:
     """Write the first MOST pairs as one page; whatever a student wrote is escaped by the template."""
-    templates = Environment(loader=FileSystemLoader(HERE), autoescape=True, trim_blocks=True)
     shown = [
         {"pair": pair, "answers": [(id, pair.alike[id], rows(*texts)) for id, texts in pair.texts.items()]}
         for pair in pairs[:MOST]
     ]
-    facts = {"policy": POLICY, "style": Markup(STYLE.read_text(encoding="utf-8")), "shown": shown, "count": len(pairs)}
-    write_whole(path, templates.get_template("similar.html").render(facts))
+    write_whole(path, page("similar.html", shown=shown, count=len(pairs)))
 
 
 def rows(one: str, other: str) -> list[Row]:

@@ -1,95 +1,18 @@
-"""Who handed in what, and the way from there to a worker: one student's notebooks as a source of subjects."""
+"""Who handed in what: the students of a folder, and the files that count for each."""
 
 from __future__ import annotations
 
-import functools
 import os
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 from pathlib import Path, PurePath
 
-from cs348k_diffusion.exercises.framework.catalogue import Exercise, registry
-from cs348k_diffusion.exercises.framework.errors import NotYet, unwritten
-from cs348k_diffusion.grading.subject.subject import Subject
-from cs348k_diffusion.grading.subject.watch import rules_of
+from cs348k_diffusion.exercises.framework.catalogue import registry
 from cs348k_diffusion.grading.submissions.files import ARCHIVES, ENDINGS
-from cs348k_diffusion.grading.submissions.notebook import Submission
 from cs348k_diffusion.grading.tables import key, readable
-from cs348k_diffusion.grading.workers import withheld
-from cs348k_diffusion.grading.workers.pool import Workers
-from cs348k_diffusion.grading.workers.remote import RemoteLink
-from cs348k_diffusion.grading.workers.worker import Job
 
 IGNORED = {"__MACOSX", "handouts", "marks"}
 COPY = re.compile(r"(-Copy\d*| ?\(\d+\)| copy( \d+)?|[ _-]old)$", re.IGNORECASE)  # as systems and people name copies
-
-
-class Missing(NotYet):
-    """The notebook does not define the exercise's name at all."""
-
-    def __init__(self, exercise: Exercise):
-        super().__init__(exercise.id)
-        self.name = exercise.name
-
-    def __str__(self) -> str:
-        return f"{self.exercise}: not yet (no definition of {self.name} was found)"
-
-
-class Submitted:
-    """The source of subjects for one submission: a worker of its own for each exercise."""
-
-    def __init__(self, student: str, submission: Submission, workers: Workers, ours: dict[str, str]):
-        self.student, self.submission, self.workers, self.ours = student, submission, workers, ours
-        self.link: RemoteLink | None = None
-
-    def open(self, exercise: Exercise, seed: int, fallbacks: Sequence[str] = ()) -> Subject:
-        """The exercise's implementation in its worker. Raises Missing when the notebook has none."""
-        if self.link is None or (self.link.job.exercise, list(self.link.job.fallbacks)) != (
-            exercise.id,
-            list(fallbacks),
-        ):
-            self.close()
-            if not self.submission.has(exercise.name):
-                raise Missing(exercise)
-            self.link = RemoteLink(self.workers, self._job(exercise, fallbacks), exercise.seconds)
-        self.link.reseed(seed)
-        return Subject(self.link)
-
-    def reason(self, exercise: Exercise, error: BaseException | None) -> str:
-        """One line about how the answer stands in the notebook, or "" where nothing is in its way."""
-        called = getattr(error, "exercise", exercise.id) if isinstance(error, NotYet) else exercise.id
-        return unwritten(called) if called != exercise.id else self.submission.why.get(exercise.name, "")
-
-    def depends_on(self, exercise: Exercise) -> list[str]:
-        """Names of other exercises that this answer calls and that the package may answer in its place."""
-        if not self.submission.has(exercise.name):
-            return []
-        closed = {f"{module}.{name}" for module, name in _closed(exercise.withheld)}
-        others = {name for name, home in self.ours.items() if name != exercise.name and home not in closed}
-        return sorted(others & self.submission.read_by(exercise.name))
-
-    def _job(self, exercise: Exercise, fallbacks: Sequence[str] = ()) -> Job:
-        return Job(
-            exercise=exercise.id,
-            name=exercise.name,
-            cells=self.submission.needed(exercise.name),
-            closed=list(_closed(exercise.withheld)),
-            ours=self.ours,
-            fallbacks={name: self.ours[name] for name in fallbacks},
-            rules=rules_of(exercise),
-            flags=self.submission.flags(),
-        )
-
-    def close(self) -> None:
-        """End the worker, if one runs."""
-        link, self.link = self.link, None
-        if link is not None:
-            link.close()
-
-
-@functools.cache
-def _closed(names: tuple[str, ...]) -> tuple[tuple[str, str], ...]:
-    return tuple(withheld.reaching(names)) if names else ()
 
 
 def handed_in(folder: Path, words: Iterable[str] = (), out: Path | None = None) -> dict[str, list[Path]]:

@@ -12,21 +12,13 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cs348k_diffusion.grading.gradebook.roster import Enrolled
-from cs348k_diffusion.grading.tables import key, read_table, write_table
+from cs348k_diffusion.grading.submissions.lms import Number
+from cs348k_diffusion.grading.tables import key, write_table
 
-IDS = "lms.csv"
 TITLE = "CS348K"  # of the column of marks in Canvas; an assignment of that name, or a new one
 CANVAS = ("Student", "ID", "SIS User ID", "SIS Login ID", "Section", TITLE)
 NO_NUMBER = "In no file for Canvas or Moodle: the number there belongs into a column id of the roster."
 MOODLE = ("Identifier", "Full name", "Email address", "Grade", "Maximum grade", "Feedback comments")
-
-
-class Number(NamedTuple):
-    """How a learning management system knows a student: "canvas" or "moodle", its number, the name it used."""
-
-    system: str
-    id: str
-    name: str
 
 
 class Mark(NamedTuple):
@@ -36,22 +28,6 @@ class Mark(NamedTuple):
     points: float
     of: float
     why: str
-
-
-def keep(folder: Path, found: Mapping[str, Number]) -> None:
-    """Write the numbers of students into `folder`; those of an earlier download stay."""
-    known = numbers(folder) | {key(student): (student, number) for student, number in found.items()}
-    rows = [[student, *number] for student, number in known.values()]
-    write_table(folder / IDS, ["student", *Number._fields], rows)
-
-
-def numbers(folder: Path) -> dict[str, tuple[str, Number]]:
-    """Students with their numbers, by `key`; {} where none were kept. ValueError for a file that is not the table."""
-    path = folder / IDS
-    if not path.is_file():
-        return {}
-    rows = [row for _, row in read_table(path, ["student", *Number._fields])]
-    return {key(row["student"]): (row["student"], Number(row["system"], row["id"], row["name"])) for row in rows}
 
 
 def of_members(
@@ -74,8 +50,8 @@ def of_members(
 def write_grades(known: Mapping[str, tuple[str, Number]], marks: Mapping[str, Mark], out: Path) -> None:
     """Write canvas.csv and moodle.csv into `out`, each where students have numbers of that system.
 
-    known: as `numbers` reads them; marks: by student. A student without a number is left out: neither system would know
-    whom it means.
+    known: as `lms.numbers` reads them; marks: by student. A student without a number is left out, because neither
+    system would know whom it means.
     """
     marked = [(mark, known[key(student)][1]) for student, mark in marks.items() if key(student) in known]
     canvas = [(mark, number) for mark, number in marked if number.system == "canvas"]
