@@ -28,7 +28,7 @@ check: $(LAB) ## your points: make check ARGS=work/02_forward_noising.ipynb
 update: $(LAB) ## carry your answers over to a newer handout
 	@$(BIN)/cs348k update $(ARGS)
 
-doctor: $(LAB) ## look over this machine and say what to do
+doctor: $(LAB) ## check this machine: Python, packages, memory, disk; say what to mend
 	@$(BIN)/cs348k doctor $(ARGS)
 
 clean: ## remove the installation and the caches (work/ is yours and stays)

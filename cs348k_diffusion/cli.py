@@ -217,11 +217,8 @@ def fit_tree(
     if silhouette and region:
         raise ValueError("--silhouette and --region are two different targets: give one of them")
     kind = "silhouette" if silhouette else "region" if region else "image"
-    movie = fit_tree.beside(out, ".gif", picture) if gif else None
-    end = fit_tree.fit_picture(picture, out, movie, kind, start, size, budget, seed)
-    left = fit_tree.left_over(picture, kind, size, end.best.tree)
-    shown = fit_tree.beside(out, ".png", picture)
-    typer.echo("\n".join(fit_tree.told(end, out, shown, movie, left, kind, seed)))
+    fit = fit_tree.fit_picture(picture, out, gif, kind, start, size, budget, seed)
+    typer.echo("\n".join(fit_tree.messages(fit, kind, seed)))
 
 
 @app.command(rich_help_panel=LEARN)

@@ -17,7 +17,7 @@ from torch.testing import assert_close
 from cs348k_diffusion import checkpoints as module
 from cs348k_diffusion import denoising, fit, recipes, warm_cosine
 from cs348k_diffusion.checkpoints import MANIFEST, Checkpoints, Standing, interruptible
-from cs348k_diffusion.data import Batches, Fresh, batches
+from cs348k_diffusion.data import Batches, Stream, batches
 from cs348k_diffusion.denoiser import NetDenoiser
 from cs348k_diffusion.nets import PointNet, UNet
 from cs348k_diffusion.schedule import cosine
@@ -47,7 +47,7 @@ def training(steps=STEPS, seed=5):
 def phased():
     def first(model):
         return fit(
-            model, Fresh(lambda g: torch.randn(4, 2, generator=g), seeded(2)), 7, denoising(), generator=seeded(3)
+            model, Stream(lambda g: torch.randn(4, 2, generator=g), seeded(2)), 7, denoising(), generator=seeded(3)
         )
 
     def second(model):

@@ -170,8 +170,12 @@ BANNED = {
     "judged": "evaluated", "JUDGED": "EVAL_SIZE", "_judge": "evaluate", "Within": "InInterval",
     "EVALUATED": "EVAL_SIZE", "TOLD": "TWO_SAMPLE_N", "ASKED": "DRAWS_EACH", "LEARNED": "TRAIN_SIZE",
     "LOOKED_AT": "PREVIEW_PROMPTS", "judge_net": "discriminator", "hears": "conditioning", "Walked": "History",
-    "Shelf": "RunCache",
+    "Shelf": "RunCache", "Seen": "Cutout", "Enrolled": "RosterRow", "Graded": "StudentResult", "Resolved": "Resolution",
+    "Flawed": "FlawedReport", "Spawned": "SpawnedWorkers", "Submitted": "WorkerSource", "Found": "Upload",
 }  # fmt: skip
+PARTICIPLE = re.compile(r"_?[A-Z][a-z]*(ed|wn|ven|ght|ound|een|esh)")
+WRAPPERS = {"Guided", "Steered", "Clipped", "Given", "Staged", "Attended", "_Tiled", "Shown", "Bound"}
+"""What is made of another of its kind is named by what was done to that: `Guided`, a denoiser, is made of two."""
 BANNED_FUNCTIONS = {
     "measured": "linear_measurement_log_prob", "classified": "classifier_log_prob", "inpainted": "inpainting_log_prob",
     "within": "in_interval", "drop": "drop_condition", "kept": "satisfied",
@@ -209,6 +213,17 @@ def test_names_are_the_fields(path):
     found = {name: BANNED[name] for name in names_in(tree) if name in BANNED}
     found |= {name: word for name, word in BANNED_FUNCTIONS.items() if name in functions}
     assert not found, f"{path.name}: instead of the key say the value: {found}"
+
+
+def test_a_class_is_named_by_a_noun():
+    named = {
+        node.name: path.name
+        for path in python_files()
+        if LONG not in path.parts
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.ClassDef) and PARTICIPLE.fullmatch(node.name)
+    }
+    assert named.keys() <= WRAPPERS, named
 
 
 def test_what_only_exercises_use_says_so():

@@ -9,12 +9,12 @@ from pathlib import Path
 import typer
 
 from cs348k_diffusion.evaluate import registry, report
-from cs348k_diffusion.evaluate.registry import Resolved
+from cs348k_diffusion.evaluate.registry import Resolution
 
 
 def resolve_claims(
     ids: Iterable[str] = (), full: bool = False, replay: bool = False, work: Path | None = None, jobs: int = 1
-) -> Iterator[Resolved]:
+) -> Iterator[Resolution]:
     """The claims of these ids, one after another: run now, or replayed from the package's own results.
 
     full: a claim whose runs are read from the card of a study has that study run again, into `work`; replay: nothing is
@@ -32,7 +32,7 @@ def resolve_claims(
         yield registry.run_claim(claim, work / "runs" if work and not claim.card else None, jobs=jobs)
 
 
-def line(found: Resolved) -> str:
+def line(found: Resolution) -> str:
     """A claim in one line: id, verdict, interval, seeds, and "!" where the literature says otherwise."""
     claim, verdict = found.claim, found.verdict
     mark = " " if verdict.word == claim.expected else "!"
@@ -41,7 +41,7 @@ def line(found: Resolved) -> str:
     return f"{mark} {claim.id:<4} {verdict.word:<13}{verdict.weakest.interval!s:<28} {seeds:<30} {claim.idea}"
 
 
-def write_report(found: Resolved, out: Path) -> Path:
+def write_report(found: Resolution, out: Path) -> Path:
     """The claim's page and its text, in a folder."""
     return report.write(out, found.claim, found.verdict, found.costs, f"cs348k claims {found.claim.id} --full")
 

@@ -43,8 +43,8 @@ POOR = 0.3  # of a sapling's loss: more than this is left only where the target 
 HOLD, FRAME = 2000, 90  # milliseconds a GIF rests on its last frame, and on each of the others
 
 
-class Seen(NamedTuple):
-    """A picture as a target sees it: colours in [-1, 1] over one background, and where the thing is, in [0, 1]."""
+class Cutout(NamedTuple):
+    """A picture as a target uses it: colours in [-1, 1] over one background, and where the thing is, in [0, 1]."""
 
     image: Float[Tensor, "3 size size"]
     mask: Float[Tensor, "size size"]
@@ -54,7 +54,7 @@ class Seen(NamedTuple):
 # ---- reading ---------------------------------------------------------------------------------------------------------
 
 
-def read_picture(path: Path, size: int) -> Seen:
+def read_picture(path: Path, size: int) -> Cutout:
     """The picture in a square of `size` pixels; what is transparent, or coloured like the border, is background.
 
     Raises FileNotFoundError for a missing file, ValueError for one that is empty, no image, too large or of one colour.
@@ -69,17 +69,17 @@ def read_picture(path: Path, size: int) -> Seen:
     if float(mask.max() - mask.min()) < 0.05:
         raise ValueError(f"{path} has one colour only: a tree needs something to grow into, on a plain background")
     red, green, blue = (value / 127.5 - 1 for value in colour)
-    return Seen(image, mask, (red, green, blue))
+    return Cutout(image, mask, (red, green, blue))
 
 
 def _border(picture: Image.Image) -> tuple[int, int, int]:
     """The median colour of what can be seen along the border; white where the border is transparent."""
     rows = np.array(picture)
     edge = np.concatenate([rows[0], rows[-1], rows[:, 0], rows[:, -1]])
-    seen = edge[edge[:, 3] > 127]
-    if len(seen) < len(edge) / 2:
+    visible = edge[edge[:, 3] > 127]
+    if len(visible) < len(edge) / 2:
         return 255, 255, 255
-    red, green, blue = np.median(seen[:, :3], axis=0).round().astype(int).tolist()
+    red, green, blue = np.median(visible[:, :3], axis=0).round().astype(int).tolist()
     return red, green, blue
 
 
@@ -116,52 +116,63 @@ def read_tree(path: Path) -> Tree:
 # ---- fitting ---------------------------------------------------------------------------------------------------------
 
 
-def target_of(seen: Seen, kind: str = "image") -> Target:
+def target_of(cutout: Cutout, kind: str = "image") -> Target:
     """The target that a picture sets: to look like it, to have its outline, or to fill its region."""
     makers = {
-        "image": lambda: image_target(seen.image),
-        "silhouette": lambda: silhouette_target(seen.mask),
-        "region": lambda: region_target(seen.mask),
+        "image": lambda: image_target(cutout.image),
+        "silhouette": lambda: silhouette_target(cutout.mask),
+        "region": lambda: region_target(cutout.mask),
     }
     if kind not in makers:
         raise ValueError(f"there is no kind of target {kind!r}; there are {', '.join(KINDS)}")
     return makers[kind]()
 
 
+class Fit(NamedTuple):
+    """What a fit came to: its last step, the files written, and the tree's share of a sapling's loss."""
+
+    end: FitStep
+    tree: Path
+    picture: Path
+    movie: Path | None
+    left: float
+
+
 def fit_picture(
     picture: Path,
     out: Path,
-    movie: Path | None = None,
+    gif: bool = False,
     kind: str = "image",
     start: Path | None = None,
     size: int = 32,
     budget: int = 6000,
     seed: int = 0,
-) -> FitStep:
-    """Fit a tree to a picture under a progress bar; writes its JSON to `out`, and the fit as a GIF to `movie`.
+) -> Fit:
+    """Fit a tree to a picture under a progress bar; writes its JSON to `out` and the fit, where wanted, as a GIF.
 
     Beside the JSON a PNG shows the target and the tree (see `beside`).
 
-    kind is one of KINDS; start is the JSON of a tree to go on from. Returns the last step.
+    kind is one of KINDS; start is the JSON of a tree to go on from.
     Raises as `read_picture`, `read_tree` and `target_of` do.
     """
     check_out(out)
+    shown, movie = beside(out, ".png", picture), beside(out, ".gif", picture) if gif else None
     few_at_once(1)
-    seen, first = read_picture(picture, size), read_tree(start) if start else sapling()
-    run = fit_tree(target_of(seen, kind), BOTH, first, budget=budget, seed=seed, style=Style(sky=seen.background))
-    film = Film(seen, kind)
+    cutout, first = read_picture(picture, size), read_tree(start) if start else sapling()
+    run = fit_tree(target_of(cutout, kind), BOTH, first, budget=budget, seed=seed, style=Style(sky=cutout.background))
+    film = Film(cutout, kind)
     end = last(counted(film.follow(run) if movie else run, budget))
     out.write_text(to_json(end.best.tree) + "\n", encoding="utf-8")
-    Image.fromarray(pixels(film.beside(end))[0]).save(beside(out, ".png", picture))
+    Image.fromarray(pixels(film.beside(end))[0]).save(shown)
     if movie:
         film.save(movie)
-    return end
+    return Fit(end, out, shown, movie, left_over(picture, kind, size, end.best.tree))
 
 
 def left_over(picture: Path, kind: str, size: int, tree: Tree) -> float:
     """The tree's share of a sapling's loss: 0 is a perfect fit, POOR or more a poor one. Raises as `read_picture`."""
-    seen = read_picture(picture, size)
-    losses = sharp_loss([sapling(), tree], target_of(seen, kind), style=Style(sky=seen.background))
+    cutout = read_picture(picture, size)
+    losses = sharp_loss([sapling(), tree], target_of(cutout, kind), style=Style(sky=cutout.background))
     return float(losses[1] / losses[0])
 
 
@@ -188,16 +199,16 @@ def counted(steps: Iterator[FitStep], budget: int) -> Iterator[FitStep]:
             yield now
 
 
-def told(end: FitStep, out: Path, shown: Path, movie: Path | None, left: float, kind: str, seed: int) -> Iterator[str]:
+def messages(fit: Fit, kind: str, seed: int) -> Iterator[str]:
     """What to say of a fit: where it is, how good, and what to try where much of a sapling's loss is left."""
-    parts = len(end.best.tree.parts)
-    yield f"{out}: {parts} parts, loss {end.loss:.2e} after {end.cost.units} units, seed {seed}"
-    yield f"{shown}: the target and the tree"
-    if movie:
-        yield f"{movie}: the fit in motion"
-    if left > POOR:
+    end, parts = fit.end, len(fit.end.best.tree.parts)
+    yield f"{fit.tree}: {parts} parts, loss {end.loss:.2e} after {end.cost.units} units, seed {seed}"
+    yield f"{fit.picture}: the target and the tree"
+    if fit.movie:
+        yield f"{fit.movie}: the fit in motion"
+    if fit.left > POOR:
         advice = "a larger --budget" if kind != "image" else "--silhouette, which ignores colours, or a larger --budget"
-        yield f"{left:.0%} of a sapling's loss is left: try {advice}"
+        yield f"{fit.left:.0%} of a sapling's loss is left: try {advice}"
 
 
 # ---- the film --------------------------------------------------------------------------------------------------------
@@ -206,10 +217,10 @@ def told(end: FitStep, out: Path, shown: Path, movie: Path | None, left: float, 
 class Film:
     """The target with the growing tree beside it, in at most 60 frames evenly spaced, and the last."""
 
-    def __init__(self, seen: Seen, kind: str):
-        wanted = seen.image if kind == "image" else (1 - 2 * seen.mask).expand(3, -1, -1)
+    def __init__(self, cutout: Cutout, kind: str):
+        wanted = cutout.image if kind == "image" else (1 - 2 * cutout.mask).expand(3, -1, -1)
         self.wanted = torch.nn.functional.interpolate(wanted[None], size=(VIEW, VIEW))
-        self.style, self.recording = Style(sky=seen.background), Recording()
+        self.style, self.recording = Style(sky=cutout.background), Recording()
 
     def follow(self, steps: Iterator[FitStep], every: int = 10) -> Iterator[FitStep]:
         """Pass the steps on; film each `every`-th and the last."""

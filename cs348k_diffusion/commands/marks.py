@@ -12,7 +12,7 @@ from cs348k_diffusion.grading.checks.card import split
 from cs348k_diffusion.grading.gradebook.feedback import group
 from cs348k_diffusion.grading.gradebook.roster import extended, read_roster
 from cs348k_diffusion.grading.gradebook.rules import NOT_ON_ROSTER, NOT_SUBMITTED, Late, Rules, StudentRow
-from cs348k_diffusion.grading.records import IN_NOTEBOOK, Graded, property_of
+from cs348k_diffusion.grading.records import IN_NOTEBOOK, StudentResult, property_of
 from cs348k_diffusion.grading.submissions import similarity
 from cs348k_diffusion.grading.submissions.side_by_side import write_page
 from cs348k_diffusion.grading.tables import moment
@@ -20,7 +20,7 @@ from cs348k_diffusion.grading.tables import moment
 MOST_CHANGES = 20  # that are printed; the file has all
 
 
-def print_marks(title: str, graded: Graded) -> None:
+def print_marks(title: str, graded: StudentResult) -> None:
     """A student's marks: one line an exercise, and why points are missing."""
     typer.secho(f"\n{title}", bold=True)
     results = group(graded.records, registry())

@@ -1,4 +1,4 @@
-"""Look over the machine the course runs on: one row a finding, each says ok or what to do about it."""
+"""Checks of the machine that the course runs on: one row a finding, each says ok or what to do about it."""
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Data: drawn in code, inside a dependency, or your own; images in [-1, 1] of shape (n, channels, height, width)."""
 
-from cs348k_diffusion.data.batches import Batches, Fresh, batches
+from cs348k_diffusion.data.batches import Batches, Stream, batches
 from cs348k_diffusion.data.digits import load_digits
 from cs348k_diffusion.data.fashion import load_fashion
 from cs348k_diffusion.data.folder import load_folder
@@ -17,7 +17,7 @@ from cs348k_diffusion.data.points import (
 __all__ = [
     "Batches",
     "Blobs",
-    "Fresh",
+    "Stream",
     "batches",
     "checkerboard",
     "eight_gaussians",

@@ -38,7 +38,7 @@ class Batches(Iterator[Any]):
             self._generator.set_state(state["generator"])
 
 
-class Fresh(Iterator[Any]):
+class Stream(Iterator[Any]):
     """Batches that `draw` makes anew from the generator, for ever; where it is, is where the generator is."""
 
     def __init__(self, draw: Callable[[torch.Generator], Any], generator: torch.Generator):

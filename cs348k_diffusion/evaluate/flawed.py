@@ -21,7 +21,7 @@ from cs348k_diffusion.schedule import cosine
 FEATURES, SAMPLES = 16, 20_000
 
 
-class Flawed(NamedTuple):
+class FlawedReport(NamedTuple):
     """A report as a reader sees it, what was done, and the name of its flaw."""
 
     text: str
@@ -51,12 +51,12 @@ def report(ours: dict[str, Any], plain: dict[str, Any]) -> dict[str, Any]:
     return {"arms": {"ours": ours, "plain": plain}, "chosen_on": "validation", "judged_on": "test", "star": False}
 
 
-def three_reports() -> dict[str, Flawed]:
+def three_reports() -> dict[str, FlawedReport]:
     """The reports A, B and C."""
     return {"A": best_of_three(), "B": twice_the_evaluations(), "C": more_samples()}
 
 
-def best_of_three() -> Flawed:
+def best_of_three() -> FlawedReport:
     """The smallest of ours beside the mean of the others."""
     ours, plain = (arm([features_fd(10 * k + run, 300) for run in range(3)], samples=300) for k in (16, 21))
     ours["shown"] = min(ours["runs"])
@@ -65,10 +65,10 @@ def best_of_three() -> Flawed:
         f"{plain['shown']:.3f}: polish gains {1 - ours['shown'] / plain['shown']:.0%}. Same weights, same 300 samples "
         "a run, same 16 evaluations, and no run was left out of the records."
     )
-    return Flawed(text, report(ours, plain), "minimum")
+    return FlawedReport(text, report(ours, plain), "minimum")
 
 
-def twice_the_evaluations() -> Flawed:
+def twice_the_evaluations() -> FlawedReport:
     """Polish costs no evaluation, and the report spends what that seems to save on smaller steps."""
     ours, plain = (arm(*eight_runs(steps, polish), SAMPLES) for steps, polish in ((32, True), (16, False)))
     text = (
@@ -77,7 +77,7 @@ def twice_the_evaluations() -> Flawed:
         f"is better on {sum(a < b for a, b in zip(ours['runs'], plain['runs']))} of 8 seeds. And it calls no network, "
         "which leaves room for smaller steps."
     )
-    return Flawed(text, report(ours, plain), "cost")
+    return FlawedReport(text, report(ours, plain), "cost")
 
 
 def eight_runs(steps: int, polish: bool) -> tuple[list[float], int]:
@@ -102,7 +102,7 @@ def polished(seed: int, steps: int, polish: bool) -> tuple[float, int]:
     return wasserstein(x, data.sample(10 * SAMPLES, keyed_generator(24, seed))), evaluations
 
 
-def more_samples() -> Flawed:
+def more_samples() -> FlawedReport:
     """FD is biased, and less so with more samples."""
     seeds = range(70, 130, 10)
     ours, plain = (arm([features_fd(seed + k, n) for seed in seeds], samples=n) for k, n in ((1, 2000), (2, 500)))
@@ -111,4 +111,4 @@ def more_samples() -> Flawed:
         f"authors' own six runs). The runs do not even overlap: the worst of ours is {max(ours['runs']):.3f}, the best "
         f"of theirs {min(plain['runs']):.3f}. Same features, same true data, same 16 evaluations."
     )
-    return Flawed(text, report(ours, plain), "samples")
+    return FlawedReport(text, report(ours, plain), "samples")

@@ -27,7 +27,7 @@ LETTERS = "MEDGASLT"  # of the parts of the lecture, in the order of the table
 SUBJECTS = ("trees", "exact_scores", "digits", "attention", "bigger_steps", "planted", "latent", "superresolution")
 
 
-class Resolved(NamedTuple):
+class Resolution(NamedTuple):
     """A claim, its verdict, the mean cost of each setting, seconds of processor time, and its runs where it was run."""
 
     claim: Claim
@@ -69,12 +69,12 @@ def chosen(ids: Iterable[str]) -> list[Claim]:
     return list({claim.id: claim for claim in found}.values()) or list(every.values())
 
 
-def run_claim(claim: Claim, folder: Path | None = None, **options: Any) -> Resolved:
+def run_claim(claim: Claim, folder: Path | None = None, **options: Any) -> Resolution:
     """Run a claim's study now (options as for `run_study`); one that reads a card reads it."""
     began = time.process_time()
     results = run_study(claim, folder, **options)
     verdict = judge(claim, lambda levels: results.values(claim.metric, levels))
-    return Resolved(claim, verdict, results.costs(), time.process_time() - began, results)
+    return Resolution(claim, verdict, results.costs(), time.process_time() - began, results)
 
 
 def rerun_card(claim: Claim, folder: Path) -> Claim:
@@ -88,7 +88,7 @@ def _run_card(name: str, folder: str) -> None:
     importlib.import_module(f"{ROOM}.studies.{name}").main(folder)
 
 
-def replayed(claim: Claim) -> Resolved:
+def replayed(claim: Claim) -> Resolution:
     """The stored result of a claim; KeyError where none is stored."""
     rows = _stored().get(claim.id)
     if rows is None:
@@ -97,14 +97,14 @@ def replayed(claim: Claim) -> Resolved:
     def values(levels: Levels) -> list[float]:
         return rows["values"][label(levels)]
 
-    return Resolved(replace(claim, seeds=rows["seeds"]), judge(claim, values), rows["costs"], rows["cpu_seconds"])
+    return Resolution(replace(claim, seeds=rows["seeds"]), judge(claim, values), rows["costs"], rows["cpu_seconds"])
 
 
 def _stored() -> dict[str, Any]:
     return json.loads(STORED.read_text(encoding="utf-8"))["claims"] if STORED.is_file() else {}
 
 
-def store(found: Iterable[Resolved]) -> None:
+def store(found: Iterable[Resolution]) -> None:
     """Write what was found about claims into the package's own results, beside what is stored about the others."""
     import torch
 

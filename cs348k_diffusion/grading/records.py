@@ -40,7 +40,7 @@ class Record:
 
 
 @dataclass
-class Graded:
+class StudentResult:
     """One student: the records, sentences about the files, what they were made from, and free-text answers.
 
     remarks: for the instructor, not shown to the student; hints: how many were opened, by exercise.
@@ -55,15 +55,15 @@ class Graded:
     hints: dict[str, int] = field(default_factory=dict)
 
 
-def to_line(graded: Graded) -> str:
+def to_line(graded: StudentResult) -> str:
     """A student as one line of JSON."""
     return json.dumps(asdict(graded)) + "\n"
 
 
-def from_line(line: str) -> Graded:
+def from_line(line: str) -> StudentResult:
     """A student from a line. Raises ValueError, TypeError or KeyError for a line that is not whole."""
     facts = json.loads(line)
-    return Graded(**facts | {"records": [Record(**record) for record in facts["records"]]})
+    return StudentResult(**facts | {"records": [Record(**record) for record in facts["records"]]})
 
 
 class Lines:
@@ -72,7 +72,7 @@ class Lines:
     def __init__(self, stream: TextIO):
         self.stream = stream
 
-    def write(self, graded: Graded) -> None:
+    def write(self, graded: StudentResult) -> None:
         """A student, as soon as known."""
         self.tell(to_line(graded).rstrip("\n"))
 
@@ -119,9 +119,9 @@ class Results:
         self,
         students: Iterable[str],
         expected: Iterable[tuple[str, str, float]],
-        done: Callable[[Graded], object] | None = None,
+        done: Callable[[StudentResult], object] | None = None,
     ):
-        self.graded = {student: Graded(student) for student in students}
+        self.graded = {student: StudentResult(student) for student in students}
         self.expected, self.done = list(expected), done
         self.waiting = set(self.graded)
 

@@ -79,7 +79,7 @@ def _four(low: float, high: float) -> float:
 REJECT = Constraint("reject", _same, _same, _no_change, _distance, plain=True)
 BIJECTION = Constraint("bijection", _logit, _squash, _log_squash_slope, _four)
 PENALTY = Constraint("penalty", _same, _same, _no_change, _distance, stiffness=1e3, plain=True)
-PROJECTION = Constraint("projection", _same, _clip, _no_change, _distance)  # a clipped step has no way back
+PROJECTION = Constraint("projection", _same, _clip, _no_change, _distance)  # a clipped step has no inverse
 CONSTRAINTS = {constraint.name: constraint for constraint in (REJECT, BIJECTION, PENALTY, PROJECTION)}
 
 

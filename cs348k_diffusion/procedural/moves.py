@@ -1,4 +1,4 @@
-"""The slide's rules, each a move from one tree to another with its way back.
+"""The slide's rules, each a move from one tree to another, with its inverse.
 
 modifyParams, addLeaf, removeLeaf, splitBranch, removeBranch, addAnywhere, and mergeBranch, which the slide lacks:
 without it nothing undoes a split. A move is a `Proposal`: an edit and what Green's acceptance rule needs to know,
@@ -71,8 +71,8 @@ def _edited(parts: Mapping[int, Part], changes: Mapping[int, Part | None]) -> di
 class Proposal(NamedTuple):
     """A move that may be made: the tree it leads to and the terms of its acceptance.
 
-    log_forward and log_reverse are the log densities of drawing this move, and of drawing its way back from the new
-    tree, given the rule; `back` is that way back: the name of the rule and its arguments.
+    log_forward and log_reverse are the log densities of drawing this move, and of drawing its inverse from the new
+    tree, given the rule; `back` is that inverse: the name of the rule and its arguments.
     """
 
     rule: str
@@ -84,7 +84,7 @@ class Proposal(NamedTuple):
     back: tuple[str, tuple]
 
     def log_ratio(self, rates: Mapping[str, float]) -> float:
-        """log of (chance of the way back x |Jacobian|) / chance of the way there; rates are those of the rules."""
+        """log of (chance of the inverse x |Jacobian|) / chance of the move; rates are those of the rules."""
         there, back = rates.get(self.rule, 0.0), rates.get(self.back[0], 0.0)
         if not back:
             return -math.inf

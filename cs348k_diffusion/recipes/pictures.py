@@ -62,7 +62,7 @@ def denoiser() -> NetDenoiser:
 def training_pictures(n: int) -> tuple[Tensor, Tensor]:
     """The training world's first n pictures, as bytes, and the tokens of their captions in every wording."""
     made = pictures(n, SIZE, PICTURES.training)
-    return to_bytes(made.images), worded(made.scenes, WORDINGS)
+    return to_bytes(made.images), caption_tokens(made.scenes, WORDINGS)
 
 
 def batches(
@@ -81,7 +81,7 @@ def batches(
     return Batches(n, batch, look_up, generator)
 
 
-def worded(scenes: Sequence[Scene], wordings: Sequence[int]) -> Int[Tensor, "wordings n m"]:
+def caption_tokens(scenes: Sequence[Scene], wordings: Sequence[int]) -> Int[Tensor, "wordings n m"]:
     """The tokens of each wording of the captions of the training world's first pictures."""
     captions = [[caption(each, PICTURES.training, i, wording) for i, each in enumerate(scenes)] for wording in wordings]
     return torch.stack([TOKENIZER(each) for each in captions])

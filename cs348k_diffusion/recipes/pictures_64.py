@@ -34,6 +34,7 @@ from cs348k_diffusion.recipes.pictures import (
     TOKENIZER,
     TWO_SAMPLE_N,
     autocast_bf16,
+    caption_tokens,
     choose_scale,
     choose_wordings,
     noisy_times,
@@ -41,7 +42,6 @@ from cs348k_diffusion.recipes.pictures import (
     short_prompts,
     textures,
     two_sample_accuracy,
-    worded,
 )
 from cs348k_diffusion.recipes.pictures import (
     satisfied as satisfied_at_32,
@@ -78,7 +78,7 @@ def batches(n: int, batch: int, generator: torch.Generator, device: torch.device
             with torch.no_grad():
                 codes += [codec.encode(part).half() for part in some.images.split(100)]
             scenes += some.scenes
-        return torch.cat(codes), worded(scenes, WORDINGS)
+        return torch.cat(codes), caption_tokens(scenes, WORDINGS)
 
     def look_up(rows: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         codes, tokens = drawn()

@@ -32,6 +32,7 @@ from cs348k_diffusion.recipes.pictures import (
     PEAK,
     PREVIEW_PROMPTS,
     TOKENIZER,
+    caption_tokens,
     choose_scale,
     choose_wordings,
     noisy_times,
@@ -39,7 +40,6 @@ from cs348k_diffusion.recipes.pictures import (
     short_prompts,
     textures,
     two_sample_accuracy,
-    worded,
 )
 from cs348k_diffusion.recipes.pictures import (
     satisfied as satisfied_at_32,
@@ -75,7 +75,7 @@ def batches(n: int, batch: int, generator: torch.Generator, device: torch.device
             some = pictures(min(2000, n - start), 32, PICTURES.training, start=start)
             small.append(resize(some.images, SMALL))
             scenes += some.scenes
-        return torch.cat(small), worded(scenes, WORDINGS)
+        return torch.cat(small), caption_tokens(scenes, WORDINGS)
 
     def look_up(rows: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         images, tokens = drawn()

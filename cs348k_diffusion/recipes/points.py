@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from cs348k_diffusion.data import Fresh, checkerboard, eight_gaussians, swiss_roll, two_moons
+from cs348k_diffusion.data import Stream, checkerboard, eight_gaussians, swiss_roll, two_moons
 from cs348k_diffusion.denoiser import NetDenoiser
 from cs348k_diffusion.metrics import real_floor, sliced_wasserstein
 from cs348k_diffusion.nets import PointNet
@@ -27,13 +27,13 @@ def denoiser() -> NetDenoiser:
     return NetDenoiser(PointNet(width=64, depth=3), cosine(), predict="v")
 
 
-def fresh(points: Points, size: int, generator: torch.Generator, like: Tensor) -> Fresh:
+def stream(points: Points, size: int, generator: torch.Generator, like: Tensor) -> Stream:
     """New points for ever: a density that is drawn in code has no end of data."""
-    return Fresh(lambda generator: points(size, generator).to(like), generator)
+    return Stream(lambda generator: points(size, generator).to(like), generator)
 
 
 def _training(points: Points, model: NetDenoiser, steps: int, batch: int, generator: torch.Generator) -> Fitting:
-    examples = fresh(points, batch, generator, next(model.parameters()))
+    examples = stream(points, batch, generator, next(model.parameters()))
     return fit(model, examples, steps, denoising(), lr=warm_cosine(3e-3), ema=0.99, generator=generator)
 
 

@@ -3,7 +3,7 @@
 import pytest
 
 from cs348k_diffusion.grading.batch import run as batch
-from cs348k_diffusion.grading.records import Graded, Record
+from cs348k_diffusion.grading.records import Record, StudentResult
 from tests.grading.a_class import TOYS, write
 
 
@@ -21,7 +21,7 @@ def grade(tmp_path, monkeypatch):
                 Record(student, id, test, points, points if id in text.split() else 0, message="no")
                 for id, test, points in plan.expected
             ]
-            yield Graded(student, records)
+            yield StudentResult(student, records)
 
     def run(hand_ins, only=("E9.1", "E9.2"), **options):
         for student, text in hand_ins.items():

@@ -41,7 +41,7 @@ def test_a_cell_binds_what_it_binds_in_jupyter(text):
 @pytest.mark.parametrize("magic", ["%%time", "%%time\n%%capture out", "%%timeit -n 1 -r 1"])
 def test_what_stands_under_a_harmless_magic_is_read(magic):
     assert bound(python_of(f"\n{magic}\n{FUNCTION}"))[1].keys() == {"f"}
-    with pytest.raises(cells.Skipped, match="%%bash"):
+    with pytest.raises(cells.SkipCell, match="%%bash"):
         python_of(f"%%bash\n{FUNCTION}")
 
 

@@ -14,7 +14,7 @@ from cs348k_diffusion.grading.gradebook.feedback import group
 from cs348k_diffusion.grading.gradebook.feedback import render as feedback
 from cs348k_diffusion.grading.gradebook.overrides import Override, correction
 from cs348k_diffusion.grading.gradebook.reports import reasons, write_gradebook
-from cs348k_diffusion.grading.gradebook.roster import Enrolled
+from cs348k_diffusion.grading.gradebook.roster import RosterRow
 from cs348k_diffusion.grading.gradebook.rules import NOT_SUBMITTED, Late, StudentRow
 from cs348k_diffusion.grading.records import WAITING, Record
 
@@ -180,9 +180,9 @@ def test_who_handed_in_nothing_has_one_reason():
 @pytest.mark.parametrize("named", [True, False])
 def test_the_time_left_over_is_of_those_whose_hand_in_has_a_time(named):
     rows = [row(f"s{k}", 2, 2, 2) for k in range(5)]
-    late = Late(datetime(2026, 11, 30, 12))
+    late = Late(datetime(2026, 11, 30, 12), 0, 0.1)
     for student, hours in zip(rows, (60, 24, 12, -36), strict=False):  # one has no time
-        enrolled = Enrolled(student.student, submitted=late.due - timedelta(hours=hours))
+        enrolled = RosterRow(student.student, submitted=late.due - timedelta(hours=hours))
         student.days_left = late.left(enrolled)
         assert late.days(enrolled) == (2 if hours == -36 else 0)
     words = " ".join(render({each.student: each for each in rows}, EXERCISES, named).split())

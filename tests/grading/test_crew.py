@@ -13,7 +13,7 @@ import pytest
 
 from cs348k_diffusion.grading.batch import local
 from cs348k_diffusion.grading.batch.plan import plan_for
-from cs348k_diffusion.grading.records import Graded, to_line
+from cs348k_diffusion.grading.records import StudentResult, to_line
 from cs348k_diffusion.grading.workers import scratch
 from tests.grading.test_batch import TOYS
 
@@ -66,7 +66,7 @@ def started(monkeypatch):
     found = Started()
 
     def start(boot, **streams):
-        program, line = found.how if len(found) < found.dies else GRADES, json.dumps(to_line(Graded("NAME")))
+        program, line = found.how if len(found) < found.dies else GRADES, json.dumps(to_line(StudentResult("NAME")))
         found.append(subprocess.Popen([sys.executable, "-I", "-S", "-c", program, line], **streams))
         return found[-1]
 

@@ -59,8 +59,8 @@ def test_a_worker_killed_in_the_middle_of_a_chunk_loses_and_doubles_nobody(tmp_p
     names = [f"s{i:02}" for i in range(4 * dask.CHUNK)]
     for name in names:
         write(tmp_path / "in" / f"{name}.ipynb", CLASS["squared" if name.endswith("3") else "perfect"][0])
-    shown, seen, sizes, killed = batch.progress, dask._seen, [], []
-    monkeypatch.setattr(dask, "_seen", lambda chunk, plan: sizes.append(len(chunk)) or seen(chunk, plan))
+    shown, seen, sizes, killed = batch.progress, dask._versions, [], []
+    monkeypatch.setattr(dask, "_versions", lambda chunk, plan: sizes.append(len(chunk)) or seen(chunk, plan))
 
     def while_a_worker_is_killed(items, total):
         for each in shown(items, total):
@@ -89,7 +89,7 @@ def test_a_worker_killed_in_the_middle_of_a_chunk_loses_and_doubles_nobody(tmp_p
 def test_a_worker_with_other_files_says_so(tmp_path):
     path = write(tmp_path / "ada.ipynb", notebook(PERFECT["double"]))
     plan = batch.plan_for({"ada": [path]}, ["E9.1"], TOYS, None, ())
-    seen = dask._seen([("ada", [path])], plan)
+    seen = dask._versions([("ada", [path])], plan)
     path.unlink()
     with pytest.raises(RuntimeError, match="other files of ada than you do"):
         dask._task([("ada", [path])], plan, seen)

@@ -141,11 +141,11 @@ def test_the_key_is_whole_or_not_there(tmp_path, monkeypatch):
 def test_an_interrupted_second_grading_still_grades_everybody_anew(inbox, tmp_path):
     """What `--again` asks for is in the journal before the first student is."""
     from cs348k_diffusion.grading.batch import journal
-    from cs348k_diffusion.grading.records import Graded
+    from cs348k_diffusion.grading.records import StudentResult
 
     plan, students = planning.plan_for({}, ["E9.1"], TOYS, None, ()), {name: [] for name in NAMES}
     file = tmp_path / "results.jsonl"
-    journal.up_to_date(students, plan, file, False, lambda todo: (Graded(name) for name in todo))
+    journal.up_to_date(students, plan, file, False, lambda todo: (StudentResult(name) for name in todo))
     on_disk = []
 
     def grading(todo):

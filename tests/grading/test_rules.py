@@ -10,7 +10,7 @@ import pytest
 
 from cs348k_diffusion.grading.batch import run as batch
 from cs348k_diffusion.grading.gradebook.overrides import read_overrides
-from cs348k_diffusion.grading.gradebook.roster import Enrolled, extended, read_roster
+from cs348k_diffusion.grading.gradebook.roster import RosterRow, extended, read_roster
 from cs348k_diffusion.grading.gradebook.rules import NOT_ON_ROSTER, NOT_SUBMITTED, Late, Rules
 from cs348k_diffusion.grading.submissions.lms import collect
 from cs348k_diffusion.grading.submissions.source import handed_in
@@ -141,7 +141,7 @@ def test_what_changed_between_two_gradebooks_is_listed_whoever_changed_it(tmp_pa
     def again(overrides="", extension="", hand_ins=None, late=True):
         write(tmp_path / "out" / "overrides.csv", f"student,exercise,points,comment\n{overrides}")
         text = f"student,submitted,due\nada,2026-12-02T00:00,{extension}\nbob,2026-11-01T00:00,\ncy,,\n"
-        rule = Late(moment("2026-11-30T23:59", ""), penalty=0.2) if late else None
+        rule = Late(moment("2026-11-30T23:59", ""), 0, 0.2) if late else None
         shown = grade(hand_ins or {}, rules=Rules(read_roster(write(tmp_path / "roster.csv", text)), rule))
         assert sorted(map(str, changes())) == sorted(
             str((c.student, c.exercise, f"{c.before:g}", f"{c.after:g}", c.why))
@@ -258,24 +258,27 @@ def test_a_group_hands_in_one_file_and_each_member_has_the_marks(tmp_path, grade
 )
 def test_a_bad_extension_is_told_with_its_place(tmp_path, text, says):
     with pytest.raises(ValueError, match=says):
-        extended({"ada": Enrolled("ada")}, write(tmp_path / "later.csv", text))
+        extended({"ada": RosterRow("ada")}, write(tmp_path / "later.csv", text))
 
 
 def test_a_rule_that_cannot_be_kept_is_told_before_grading(tmp_path):
     due = moment("2026-11-30T23:59", "")
     with pytest.raises(ValueError, match="column 'submitted'"):
-        Rules(read_roster(write(tmp_path / "roster.csv", "student\nada\n")), Late(due))
+        Rules(read_roster(write(tmp_path / "roster.csv", "student\nada\n")), Late(due, 0, 0.1))
     with pytest.raises(ValueError, match="time zone"):
-        Rules(read_roster(write(tmp_path / "roster.csv", "student,submitted\nada,2026-11-30T23:59+01:00\n")), Late(due))
+        Rules(
+            read_roster(write(tmp_path / "roster.csv", "student,submitted\nada,2026-11-30T23:59+01:00\n")),
+            Late(due, 0, 0.1),
+        )
     with pytest.raises(ValueError, match="between 0 and 1"):
-        Late(due, penalty=10)
-    ada = Enrolled("ada", submitted=moment("2026-11-30T12:00", ""), due=moment("2025-12-02T23:59", ""))
+        Late(due, 0, penalty=10)
+    ada = RosterRow("ada", submitted=moment("2026-11-30T12:00", ""), due=moment("2025-12-02T23:59", ""))
     with pytest.raises(ValueError, match="ada has until 2025-12-02 23:59, which is before"):
-        Rules({"ada": ada}, Late(due))
+        Rules({"ada": ada}, Late(due, 0, 0.1))
     with pytest.raises(ValueError, match="give --due"):
         Rules({"ada": ada})
     with pytest.raises(ValueError, match="time zone"):
-        Rules({"ada": Enrolled("ada", submitted=due, due=moment("2026-12-02T23:59+01:00", ""))}, Late(due))
+        Rules({"ada": RosterRow("ada", submitted=due, due=moment("2026-12-02T23:59+01:00", ""))}, Late(due, 0, 0.1))
 
 
 CANVAS = {

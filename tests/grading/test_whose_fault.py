@@ -12,12 +12,12 @@ from cs348k_diffusion.exercises.framework.catalogue import registry
 from cs348k_diffusion.exercises.framework.errors import StudentError
 from cs348k_diffusion.grading.batch import gradescope, journal
 from cs348k_diffusion.grading.batch.plan import plan_for
-from cs348k_diffusion.grading.checks.plugin import Grader, _judged, run_checks
-from cs348k_diffusion.grading.records import Graded, NotJudged, OutOfTime, Record, WorkersGone
+from cs348k_diffusion.grading.checks.plugin import Grader, _run_check, run_checks
+from cs348k_diffusion.grading.records import NotJudged, OutOfTime, Record, StudentResult, WorkersGone
 from cs348k_diffusion.grading.subject.subject import Instance, Subject
 from cs348k_diffusion.grading.submissions.notebook import Submission
 from cs348k_diffusion.grading.workers import remote as remoting
-from cs348k_diffusion.grading.workers.pool import Spawned, Worker, workers_for
+from cs348k_diffusion.grading.workers.pool import SpawnedWorkers, Worker, workers_for
 from cs348k_diffusion.grading.workers.remote import RemoteLink
 from cs348k_diffusion.grading.workers.worker import Job
 from tests.grading.test_batch import DOUBLE, TOYS, notebook, write
@@ -65,7 +65,7 @@ def test_what_a_check_cannot_use_is_the_answers_doing_whatever_it_asked_for(work
 
     try:
         with pytest.raises(StudentError, match="got None, which cannot be used here"):
-            _judged(check, {"answer": subject}, subject)
+            _run_check(check, {"answer": subject}, subject)
     finally:
         link.close()
 
@@ -98,7 +98,7 @@ def test_a_grader_that_fails_twice_says_nothing_of_the_student():
         assert "your code" not in record.message
 
 
-class Hanging(Spawned):
+class Hanging(SpawnedWorkers):
     """Workers that never answer, and a fork server that cannot end them."""
 
     def start(self, seconds, exercise="", closed=()):
@@ -127,7 +127,8 @@ def test_what_could_not_be_judged_is_tried_again_by_the_next_grading(tmp_path):
         def graded(todo):
             asked.append(list(todo))
             yield from [
-                Graded(student, [Record(student, *check, status=status) for check in plan.expected]) for student in todo
+                StudentResult(student, [Record(student, *check, status=status) for check in plan.expected])
+                for student in todo
             ]
 
         return graded
@@ -143,7 +144,7 @@ def test_nobody_has_a_zero_on_gradescope_for_what_the_grader_could_not_judge(tmp
     (tmp_path / "source" / "settings.json").write_text('{"only": ["E2.1"]}')
     write(tmp_path / "submission" / "mine.ipynb", notebook(DOUBLE))
     record = Record("you", "E2.1", "test_a", 1, status="error", message=str(NotJudged()))
-    monkeypatch.setattr(gradescope, "grade_here", lambda todo, plan: [Graded("you", [record])])
+    monkeypatch.setattr(gradescope, "grade_here", lambda todo, plan: [StudentResult("you", [record])])
     with pytest.raises(RuntimeError, match="could not judge"):
         gradescope.run(tmp_path)
     assert not (tmp_path / "results").exists()

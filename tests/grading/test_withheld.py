@@ -11,7 +11,7 @@ from cs348k_diffusion.grading.subject.subject import Subject
 from cs348k_diffusion.grading.submissions.notebook import Submission
 from cs348k_diffusion.grading.workers import withheld
 from cs348k_diffusion.grading.workers.copies import copy_for, without_bodies
-from cs348k_diffusion.grading.workers.pool import ForkServer, Spawned
+from cs348k_diffusion.grading.workers.pool import ForkServer, SpawnedWorkers
 from cs348k_diffusion.grading.workers.remote import RemoteLink
 from cs348k_diffusion.grading.workers.worker import Job
 
@@ -149,7 +149,7 @@ def test_without_a_sandbox_the_copy_is_imported(tmp_path):
         "def answer(kind):\n    from cs348k_diffusion.procedural import leaf\n"
         "    return leaf.__file__ if kind else leaf.accept(1, 2, 3)"
     )
-    link = RemoteLink(Spawned(), Job("E1.4", "answer", Submission([(1, text)]).needed("answer"), units), 60)
+    link = RemoteLink(SpawnedWorkers(), Job("E1.4", "answer", Submission([(1, text)]).needed("answer"), units), 60)
     link.reseed(0)
     assert not Subject(link)(True).startswith(str(withheld.ROOT))
     with pytest.raises(Exception, match=r"E1\.4 asks you to write this"):

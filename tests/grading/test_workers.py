@@ -14,7 +14,7 @@ from cs348k_diffusion.grading.subject import protocol
 from cs348k_diffusion.grading.subject.subject import Instance, Subject, local
 from cs348k_diffusion.grading.submissions.notebook import Submission
 from cs348k_diffusion.grading.workers import withheld
-from cs348k_diffusion.grading.workers.pool import Spawned, workers_for
+from cs348k_diffusion.grading.workers.pool import SpawnedWorkers, workers_for
 from cs348k_diffusion.grading.workers.remote import RemoteLink
 from cs348k_diffusion.grading.workers.worker import Job
 from cs348k_diffusion.schedule import cosine
@@ -204,7 +204,7 @@ def test_fresh_forgets(subject):
     answer = subject("seen = []\ndef answer(x):\n    seen.append(x)\n    return len(seen)", "answer")
     assert answer(1) < answer(1)
     if isinstance(answer._link, RemoteLink):
-        assert answer.fresh()(1) == 1
+        assert answer.restart()(1) == 1
 
 
 def test_memory_tells_quadratic_from_linear(subject):
@@ -394,7 +394,7 @@ def test_a_killed_fork_server_is_replaced(workers, remote):
 
 def test_a_spawned_worker_speaks_the_same_language():
     cells = Submission([(1, HEAD + "def answer(x, f): return f(x) + 1")])
-    link = RemoteLink(Spawned(), Job("E9.1", "answer", cells.needed("answer")), 60)
+    link = RemoteLink(SpawnedWorkers(), Job("E9.1", "answer", cells.needed("answer")), 60)
     expect(Subject(link)(torch.ones(2), lambda x: 2 * x), torch.full((2,), 3.0), "2 x + 1")
     link.close()
 

@@ -1,4 +1,4 @@
-"""Moves: each has its way back, the right Jacobian and an undo; constraints hold them four ways."""
+"""Moves: each has its inverse, the right Jacobian and an undo; constraints hold them four ways."""
 
 import math
 from dataclasses import replace
@@ -68,7 +68,7 @@ def same_but_for_names(a, b):
     assert_close(numbers(first), numbers(second), rtol=0, atol=1e-12)
 
 
-# ---- the way back ----------------------------------------------------------------------------------------------------
+# ---- inverses --------------------------------------------------------------------------------------------------------
 
 
 def test_the_slides_rules_are_all_there_and_closed_under_inverse():
@@ -85,7 +85,7 @@ def test_the_slides_rules_are_all_there_and_closed_under_inverse():
 @settings(max_examples=150, deadline=None)
 @given(seed=seeds)
 def test_there_and_back_again(rule, seed):
-    """log-ratio(s -> s') + log-ratio(s' -> s) = 0, and the way back leads to where it came from."""
+    """log-ratio(s -> s') + log-ratio(s' -> s) = 0, and the inverse leads to where the move came from."""
     for constraint in (REJECT, BIJECTION):
         grammar = replace(GRAMMAR, constraint=constraint)
         tree, move = random_move(rule, seed, grammar)

@@ -93,6 +93,7 @@ def test_a_card_tells_the_whole_story(name):
     assert set(wanted.split()) <= set(card)
     recipe = recipes.RECIPES[name]
     assert (card["steps"], card["batch"], card["settings"]) == (recipe.steps, recipe.batch, recipe.settings)
+    assert (card["about"], card["data"]) == (recipe.about, recipe.data)
     assert card["parameters"] == sum(p.numel() for p in recipe.build().parameters())
     assert ["sha256", card["sha256"]] in [line.split() for line in card.table().splitlines()]
 

@@ -79,7 +79,7 @@ def _draw_some(scenes: Sequence[Scene], size: int, seed: int, start: int, lacks:
     drafts = [_draft(scene, seed, start + i) for i, scene in enumerate(scenes)]
     skies = torch.stack([gradient(draft.setting.sky, size, draft.rng) for draft in drafts])
     behind = [backdrop(*draft) for draft in drafts]
-    wood = iter(plants.grown([(t.form, d.rng) for d in drafts for t in d.things if t.group.kind == "tree"]))
+    wood = iter(plants.tree_rows([(t.form, d.rng) for d in drafts for t in d.things if t.group.kind == "tree"]))
     shapes = [
         [*back, *(part for thing in draft.things for part in _paint(thing, draft, wood, lacks))]
         for back, draft in zip(behind, drafts, strict=True)

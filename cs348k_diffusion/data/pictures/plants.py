@@ -33,7 +33,7 @@ class _Growing:
     def leaf(self, parent: int, radius: float) -> None:
         self.parts[len(self.parts) + 1] = Leaf(parent, radius)
 
-    def grown(self) -> Tree:
+    def tree(self) -> Tree:
         return Tree(self.parts, len(self.parts) + 1)
 
 
@@ -45,7 +45,7 @@ def oak(rng: KeyedDraws) -> Tree:
         bough = growing.branch(trunk, rng.uniform(0.25, 0.33), angle + rng.uniform(-0.12, 0.12))
         growing.leaf(bough, rng.uniform(0.2, 0.25))
     growing.leaf(trunk, 0.22)
-    return growing.grown()
+    return growing.tree()
 
 
 def pine(rng: KeyedDraws) -> Tree:
@@ -55,7 +55,7 @@ def pine(rng: KeyedDraws) -> Tree:
         at = growing.branch(at, length, 0.0)
         for side in (-1, 1):
             growing.branch(at, bough * rng.uniform(0.9, 1.05), side * rng.uniform(2.15, 2.3))
-    return growing.grown()
+    return growing.tree()
 
 
 def poplar(rng: KeyedDraws) -> Tree:
@@ -64,14 +64,14 @@ def poplar(rng: KeyedDraws) -> Tree:
     for length, radius in ((0.42, 0.18), (0.2, 0.21), (0.2, 0.18), (0.18, 0.12)):
         at = growing.branch(at, length, rng.uniform(-0.05, 0.05))
         growing.leaf(at, radius * rng.uniform(0.94, 1.06))
-    return growing.grown()
+    return growing.tree()
 
 
 GROW = {"oak": oak, "pine": pine, "poplar": poplar}
 TOPS = {"oak": (1, 2), "pine": (4, 5), "poplar": (3,)}  # where snow lies: the highest parts of the crown
 
 
-def grown(wanted: Sequence[tuple[str, KeyedDraws]]) -> list[list[list[float]]]:
+def tree_rows(wanted: Sequence[tuple[str, KeyedDraws]]) -> list[list[list[float]]]:
     """One tree for each (species, rng): (x0, y0, x1, y1, r0, r1) of all its parts, branches first; all at once."""
     if not wanted:
         return []
@@ -81,7 +81,7 @@ def grown(wanted: Sequence[tuple[str, KeyedDraws]]) -> list[list[list[float]]]:
 
 
 def paint_tree(thing: Thing, rows: list[list[float]], colour: Colour, season: str, rng: KeyedDraws) -> list[Part]:
-    """A tree in its place and colour, its parts as `grown` says, with snow, blossom or fallen leaves."""
+    """A tree in its place and colour, its parts as `tree_rows` says, with snow, blossom or fallen leaves."""
     wood: list[Part] = []
     crown: list[Part] = []
     for x0, y0, x1, y1, r0, r1 in rows:

@@ -98,13 +98,13 @@ CLAIMS = (
         seeds=12, budget=3, unit="units", threshold=2.0, source="Liu et al. 2019 (SoftRas)", notebook="01",
     ),
     Claim(
-        "M4", "With the size of the target, moves alone become dear faster than both",
+        "M4", "As targets grow, moves only become expensive faster than moves and gradients together",
         "slope", "less", BOTH, HERE + "growth", ({"policy": "moves only"},),
         seeds=6, budget=2000, unit="units", source="Ritchie et al. 2015", notebook="01", card=CARD,
         remark="Six trees of a size are too few; an unsolved one counts with the whole budget, which flatters moves.",
     ),
     Claim(
-        "M5", "Without the ratio of the ways back, a birth-death chain leaves its prior",
+        "M5", "Without the ratio of proposal densities, a birth-death chain leaves its prior",
         "distance", "less", {"ratio": "right"}, HERE + "birth_death", ({"ratio": "wrong"},),
         seeds=6, budget=40_000, unit="proposals", threshold=0.3, source="Green 1995", notebook="01",
     ),

@@ -27,7 +27,7 @@ def run_against(
     right = right if isinstance(right, Mapping) else {_title(one, k): one for k, one in enumerate(right)}
     runs = [(True, name, one) for name, one in right.items()] + [(False, name, one) for name, one in wrong.items()]
     random.Random(seed).shuffle(runs)
-    verdicts = [(good, name, _verdict(subject.fresh(), one)) for good, name, one in runs]
+    verdicts = [(good, name, _verdict(subject.restart(), one)) for good, name, one in runs]
     for good, name, (kind, problem) in verdicts:
         if good and kind == "raised":
             raise Wrong("Your test must run on every right answer.", f"On {name} it raised {problem}")

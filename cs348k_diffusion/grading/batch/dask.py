@@ -15,14 +15,14 @@ from typing import Any
 from cs348k_diffusion import __version__
 from cs348k_diffusion.grading.batch.local import CHUNK, GONE, TRIES, grade_here, ungraded
 from cs348k_diffusion.grading.batch.plan import Plan, Todo, digest
-from cs348k_diffusion.grading.records import Graded
+from cs348k_diffusion.grading.records import StudentResult
 
 EXTRA = "--dask needs Dask's distributed: install the course with its extra, cs348k_diffusion[cluster]"
 NOT_LINUX = "a Dask worker is not on Linux, whose sandbox the grader needs"
 _ONE = threading.Lock()  # pytest takes over a process's streams and settings: one chunk at a time in each
 
 
-def graded_by_dask(todo: Todo, plan: Plan, address: str) -> Iterator[Graded]:
+def graded_by_dask(todo: Todo, plan: Plan, address: str) -> Iterator[StudentResult]:
     """Grade students as they come; those whose Dask workers died are tried again, alone, and at last left ungraded.
 
     address: the scheduler's, as "tcp://10.0.0.1:8786". Raises RuntimeError without Dask, OSError when nobody answers.
@@ -38,7 +38,7 @@ def graded_by_dask(todo: Todo, plan: Plan, address: str) -> Iterator[Graded]:
         yield ungraded(student, plan, GONE, "error")
 
 
-def _once(todo: Todo, size: int, plan: Plan, address: str) -> Iterator[Graded]:
+def _once(todo: Todo, size: int, plan: Plan, address: str) -> Iterator[StudentResult]:
     try:
         from distributed import Client, KilledWorker, as_completed
     except ImportError as error:
@@ -47,7 +47,7 @@ def _once(todo: Todo, size: int, plan: Plan, address: str) -> Iterator[Graded]:
         there: Any = client.nthreads()
         size = max(1, min(size, len(todo) // (2 * len(there) or 1)))
         chunks = [todo[i : i + size] for i in range(0, len(todo), size)]
-        tasks = [client.submit(_task, chunk, plan, _seen(chunk, plan), pure=False) for chunk in chunks]
+        tasks = [client.submit(_task, chunk, plan, _versions(chunk, plan), pure=False) for chunk in chunks]
         waiting: Any = as_completed(tasks, loop=client.loop)  # else that of another client, if there is one
         for task in waiting:
             try:
@@ -56,11 +56,11 @@ def _once(todo: Todo, size: int, plan: Plan, address: str) -> Iterator[Graded]:
                 continue
 
 
-def _task(chunk: Todo, plan: Plan, seen: list[str]) -> list[Graded]:
+def _task(chunk: Todo, plan: Plan, seen: list[str]) -> list[StudentResult]:
     """What a Dask worker does. Raises RuntimeError where it is not Linux, or sees other files than the client."""
     if sys.platform != "linux":
         raise RuntimeError(NOT_LINUX)
-    if _seen(chunk, plan) != seen:
+    if _versions(chunk, plan) != seen:
         names = ", ".join(student for student, _ in chunk[:3])
         raise RuntimeError(
             f"a Dask worker sees another course version, other checks or other files of {names} than you do; give all "
@@ -70,5 +70,5 @@ def _task(chunk: Todo, plan: Plan, seen: list[str]) -> list[Graded]:
         return grade_here(chunk, plan)
 
 
-def _seen(chunk: Todo, plan: Plan) -> list[str]:
+def _versions(chunk: Todo, plan: Plan) -> list[str]:
     return [__version__, *(digest(paths, plan) for _, paths in chunk)]

@@ -24,19 +24,19 @@ from cs348k_diffusion.exercises.framework.catalogue import free_texts
 from cs348k_diffusion.grading.batch.plan import Plan, Todo
 from cs348k_diffusion.grading.checks.plugin import Grader, run_checks
 from cs348k_diffusion.grading.checks.source import WorkerSource
-from cs348k_diffusion.grading.records import Graded, Lines, Record, Results, Status, from_line
+from cs348k_diffusion.grading.records import Lines, Record, Results, Status, StudentResult, from_line
 from cs348k_diffusion.grading.submissions import reading
 from cs348k_diffusion.grading.submissions.files import Unreadable
 from cs348k_diffusion.grading.submissions.reading import Reading
 from cs348k_diffusion.grading.tables import plain_text
-from cs348k_diffusion.grading.workers.pool import ForkServer, Spawned, isolated_python, workers_for
+from cs348k_diffusion.grading.workers.pool import ForkServer, SpawnedWorkers, isolated_python, workers_for
 from cs348k_diffusion.grading.workers.sandbox import die_with_parent
 
 CHUNK, TRIES = 8, 3
 GONE = "The grader's process was ended while it worked on this; please look."
 
 
-def grade_here(chunk: Todo, plan: Plan, done: Callable[[Graded], object] | None = None) -> list[Graded]:
+def grade_here(chunk: Todo, plan: Plan, done: Callable[[StudentResult], object] | None = None) -> list[StudentResult]:
     """Grade some students in this process; `done` gets each as soon as its last check has run."""
     workers = _workers(plan.hidden, plan.address)
     if plan.exercises:
@@ -69,17 +69,17 @@ def _read(student: str, paths: list[Path], plan: Plan, results: Results) -> Read
 
 
 @functools.lru_cache(maxsize=1)
-def _workers(hidden: tuple[str, ...], address: str = "") -> ForkServer | Spawned:
+def _workers(hidden: tuple[str, ...], address: str = "") -> ForkServer | SpawnedWorkers:
     """One fork server, or one clone of the main process's, for each process that grades, for as long as it lives."""
     return workers_for(hidden, address)
 
 
-def ungraded(student: str, plan: Plan, why: str, status: Status = "failed") -> Graded:
+def ungraded(student: str, plan: Plan, why: str, status: Status = "failed") -> StudentResult:
     """A student whose files could not be graded: no points, and the reason; "error": the next grading tries again."""
-    return Graded(student, [Record.failed(student, check, why, status) for check in plan.expected], [why])
+    return StudentResult(student, [Record.failed(student, check, why, status) for check in plan.expected], [why])
 
 
-def graded_locally(todo: Todo, plan: Plan, jobs: int) -> Iterator[Graded]:
+def graded_locally(todo: Todo, plan: Plan, jobs: int) -> Iterator[StudentResult]:
     """Grade students as they come: here for one job or two students, else in processes."""
     if len(todo) <= 2 or jobs < 2:
         for each in todo:
@@ -106,13 +106,13 @@ class Crew:
         self.unread: dict[subprocess.Popen, bytes] = {}
         self.ready = selectors.DefaultSelector()
 
-    def graded(self) -> Iterator[Graded]:
+    def graded(self) -> Iterator[StudentResult]:
         """Every student, as soon as known. Raises ValueError when a check module does not load."""
         for _ in range(min(self.jobs, len(self.chunks))):
             self._start()
         while self.in_hand:
             for event, _ in self.ready.select():
-                yield from self._heard(event.data)
+                yield from self._receive(event.data)
 
     def _start(self) -> None:
         process = isolated_python(
@@ -143,7 +143,7 @@ class Crew:
         self.in_hand[process] = dict(chunk)
         self._tell(process, [[student, [str(path) for path in paths]] for student, paths in chunk])
 
-    def _heard(self, process: subprocess.Popen) -> Iterator[Graded]:
+    def _receive(self, process: subprocess.Popen) -> Iterator[StudentResult]:
         assert process.stdout
         data = os.read(process.stdout.fileno(), 1 << 20)
         *lines, self.unread[process] = (self.unread[process] + data).split(b"\n")
@@ -157,9 +157,9 @@ class Crew:
             else:
                 self._give(process)
         if not data and process in self.in_hand:
-            yield from self._replaced(process)
+            yield from self._replace(process)
 
-    def _replaced(self, process: subprocess.Popen) -> Iterator[Graded]:
+    def _replace(self, process: subprocess.Popen) -> Iterator[StudentResult]:
         """A process has died: those it had in hand are tried again, alone."""
         left = self._bury(process)
         for student, paths in left.items():

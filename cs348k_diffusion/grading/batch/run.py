@@ -18,7 +18,7 @@ from cs348k_diffusion.grading.batch.local import grade_here, graded_locally
 from cs348k_diffusion.grading.batch.plan import Plan, key_of, plan_for
 from cs348k_diffusion.grading.gradebook.book import Book
 from cs348k_diffusion.grading.gradebook.rules import Rules, StudentRow
-from cs348k_diffusion.grading.records import Graded
+from cs348k_diffusion.grading.records import StudentResult
 from cs348k_diffusion.grading.submissions.lms import numbers
 from cs348k_diffusion.grading.submissions.source import handed_in
 from cs348k_diffusion.grading.workers.scratch import ending_tidily, remove_abandoned
@@ -68,7 +68,9 @@ def grade(
     return book.write(up_to_date(students, plan, journal, again, lambda todo: graded(todo, plan, jobs, dask)))
 
 
-def graded(students: dict[str, list[Path]], plan: Plan, jobs: int, dask: str = "") -> Generator[Graded, None, None]:
+def graded(
+    students: dict[str, list[Path]], plan: Plan, jobs: int, dask: str = ""
+) -> Generator[StudentResult, None, None]:
     """Grade students as they come, under a progress bar: on this machine, or on a Dask cluster."""
     todo = list(students.items())
     if dask and todo:
@@ -78,7 +80,7 @@ def graded(students: dict[str, list[Path]], plan: Plan, jobs: int, dask: str = "
     return progress(graded_locally(todo, plan, jobs), len(todo))
 
 
-def progress(items: Iterable[Graded], total: int) -> Generator[Graded, None, None]:
+def progress(items: Iterable[StudentResult], total: int) -> Generator[StudentResult, None, None]:
     """The same items under a progress bar with rate and time left."""
     from tqdm import tqdm
 
@@ -87,7 +89,7 @@ def progress(items: Iterable[Graded], total: int) -> Generator[Graded, None, Non
 
 
 @ending_tidily()
-def check_notebook(path: Path, *, only: Sequence[str] = (), checks: Path = FOLDER) -> Graded:
+def check_notebook(path: Path, *, only: Sequence[str] = (), checks: Path = FOLDER) -> StudentResult:
     """One notebook as the batch would grade it; on any platform (outside Linux with a time limit alone)."""
     plan = plan_for({"you": [path]}, only, checks, None, ())
     return grade_here([("you", [path])], plan)[0]

@@ -15,7 +15,7 @@ from typing import Any
 
 from cs348k_diffusion.exercises.framework.catalogue import Exercise
 from cs348k_diffusion.grading.submissions import reasons
-from cs348k_diffusion.grading.submissions.cells import Skipped, parses, python_of
+from cs348k_diffusion.grading.submissions.cells import SkipCell, parses, python_of
 from cs348k_diffusion.grading.submissions.notebook import Submission
 
 STALE = "The last run of a cell that defines {} failed: this is the version before."
@@ -39,7 +39,7 @@ def submission() -> Submission:
             made.cells.append((number, python))
         except SyntaxError as error:
             made.broken.append((number, text, error.lineno or 1, error.msg))
-        except (Skipped, ValueError, RecursionError, MemoryError):
+        except (SkipCell, ValueError, RecursionError, MemoryError):
             continue
     return made
 

@@ -163,7 +163,7 @@ class Grader:
             if "seed" in given:
                 given["seed"] = seed
             with collecting_pictures() as self.drawn, collecting_evidence() as self.noted, salted(self.key):
-                _judged(item.obj, given, subject)
+                _run_check(item.obj, given, subject)
         return True
 
     @pytest.hookimpl(tryfirst=True)
@@ -238,7 +238,7 @@ def _answer(record: Record) -> tuple[str, str]:
     return record.student, record.exercise
 
 
-def _judged(test: Callable, given: dict[str, Any], subject: Subject) -> None:
+def _run_check(test: Callable, given: dict[str, Any], subject: Subject) -> None:
     """Run a check. What breaks it after the answer has given something is the answer's doing: CI tries right ones."""
     try:
         test(**given)

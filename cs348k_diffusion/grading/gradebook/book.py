@@ -18,7 +18,7 @@ from cs348k_diffusion.grading.gradebook.overrides import read_overrides, templat
 from cs348k_diffusion.grading.gradebook.reports import in_order, reasons, write_reports
 from cs348k_diffusion.grading.gradebook.roster import hand_ins
 from cs348k_diffusion.grading.gradebook.rules import LOST, Rules, StudentRow, rows
-from cs348k_diffusion.grading.records import Graded
+from cs348k_diffusion.grading.records import StudentResult
 from cs348k_diffusion.grading.submissions.lms import Number
 from cs348k_diffusion.grading.tables import key
 
@@ -51,7 +51,7 @@ class Book:
         scope: Scope,
         rules: Rules,
         students: list[str],
-        earlier: Mapping[str, Graded],
+        earlier: Mapping[str, StudentResult],
         secret: str,
         numbers: Mapping[str, tuple[str, Number]],
     ):
@@ -76,7 +76,7 @@ class Book:
             for student, name in hand_ins(self.earlier, self.rules.roster).items()
         }
 
-    def write(self, graded: Mapping[str, Graded]) -> dict[str, StudentRow]:
+    def write(self, graded: Mapping[str, StudentResult]) -> dict[str, StudentRow]:
         """Marks, pages and tables of everyone: by student, with overrides, late days and what differs from before.
 
         graded: by the name of the hand-in.
@@ -96,7 +96,7 @@ class Book:
         self._note_changes(shown)
         return shown
 
-    def _with_texts(self, graded: Mapping[str, Graded]) -> dict[str, Graded]:
+    def _with_texts(self, graded: Mapping[str, StudentResult]) -> dict[str, StudentResult]:
         """The same students, with a record for each of their free-text answers."""
         every = {
             student: [*each.records, *free_text.records(student, each.texts, self.scope.texts, self.marks)]
@@ -104,7 +104,7 @@ class Book:
         }
         return {student: replace(each, records=every[student]) for student, each in graded.items()}
 
-    def _by_student(self, graded: Mapping[str, Graded]) -> dict[str, Graded]:
+    def _by_student(self, graded: Mapping[str, StudentResult]) -> dict[str, StudentResult]:
         """The same gradings, with a copy for each member in place of a group's."""
         found = {}
         for student, name in hand_ins(graded, self.rules.roster).items():

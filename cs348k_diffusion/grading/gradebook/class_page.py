@@ -55,7 +55,7 @@ def render(shown: Mapping[str, StudentRow], exercises: Mapping[str, Exercise], n
     facts: dict[str, Any] = {
         "named": named,
         "lines": lines(handed_in, exercises),
-        "absent": [_called(row) for row in shown.values() if row not in handed_in],
+        "absent": [_display_name(row) for row in shown.values() if row not in handed_in],
         "requests": (requests := _requests(shown.values())),
         "decided": Counter(request.status for _, request in requests),
         "count": len(handed_in),
@@ -72,7 +72,9 @@ def _to_grade(row: StudentRow) -> bool:
 
 def lines(rows: Sequence[StudentRow], exercises: Mapping[str, Exercise]) -> list[Line]:
     """One line an exercise, in the order of the course."""
-    results = {_called(row): {result.exercise.id: result for result in group(row.records, exercises)} for row in rows}
+    results = {
+        _display_name(row): {result.exercise.id: result for result in group(row.records, exercises)} for row in rows
+    }
     ids = [id for id in exercises if any(id in mine for mine in results.values())]
     earned = np.array([[_points(mine.get(id)) for id in ids] for mine in results.values()]).reshape(len(rows), len(ids))
     found = []
@@ -87,11 +89,11 @@ def lines(rows: Sequence[StudentRow], exercises: Mapping[str, Exercise]) -> list
 
 def _requests(rows: Iterable[StudentRow]) -> list[tuple[str, Override]]:
     """Regrades that were requested and by whom, those that are still open first."""
-    found = [(_called(row), request) for row in rows for request in row.regrades.values()]
+    found = [(_display_name(row), request) for row in rows for request in row.regrades.values()]
     return sorted(found, key=lambda each: STATUSES.index(each[1].status))
 
 
-def _called(row: StudentRow) -> str:
+def _display_name(row: StudentRow) -> str:
     return f"{row.name} ({row.student})" if row.name else row.student
 
 

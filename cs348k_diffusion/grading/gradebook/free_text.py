@@ -84,7 +84,7 @@ def remarks(student: str, given: Mapping[str, str], marks: Marks) -> list[str]:
         mark = marks.get((key(student), id))
         if mark is None or mark.points is None:
             said.append(f"{id} waits to be read.")
-        elif mark.answer.lstrip("'") != shown(answer).lstrip("'"):  # a spreadsheet drops the one before a formula
+        elif mark.answer.lstrip("'") != table_text(answer).lstrip("'"):  # a spreadsheet drops the one before a formula
             said.append(f"{id} was changed after it was marked.")
     return said
 
@@ -95,7 +95,7 @@ def comments(student: str, texts: Mapping[str, FreeText], marks: Marks) -> dict[
     return {id: mark.comment for id, mark in of_student.items() if mark and mark.comment}
 
 
-def shown(answer: str) -> str:
+def table_text(answer: str) -> str:
     """An answer as the table has it: one line, no formula, not longer than a spreadsheet shows."""
     cut = answer if len(answer) <= CELL else f"{answer[:CELL]} ... (the rest is in the answers folder)"
     return spreadsheet_cell(cut)
@@ -112,7 +112,7 @@ def write_out(
     for student, id, answer in [(who, id, each[id]) for who, each in given.items() for id in each]:
         mark = table.get((key(student), id), Mark(student, None, "", ""))
         table[key(student), id] = (
-            mark if mark.points is not None and mark.answer else mark._replace(answer=shown(answer))
+            mark if mark.points is not None and mark.answer else mark._replace(answer=table_text(answer))
         )
     _write_table(out / FILE, table, codes)
     coded = sorted((codes[student], each) for student, each in given.items())

@@ -11,7 +11,7 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
-from cs348k_diffusion.grading.gradebook.roster import Enrolled
+from cs348k_diffusion.grading.gradebook.roster import RosterRow
 from cs348k_diffusion.grading.submissions.lms import Number
 from cs348k_diffusion.grading.tables import key, write_table
 
@@ -31,7 +31,7 @@ class Mark(NamedTuple):
 
 
 def of_members(
-    known: Mapping[str, tuple[str, Number]], roster: Mapping[str, Enrolled]
+    known: Mapping[str, tuple[str, Number]], roster: Mapping[str, RosterRow]
 ) -> dict[str, tuple[str, Number]]:
     """`known` with the students whose number stands on the roster alone: members of groups, and who handed in nothing.
 

@@ -16,7 +16,7 @@ from cs348k_diffusion.grading.tables import key, moment, read_table
 
 
 @dataclass(frozen=True)
-class Enrolled:
+class RosterRow:
     """One row of the roster; submitted: when the hand-in came, where that is known; due: a time of one's own.
 
     group: the name of the hand-in that is shared with others; id: the number in Canvas or Moodle.
@@ -30,9 +30,9 @@ class Enrolled:
     id: str = ""
 
 
-def read_roster(path: Path) -> dict[str, Enrolled]:
+def read_roster(path: Path) -> dict[str, RosterRow]:
     """The class by `key` of the student. Raises ValueError for a missing column, a name or id twice, or no names."""
-    found: dict[str, Enrolled] = {}
+    found: dict[str, RosterRow] = {}
     ids: set[str] = set()
     for line, row in read_table(path, ["student"]):
         place, student = f"{path.name}, line {line}", row["student"]
@@ -45,13 +45,13 @@ def read_roster(path: Path) -> dict[str, Enrolled]:
         if id in ids:
             raise ValueError(f"{place}: the id {id} is there twice; each student has one of their own")
         ids |= {id} - {""}
-        found[key(student)] = Enrolled(student, row.get("name", ""), submitted, due, row.get("group", ""), id)
+        found[key(student)] = RosterRow(student, row.get("name", ""), submitted, due, row.get("group", ""), id)
     if not found:
         raise ValueError(f"{path.name} names no students: one row each is wanted below the header")
     return found
 
 
-def hand_ins(names: Iterable[str], roster: Mapping[str, Enrolled] | None) -> dict[str, str]:
+def hand_ins(names: Iterable[str], roster: Mapping[str, RosterRow] | None) -> dict[str, str]:
     """Students, each with the name of the hand-in that counts: one's own, or else the group's."""
     here, everyone = {key(name): name for name in names}, (roster or {}).values()
     groups = {key(each.group) for each in everyone if each.group} - {key(each.student) for each in everyone}
@@ -60,7 +60,7 @@ def hand_ins(names: Iterable[str], roster: Mapping[str, Enrolled] | None) -> dic
     return alone | {each.student: here[key(each.group)] for each in shared}
 
 
-def extended(roster: Mapping[str, Enrolled], path: Path) -> dict[str, Enrolled]:
+def extended(roster: Mapping[str, RosterRow], path: Path) -> dict[str, RosterRow]:
     """The roster with the due times of a table of extensions (student, due) put in.
 
     Raises ValueError for a student who is not on the roster or is there twice, and for a row without a time.

@@ -9,29 +9,17 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Protocol, runtime_checkable
 
 from cs348k_diffusion.grading.gradebook.changes import Change, by_exercise
 from cs348k_diffusion.grading.gradebook.overrides import TEST, Override, correction
-from cs348k_diffusion.grading.gradebook.roster import Enrolled
-from cs348k_diffusion.grading.records import WAITING, Record
+from cs348k_diffusion.grading.gradebook.roster import RosterRow
+from cs348k_diffusion.grading.records import WAITING, Record, StudentResult
 from cs348k_diffusion.grading.tables import key
 
 NOT_SUBMITTED = "Nothing was handed in."
 EARLIER = "No file was found this time; these are earlier marks."
 NOT_ON_ROSTER = "Not on the roster."
 LOST = "points lost"  # for being late, beside the exercises
-
-
-@runtime_checkable
-class Checked(Protocol):
-    """One student as the checks left them."""
-
-    student: str
-    records: list[Record]
-    notes: list[str]
-    remarks: list[str]
-    hints: dict[str, int]
 
 
 @dataclass(frozen=True)
@@ -42,19 +30,19 @@ class Late:
     """
 
     due: datetime
-    free: int = 0
-    penalty: float = 0.1
+    free: int
+    penalty: float
 
     def __post_init__(self):
         if self.free < 0 or not 0 <= self.penalty <= 1:
             raise ValueError("late days must be 0 or more, and the penalty a share between 0 and 1, such as 0.1")
 
-    def days(self, each: Enrolled) -> int | None:
+    def days(self, each: RosterRow) -> int | None:
         """Days begun after the due time, None where nobody knows when the hand-in came."""
         left = self.left(each)
         return None if left is None else max(0, math.ceil(-left))
 
-    def left(self, each: Enrolled) -> float | None:
+    def left(self, each: RosterRow) -> float | None:
         """Days from the hand-in to the due time, negative for a late one, None where nobody knows when it came.
 
         Raises ValueError when only one of the times has a time zone, and for an extension into the past.
@@ -72,7 +60,7 @@ class Late:
 class Rules:
     """What the instructor brings to a grading; the roster by `key`, None without one."""
 
-    roster: Mapping[str, Enrolled] | None = None
+    roster: Mapping[str, RosterRow] | None = None
     late: Late | None = None
 
     def __post_init__(self):
@@ -130,11 +118,11 @@ class StudentRow:
 
 
 def rows(
-    checked: Mapping[str, Checked],
+    checked: Mapping[str, StudentResult],
     rules: Rules,
     overrides: Sequence[Override],
     expected: Iterable[tuple[str, str, float]],
-    earlier: Mapping[str, Checked],
+    earlier: Mapping[str, StudentResult],
 ) -> dict[str, StudentRow]:
     """Everyone who handed in or is on the roster, in that order, with overrides and late days applied.
 
@@ -160,7 +148,7 @@ def _absent(
     found: Mapping[str, StudentRow],
     rules: Rules,
     wanted: Iterable[tuple[str, str, float]],
-    earlier: Mapping[str, Checked],
+    earlier: Mapping[str, StudentResult],
 ) -> list[StudentRow]:
     here, before = {key(student) for student in found}, {key(student): each for student, each in earlier.items()}
     out = []

@@ -34,7 +34,7 @@ class Link(Protocol):
     def ask(self, verb: str, number: int, args: tuple, named: dict, extra: Any = None) -> Any:
         """Have one verb carried out. Raises StudentError or NotYet."""
 
-    def fresh(self) -> None:
+    def restart(self) -> None:
         """Forget everything the student's code may have stored."""
 
     def peak_bytes(self) -> int | None:
@@ -137,9 +137,9 @@ class Subject(Handle):
         """Make an instance of the student's class; it stays on their side."""
         return self._asked("construct", args, named)
 
-    def fresh(self) -> Subject:
+    def restart(self) -> Subject:
         """The same subject with nothing left over from earlier calls: a new worker in batch."""
-        self._link.fresh()
+        self._link.restart()
         return self
 
     def memory(self, *args: Any, **named: Any) -> int:
@@ -148,7 +148,7 @@ class Subject(Handle):
         Raises StudentError for definitions that take so much themselves that the mark would not show the call.
         """
         imported = self._link.bytes_of_imports()
-        self._link.fresh()
+        self._link.restart()
         before = self._link.peak_bytes()
         if before is None or imported is None:
             return self.largest(*args, **named)
@@ -171,9 +171,9 @@ class LocalLink:
 
     def __init__(self, target: Any, seed: int = 0, budget: Budget | None = None, prints: Any = None):
         self.target, self.seed, self.budget, self.prints = target, seed, budget, prints
-        self.fresh()
+        self.restart()
 
-    def fresh(self) -> None:
+    def restart(self) -> None:
         self.server, self.callbacks = ObjectServer(self.target, self.rules), Callbacks()
         seed_everything(self.seed)
 

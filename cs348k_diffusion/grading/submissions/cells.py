@@ -21,21 +21,21 @@ HELP = re.compile(r"^(?P<indent>[ \t]*)%{0,2}[\w.*]+(\[.*\])?\?\??\s*$")
 CALLS = {"%": "run_line_magic", "!": "getoutput"}
 
 
-class Skipped(Exception):
+class SkipCell(Exception):
     """Why a cell was not read."""
 
 
 def python_of(text: str) -> str:
-    """A cell's text as Python; it need not parse. Raises Skipped for a cell that is another language, or too long."""
+    """A cell's text as Python; it need not parse. Raises SkipCell for a cell that is another language, or too long."""
     if len(text) > MAX_CELL:
-        raise Skipped(f"is longer than {MAX_CELL} characters")
+        raise SkipCell(f"is longer than {MAX_CELL} characters")
     if parses(text):
         return text
     text = _without_prompts(text)
     if text.startswith("%%"):
         first, _, rest = text.partition("\n")
         if (first[2:].split() or [""])[0] not in HARMLESS:
-            raise Skipped(f"starts with {first[:20]}, which is not Python,")
+            raise SkipCell(f"starts with {first[:20]}, which is not Python,")
         return python_of(rest)
     plain = "\n".join(_plain_lines(text))
     return plain if parses(plain) or plain.count("get_ipython()") > MANY else _by_ipython(text)

@@ -40,7 +40,7 @@ class Number(NamedTuple):
     name: str
 
 
-class Found(NamedTuple):
+class Upload(NamedTuple):
     """A student's notebook in the download; rank: the greatest is the newest."""
 
     name: str
@@ -71,18 +71,18 @@ def collect(download: Path, out: Path) -> tuple[dict[str, list[str]], list[str]]
 
     Raises FileNotFoundError without a download, ValueError for a file that is no zip or nothing that was understood.
     """
-    found, said = _understood(entries(download))
+    found, said = _recognise(entries(download))
     if not found:
         raise ValueError(
             f"{download}: no notebook is named as Canvas or Moodle name them, "
             f"name_123_456_file.ipynb or name_123_assignsubmission_file/. {' '.join(said[:5])}".strip()
         )
-    return _copied(_newest(found, said), out, said), said
+    return _copy(_newest(found, said), out, said), said
 
 
-def _newest(found: list[Found], said: list[str]) -> list[Found]:
+def _newest(found: list[Upload], said: list[str]) -> list[Upload]:
     """Of copies of one file the newest; files of a copy's names that define something else are all kept."""
-    kept: dict[tuple[str, str, str], Found] = {}
+    kept: dict[tuple[str, str, str], Upload] = {}
     for each in sorted(found, key=lambda each: each.rank):
         place = (each.name, each.id, each.file.casefold())
         if place in kept and not _same_work(kept[place], each):
@@ -94,7 +94,7 @@ def _newest(found: list[Found], said: list[str]) -> list[Found]:
     return list(kept.values())
 
 
-def _same_work(one: Found, other: Found) -> bool:
+def _same_work(one: Upload, other: Upload) -> bool:
     """Whether two files of nearly one name are versions of one: they define the same names, or are no notebooks."""
     if one.below != other.below:
         return False
@@ -142,7 +142,7 @@ def _in_zip(path: Path) -> Iterator[Entry]:
         elif stat.S_ISLNK(info.external_attr >> 16) or info.flag_bits & 1:
             fault = "is a link or encrypted"
         if not info.is_dir():
-            yield Entry(inside, _zip_time(info), fault, lambda info=info: _inflated(archive, info))
+            yield Entry(inside, _zip_time(info), fault, lambda info=info: _inflate(archive, info))
 
 
 def _name_in_zip(info: zipfile.ZipInfo) -> str:
@@ -168,7 +168,7 @@ def _zip_time(info: zipfile.ZipInfo) -> float:
         return 0.0
 
 
-def _inflated(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
+def _inflate(archive: zipfile.ZipFile, info: zipfile.ZipInfo) -> bytes:
     with archive.open(info) as file:
         return file.read(MAX_FILE)  # whatever size the zip claims
 
@@ -177,7 +177,7 @@ def _fault(size: int) -> str:
     return f"is larger than {MAX_FILE >> 20} MB" if size > MAX_FILE else ""
 
 
-def _understood(listed: Iterator[Entry]) -> tuple[list[Found], list[str]]:
+def _recognise(listed: Iterator[Entry]) -> tuple[list[Upload], list[str]]:
     found, said = [], []
     for entry in listed:
         match = next(filter(None, map(MOODLE.fullmatch, entry.path.parts[:-1])), None)
@@ -189,11 +189,11 @@ def _understood(listed: Iterator[Entry]) -> tuple[list[Found], list[str]]:
             continue
         if is_upload(entry.path):
             said.append(f"{readable(str(entry.path))} {ENDINGS[entry.path.suffix.lower()]}.")
-        found.append(_found(entry, match))
+        found.append(_upload(entry, match))
     return found, said
 
 
-def _found(entry: Entry, match: re.Match[str]) -> Found:
+def _upload(entry: Entry, match: re.Match[str]) -> Upload:
     parts = match.groupdict()
     file, below = parts.get("file") or entry.path.name, _below(entry.path, match[0])
     stem = stem_of(PurePosixPath(file))
@@ -202,7 +202,7 @@ def _found(entry: Entry, match: re.Match[str]) -> Found:
     ending = file[len(stem) :].lower()
     file, full = (f"{safe_name(each)}{ending}" for each in (COPY.sub("", stem), below + stem))
     system = "canvas" if "submission" in parts else "moodle"
-    return Found(
+    return Upload(
         safe_name(parts["name"]), system, parts["id"], file, full, below, rank, readable(str(entry.path)), entry.bytes
     )
 
@@ -219,7 +219,7 @@ def safe_name(name: str) -> str:
     return cut(re.sub(r'[\\/:*?"<>|]', "_", readable(name)).strip(". ")) or "unnamed"
 
 
-def _copied(found: list[Found], out: Path, said: list[str]) -> dict[str, list[str]]:
+def _copy(found: list[Upload], out: Path, said: list[str]) -> dict[str, list[str]]:
     """Write the files, each under its student; two students of one name are told apart by their number."""
     ids: dict[str, set[str]] = {}
     for each in found:
@@ -242,7 +242,7 @@ def _copied(found: list[Found], out: Path, said: list[str]) -> dict[str, list[st
     return done
 
 
-def _put(path: Path, each: Found) -> str:
+def _put(path: Path, each: Upload) -> str:
     """Write one file, unless a newer one is there; a sentence where there was another."""
     if path.parent.is_symlink() or path.is_symlink():
         return f"{path} is a link, so nothing was written there."

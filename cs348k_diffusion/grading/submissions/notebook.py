@@ -20,7 +20,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import NamedTuple
 
-from cs348k_diffusion.grading.submissions.cells import Skipped, parsed, parses, python_of
+from cs348k_diffusion.grading.submissions.cells import SkipCell, parsed, parses, python_of
 from cs348k_diffusion.grading.submissions.files import (
     MAX_CELLS,
     MAX_FILES,
@@ -235,7 +235,7 @@ def _add(made: Submission, path: Path) -> None:
             python = python_of(text)
             parsed(python)
             made.cells.append((number, python))
-        except Skipped as why:
+        except SkipCell as why:
             skipped.append(f"{called} {why} and was skipped.")
         except (SyntaxError, ValueError, RecursionError, MemoryError) as error:
             if isinstance(error, SyntaxError):

@@ -176,7 +176,7 @@ class ForkServer:
         self.control, self.process, self.scratch, self.held = None, None, None, ()
 
 
-class Spawned:
+class SpawnedWorkers:
     """Anywhere: a new Python for each worker, with a time limit and what limits the platform has."""
 
     held: Sequence[str] = ()
@@ -219,9 +219,9 @@ def isolated_python(boot: str, pass_fds: Iterable[int] = (), **streams: Any) -> 
     return subprocess.Popen(command, env=env, pass_fds=tuple(pass_fds), **quiet)
 
 
-def workers_for(hidden: Iterable[str | Path] = (), address: str = "") -> ForkServer | Spawned:
+def workers_for(hidden: Iterable[str | Path] = (), address: str = "") -> ForkServer | SpawnedWorkers:
     """The best that this platform offers; `hidden` files and folders are out of the workers' sight where possible.
 
     address: where a fork server of this grading listens already.
     """
-    return ForkServer(hidden, address) if sys.platform == "linux" else Spawned()
+    return ForkServer(hidden, address) if sys.platform == "linux" else SpawnedWorkers()

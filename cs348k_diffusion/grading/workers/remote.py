@@ -53,7 +53,7 @@ class RemoteLink:
         self.seed = seed
         self.ask("seed", 0, (), {}, seed)
 
-    def fresh(self) -> None:
+    def restart(self) -> None:
         self.close()
         self.reseed(self.seed)
 
