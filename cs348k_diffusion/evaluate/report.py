@@ -55,13 +55,17 @@ def described(claim: Claim, costs: Mapping[str, float]) -> list[tuple[str, str]]
     """The design as pairs of a heading and a text."""
     others = "; ".join(label(levels) for levels in claim.alternatives)
     spent = "; ".join(f"{name}: {cost:,.0f}" for name, cost in costs.items())
+    unequal = "" if max(costs.values()) <= 1.02 * min(costs.values()) else ", which is not equal"
     rows = [
         ("Proposed", label(claim.proposed)),
         ("Alternatives", others or f"none: the metric must be {need(claim)}"),
         ("Factors", "; ".join(f"{name}: {', '.join(map(str, levels))}" for name, levels in claim.factors.items())),
         ("Measured", f"{claim.metric}, {claim.better} is better"),
         ("Seeds", f"{claim.seeds}, the same for every setting; differences are taken seed by seed"),
-        ("Cost of a run", f"{spent} {claim.unit}" + (f" (budget {claim.budget:,.0f})" if claim.budget < 1e300 else "")),
+        (
+            "Cost of a run",
+            f"{spent} {claim.unit}{unequal}" + (f" (budget {claim.budget:,.0f})" if claim.budget < 1e300 else ""),
+        ),
         ("Source", claim.source),
     ]
     return [(name, text) for name, text in rows if text]

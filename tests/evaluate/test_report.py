@@ -89,6 +89,12 @@ def test_the_limits_say_how_many_seeds_pass_by_themselves():
     assert report.limits(under, verdict).startswith("4 of 6 seeds pass")  # less is better: 1, 1.5, 0.5 and 1
 
 
+def test_the_design_says_where_settings_cost_unlike_amounts():
+    equal, unequal = (dict(report.described(CLAIM, costs)) for costs in (COSTS, COSTS | {"arm b": 4.0}))
+    assert "not equal" not in equal["Cost of a run"]
+    assert unequal["Cost of a run"].endswith("evaluations, which is not equal (budget 10)")
+
+
 def test_the_drawing_is_to_scale():
     """Places on the x axis are one straight line of the values they show."""
     drawn = report.figure_of(CLAIM, VERDICT.findings)
