@@ -25,3 +25,10 @@ torch.set_num_threads(1)
 checked = [name for name in sys.modules if name.startswith("cs348k_diffusion.")]
 assert not checked, f"imported before the annotations could be checked: {checked}"
 install_import_hook("cs348k_diffusion", "tests.type_rules.checked")
+
+FIRST = ("test_hostile.py", "test_site.py", "test_release.py")  # what they share is dear
+
+
+def pytest_collection_modifyitems(items):
+    """One process of two makes what a dear module's tests share: the last tests of the list are those that move over."""
+    items.sort(key=lambda item: item.path.name not in FIRST)

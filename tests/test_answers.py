@@ -1,8 +1,10 @@
 """The checks themselves: right answers pass, each named wrong one is rejected by its name, mutants do not slip through.
 
-All of it in the kernel, as `check` runs, and the most of it again in workers, as `grade` runs.
+All of it in the kernel, as `check` runs, and the most of it again in workers, as `grade` runs: each day a third of the
+notebooks, and half of the mutants' exercises; all of them with CS348K_ALL_ANSWERS=1.
 """
 
+import functools
 import re
 from pathlib import Path
 
@@ -18,6 +20,7 @@ from cs348k_diffusion.grading.checks.check import ours
 from cs348k_diffusion.grading.checks.plugin import Grader, run_checks
 from tests import mutants
 from tests.answers import HERE, Given, answers, definition, records_of, runs, solution
+from tests.turns import todays
 
 WORDS = sorted({exercise.word for exercise in registry().values()})
 EXERCISES = list(registry().values())
@@ -130,17 +133,26 @@ def test_the_packages_own_answer_passes(exercise):
     assert [record for record in records if record.status != "passed"] == []
 
 
+@functools.cache
+def in_the_kernel(word: str) -> list:
+    """What the checks say about every answer, as the notebook's `check` would."""
+    return records_of(of_notebook(word), live(word))
+
+
 @pytest.mark.parametrize("word", WORDS)
-def test_right_answers_pass_and_wrong_ones_are_named_in_the_kernel_and_the_same_in_workers(word, tmp_path):
-    in_the_kernel = records_of(of_notebook(word), live(word))
-    found = problems(word, in_the_kernel)
+def test_in_the_kernel_right_answers_pass_and_wrong_ones_are_named(word):
+    found = problems(word, in_the_kernel(word))
     assert not found, "\n".join(found)
+
+
+@pytest.mark.parametrize("word", todays(WORDS, 3, "ANSWERS"))
+def test_workers_give_the_verdicts_and_names_of_the_kernel(word, tmp_path):
     students = notebooks(word, tmp_path)
     plan = batch.plan_for(students, [word], FOLDER, None, ())
-    in_workers = [record for each in batch.grade_here([*students.items()], plan) for record in each.records]
-    found = problems(word, in_workers, few=True)
+    records = [record for each in batch.grade_here([*students.items()], plan) for record in each.records]
+    found = problems(word, records, few=True)
     assert not found, "\n".join(found)
-    here, there, few = verdicts(in_the_kernel), verdicts(in_workers), handed_in(word, few=True)
+    here, there, few = verdicts(in_the_kernel(word)), verdicts(records), handed_in(word, few=True)
     asked = {key for key in here if key[1] in few.get(key[0], {})}
     assert {key: here[key] for key in asked} == {key: there[key] for key in asked}, "the notebook says otherwise"
 
@@ -184,7 +196,7 @@ def test_a_wrong_answer_is_drawn_beside_the_target(id, name):
     assert yours != target
 
 
-@pytest.mark.parametrize("exercise", EXERCISES, ids=named)
+@pytest.mark.parametrize("exercise", todays(EXERCISES, 2, "ANSWERS"), ids=named)
 def test_mutants_of_the_reference_are_rejected(exercise):
     count, alive, stale = mutants.report(exercise, mutants.sample(exercise))
     assert count >= 5, "too little code to mutate"

@@ -14,6 +14,7 @@ from cs348k_diffusion.authoring.handout import STOPS, exercise_tags, points_of
 from cs348k_diffusion.authoring.minutes import code_lines as lines
 from cs348k_diffusion.authoring.stub_flow import Names, bound, called, parse
 from cs348k_diffusion.exercises.framework.catalogue import free_texts, registry
+from tests.turns import todays
 
 ROOT = Path(__file__).parents[1]
 SOLUTIONS = sorted((ROOT / "solutions").glob("*.ipynb"))
@@ -393,9 +394,9 @@ def test_no_cell_misses_a_name_where_exercises_are_unsolved(path):
     assert lacking == {}
 
 
-@each_student
+@pytest.mark.parametrize("path", todays(STUDENTS, 3, "BLANKS"), ids=lambda path: path.stem)
 def test_a_blank_notebook_stops_exactly_at_the_cells_that_are_tagged(path):
-    """And each of them says in one line which exercise it waits for."""
+    """And each of them says in one line which exercise it waits for; nbval runs all of them each day."""
     notebook = handout.read(path)
     outputs.execute(notebook, path.name, blank=True)
     code = [cell for cell in notebook.cells if cell.cell_type == "code"]
