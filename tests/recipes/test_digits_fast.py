@@ -9,10 +9,11 @@ from torch.testing import assert_close
 from cs348k_diffusion import recipes
 from cs348k_diffusion.checkpoints import Checkpoints, Standing
 from cs348k_diffusion.commands.training import reporter
-from cs348k_diffusion.data import Batches
+from cs348k_diffusion.data import Batches, load_digits
 from cs348k_diffusion.denoiser import NetDenoiser
 from cs348k_diffusion.distill import conditional, guided
 from cs348k_diffusion.nets import FastTextUNet, FastUNet, TextUNet, UNet
+from cs348k_diffusion.recipes.distilled import digits_fast
 from cs348k_diffusion.recipes.distilled.fewer_steps import distilling
 from cs348k_diffusion.schedule import cosine
 from cs348k_diffusion.training import Progress
@@ -78,9 +79,36 @@ def test_a_student_of_digits_begins_as_its_teacher_and_then_hears_its_stride():
         assert (student(x, t, y, stride) - student(x, t, y, stride.flip(0))).abs().max() > 1e-4
 
 
-@pytest.mark.parametrize("name", ["pictures_fast"])
+@pytest.mark.parametrize("name", ["digits_fast", "pictures_fast"])
 def test_the_contact_sheet_of_a_student_takes_steps_that_it_knows(name, tmp_path):
     told, model = [], recipes.load(name)
     reporter(name, tmp_path, told.append)(Standing(10, 100, 0.1, 0.1, Progress(10, 0.1, model)))
     assert (tmp_path / f"{name}.png").is_file()
     assert "after 10 updates" in told[-1]
+
+
+def test_the_shipped_student_of_digits_keeps_what_its_card_says():
+    """360 digits of a noise that the card has not seen, within 4 binomial deviations; other requests are refused."""
+    draw, said = recipes.load_pipeline("digits_fast"), recipes.card("digits_fast")["metrics"]
+    labels = load_digits("held_out")[1]
+    for n in (1, 2, 4):
+        p = said["accuracy"][f"evaluations_{n}"]["share"]
+        report = recipes.digit_report(draw.images(labels.tolist(), seed=50, steps=n), labels)
+        assert abs(report.accuracy - p) < 4 * (p * (1 - p) / 360) ** 0.5 + 1 / 360, n
+        assert report.fd < 2 * said["fd"][f"evaluations_{n}"]["mean"], n
+    for steps, scale in ((3, 1.0), (2, 2.0)):
+        with pytest.raises(ValueError, match="1, 2, 4 steps at scales 1 to 1"):
+            draw([1], scale, steps=steps)
+
+
+def test_the_card_of_the_student_of_digits_adds_up():
+    said = recipes.card("digits_fast")["metrics"]
+    assert said["n"] == said["seeds"] * 1797
+    for n in digits_fast.STEPS:
+        way, drop = f"evaluations_{n}", said["drop"][f"evaluations_{n}"]
+        lost = said["accuracy"][f"teacher_{digits_fast.USUAL}"]["share"] - said["accuracy"][way]["share"]
+        assert drop["drop"] == pytest.approx(lost, abs=2e-4)
+        assert drop["interval_95"][0] <= drop["drop"] <= drop["interval_95"][1]
+        assert said["fd"][way]["mean"] < said["fd"][f"teacher_{n}"]["mean"]  # what the training bought
+        low, high = said["fd"][way]["interval_95"]
+        assert low < said["fd"][way]["mean"] < high
