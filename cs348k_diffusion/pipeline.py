@@ -126,7 +126,8 @@ def with_inputs(*steps_known: int, low: float = 1.0, high: float = math.inf) -> 
 
     def bind(model: NetDenoiser, cond: Mapping[str, Tensor], scale: float, steps: int) -> Denoiser:
         if steps not in steps_known or not low <= scale <= high:
-            known = f"{', '.join(map(str, steps_known))} steps at scales {low:g} to {high:g}"
+            scales = f"scales {low:g} to {high:g}" if low < high else f"scale {low:g}"
+            known = f"{', '.join(map(str, steps_known))} steps at {scales}"
             raise ValueError(f"this student draws in {known}, got {steps} at {scale:g}")
         told = {"scale": torch.tensor([float(scale)])} if low < high else {}
         return model.given(**cond, **told, stride=torch.tensor([1 / steps]))
