@@ -21,6 +21,10 @@ OUT_OF_COLUMN = """() => { // Furo lets the boxes of headings and tables out by 
 }"""
 
 
+CRAMPED = """() => [...document.querySelectorAll("article .table-wrapper:not(.stacked) tbody tr")]
+  .filter(row => row.closest("table").tHead && row.offsetHeight > 160).map(row => row.innerText)"""
+
+
 @pytest.fixture(params=["light", "dark"])
 def reader(browser, request):
     """A phone in someone's hand, without a network."""
@@ -65,6 +69,7 @@ def test_pages_keep_to_a_phones_width_and_ask_for_nothing(whole_site, reader):
         open_page(reader, whole_site, name)
         assert reader.evaluate(SIDEWAYS) == 0, name
         assert reader.evaluate(OUT_OF_COLUMN) == [], name
+        assert reader.evaluate(CRAMPED) == [], name
     assert asked_outside(reader) == []
     assert reader.errors == []
 

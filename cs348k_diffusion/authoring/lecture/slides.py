@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from cs348k_diffusion.authoring.lecture.redrawn import Redrawn
@@ -265,6 +266,25 @@ def script(short: bool = False) -> list[str]:
     for number, slide in enumerate(SLIDES, start=1):
         seconds = slide.short if short else slide.seconds
         if seconds:
-            lines.append(f"{at // 60:2}:{at % 60:02}  {seconds:3} s  page {number:2}  {slide.title}. {slide.notes}")
+            lines.append(f"{_clock(at):>5}  {seconds:3} s  page {number:2}  {slide.title}. {slide.notes}")
         at += seconds
-    return [*lines, f"{at // 60:2}:{at % 60:02}  the end"]
+    return [*lines, f"{_clock(at):>5}  the end"]
+
+
+def timetable(rows: Sequence[Mapping[str, float | str | None]]) -> list[str]:
+    """A table in Markdown: when a page comes in both lectures, and the measured seconds until it moved."""
+    lines = [
+        "| page | | 80 minutes: from | seconds | 10 minutes: from | seconds | first movement, s | processor, s |",
+        "|---:|---|---:|---:|---:|---:|---:|---:|",
+    ]
+    long, short = 0, 0
+    for number, (slide, row) in enumerate(zip(SLIDES, rows, strict=True), start=1):
+        brief = f"{_clock(short)} | {slide.short}" if slide.short else "- | -"
+        measured = f"{row['seconds']:.1f} | {row['processor']:.2f}"
+        lines.append(f"| {number} | {slide.title} | {_clock(long)} | {slide.seconds} | {brief} | {measured} |")
+        long, short = long + slide.seconds, short + slide.short
+    return lines
+
+
+def _clock(seconds: int) -> str:
+    return f"{seconds // 60}:{seconds % 60:02}"

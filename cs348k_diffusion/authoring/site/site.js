@@ -22,7 +22,8 @@
     });
     each("article .table-wrapper", (wrapper) => {
       wrapper.classList.remove("stacked");
-      if (innerWidth < 736 && wide(wrapper) && wrapper.querySelector("thead")) {
+      const cramped = [...wrapper.querySelectorAll("tbody tr")].some((row) => row.offsetHeight > 150);
+      if (innerWidth < 736 && (wide(wrapper) || cramped) && wrapper.querySelector("thead")) {
         label(wrapper);
         wrapper.classList.add("stacked");
       }
