@@ -212,14 +212,24 @@ function draw(place, data) {
     image.alt = words || "What the demo draws";
     place.classList.remove("told");
   }
-  place.querySelector(".words").textContent = words;
+  say(place, words);
+}
+
+/* Words below a picture, or, where there is none, as large as the page holds them. */
+function say(place, words) {
+  const node = place.querySelector(".words");
+  node.textContent = words;
+  for (const size of place.classList.contains("told") ? [1.8, 1.5, 1.25, 1] : [1]) {
+    node.style.fontSize = `${size}rem`;
+    if (node.scrollHeight <= node.clientHeight + 1 && node.scrollWidth <= node.clientWidth) break;
+  }
 }
 
 function makeControl(place, control, changed) {
   const root = place.querySelector(".control");
   root.replaceChildren();
   place.querySelector("img").removeAttribute("src");
-  place.querySelector(".words").textContent = "";
+  say(place, "");
   if (control.kind === "buttons") {
     for (const choice of control.choices) {
       const button = document.createElement("button");

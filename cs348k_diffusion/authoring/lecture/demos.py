@@ -153,7 +153,7 @@ x, y = load_digits("all")
 
 def demo(seed):
     some = torch.randperm(len(x), generator=torch.Generator().manual_seed(int(seed)))[:30]
-    stage.show(x[some], "30 of 1,797 handwritten digits, 8 x 8 pixels", columns=10)
+    stage.show(x[some], "30 of 1,797 handwritten digits, 8 x 8 pixels", columns=6)
 """),
     "beta": Demo(slider("beta", 0.0, 0.5, 0.01, 0.05), """
 from cs348k_diffusion.data import load_digits

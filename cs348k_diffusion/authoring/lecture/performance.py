@@ -87,7 +87,7 @@ def demo(number):
     low = resize(true, 8)
     ways = (bicubic(32), regression(model), diffusion(model, path(10), generator=torch.Generator().manual_seed(1)))
     row = [F.interpolate(low, (32, 32)), *(last(way(low)).x.clamp(-1, 1) for way in ways), true]
-    stage.show(torch.cat(row), "given: 8 x 8; bicubic; the mean; one draw; the truth", columns=5)
+    stage.show(torch.cat(row), "given: 8 x 8, bicubic, the mean; one draw, the truth", columns=3)
 """),
     "cascade": Demo(Control("text", "sentence", "a red house by day"), """
 import torch.nn.functional as F
@@ -114,7 +114,7 @@ def demo(draws):
     ways = [last(way(low)).x.clamp(-1, 1) for way in (bicubic(32), regression(model))]
     db = [float(psnr(x, true)) for x in (*ways, drawn[:1], drawn.mean(0, keepdim=True))]
     words = "PSNR: bicubic {:.1f}, mean {:.1f}, a draw {:.1f}, mean of the draws {:.1f} dB".format(*db)
-    stage.show(torch.cat([true, *ways, drawn]), words, columns=6)
+    stage.show(torch.cat([true, *ways, drawn]), words, columns=3 + int(draws))
 """),
     "latent": Demo(slider("picture", 0, 99, 1, 3), """
 from cs348k_diffusion.data.pictures import pictures
@@ -164,6 +164,6 @@ def demo(prompt):
         images = draw.images([prompt] * 6, seed=3, steps=2)
     except ValueError as error:
         return stage.say(str(error))  # an unfinished word: the last picture stays
-    stage.show(images, f"{prompt}: 2 evaluations a picture", columns=6)
+    stage.show(images, f"{prompt}: 2 evaluations a picture", columns=3)
 """),
 }  # fmt: skip
