@@ -1,6 +1,7 @@
 """The house is in order: what README and CONTRIBUTING say is true, the locks hold, the top level is clean."""
 
 import ast
+import importlib.util
 import os
 import re
 import shlex
@@ -62,6 +63,8 @@ def commands():
 def test_every_make_target_in_the_text_exists(name):
     targets = set(re.findall(r"^([a-z]+):", page("Makefile"), re.MULTILINE))
     assert set(re.findall(r"(?:`|^\s*)make ([a-z]+)", page(name), re.MULTILINE)) <= targets
+    both = re.findall(r"`make ([a-z]+ [a-z]+)`", page(name))  # such as `make notebooks outputs`
+    assert {word for each in both for word in each.split()} <= targets
 
 
 @pytest.mark.parametrize("name", PAGES)
@@ -71,6 +74,26 @@ def test_every_command_line_in_the_text_is_understood(name):
         assert command in commands(), line
         options = {word for word in words if word.startswith("--")}
         assert command == "lab" or options <= commands()[command], line
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_command_of_a_block_can_be_typed(name):
+    """A line that is there to be copied has all its arguments, each of the kind that the command takes."""
+    group = typer.main.get_command(app)
+    lines = re.findall(r"^ *(?:\.venv[/\\]\w+[/\\])?cs348k (.+)$", page(name), re.MULTILINE)
+    for line in lines:
+        command, *words = shlex.split(line, comments=True)
+        group.commands[command].make_context(command, words)
+    assert lines or name == "CONTRIBUTING.md"
+
+
+@pytest.mark.parametrize("name", PAGES)
+def test_every_module_and_source_file_in_the_text_exists(name):
+    for module in re.findall(r"python -m ([\w.]+)", page(name)):
+        assert importlib.util.find_spec(module), module
+    files = [f"/{path.relative_to(ROOT).as_posix()}" for path in tracked()]
+    for file in re.findall(r"`([\w./]+\.(?:py|js))`", page(name)):
+        assert any(each.endswith(f"/{file}") for each in files), file
 
 
 @pytest.mark.parametrize("name", PAGES)
