@@ -12,14 +12,14 @@ from pathlib import Path
 import pytest
 
 from cs348k_diffusion.grading.workers.pool import ForkServer
-from tests.hostile import corpus, next_tries
+from tests.hostile import corpus, informed
 from tests.hostile.corpus import write
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="grading a class is Linux's")
 ROOT = Path(__file__).parents[1]
 CHECKS = ROOT / "tests" / "hostile" / "checks"
-PARTS = (*corpus.PARTS, *next_tries.PARTS)
-CORPUS = corpus.CORPUS | {name: case for part in next_tries.PARTS for name, case in part.items()}
+PARTS = (*corpus.PARTS, *informed.PARTS)
+CORPUS = corpus.CORPUS | {name: case for part in informed.PARTS for name, case in part.items()}
 ALL = os.environ.get("CS348K_ALL_HOSTILE") == "1"
 CASES = CORPUS if ALL else {name: case for part in PARTS for name, case in list(part.items())[::2]}
 WATCHED = [Path("/tmp/forged-by-a-submission"), Path("/dev/shm/forged-by-a-submission"), Path("/tmp/conftest.py")]

@@ -7,12 +7,14 @@ same tree gives the same bytes, and VERSION says which tree it was.
 from __future__ import annotations
 
 import hashlib
+import io
 import zipfile
 from collections.abc import Collection, Iterator, Mapping
 from pathlib import Path
 
 from cs348k_diffusion import __version__
 from cs348k_diffusion.authoring import handout
+from cs348k_diffusion.grading.tables import write_whole
 
 ROOT = Path(__file__).parents[2]
 FOLDER = "cs348k-course"  # one name for every version: a newer one unpacks over an older, beside the student's work/
@@ -85,12 +87,11 @@ def stamp(files: dict[str, bytes]) -> str:
 
 def write_zip(path: Path, files: Mapping[str, bytes], scripts: Collection[str] = ()) -> None:
     """The files by their names in the zip, of which `scripts` may be run; the same files give the same bytes."""
-    part = path.with_name(path.name + ".part")
-    part.parent.mkdir(parents=True, exist_ok=True)
-    with zipfile.ZipFile(part, "w") as archive:
+    data = io.BytesIO()
+    with zipfile.ZipFile(data, "w") as archive:
         for name in sorted(files):
             archive.writestr(_entry(name, 0o755 if name in scripts else 0o644), files[name], zipfile.ZIP_DEFLATED, 9)
-    part.replace(path)
+    write_whole(path, data.getvalue())
 
 
 def _entry(name: str, mode: int) -> zipfile.ZipInfo:

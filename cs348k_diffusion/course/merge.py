@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import ast
 import json
-import os
 import re
 import uuid
 from pathlib import Path
+
+from cs348k_diffusion.course import write_whole
 
 Cell = dict
 Notebook = dict
@@ -29,10 +30,8 @@ def read(path: Path) -> Notebook:
 
 
 def write(notebook: Notebook, path: Path) -> None:
-    """Write so that a reader finds the old file or the whole new one."""
-    partial = path.with_name(f".{path.name}.part")
-    partial.write_text(json.dumps(notebook, indent=1, ensure_ascii=False) + "\n", encoding="utf-8")
-    os.replace(partial, path)
+    """Write the notebook, whole or not at all."""
+    write_whole(path, (json.dumps(notebook, indent=1, ensure_ascii=False) + "\n").encode())
 
 
 def carry_over(yours: Notebook, base: Notebook, new: Notebook) -> tuple[Notebook, list[str]]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 import socket
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import contextmanager
@@ -19,7 +18,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from cs348k_diffusion import __version__
-from cs348k_diffusion.course import CourseError
+from cs348k_diffusion.course import CourseError, write_whole
 
 START = "00_start_here.ipynb"
 LAB_SETTINGS = {
@@ -240,8 +239,6 @@ def _same(one: Path, other: Path) -> bool:
 
 
 def _copy(source: Path, target: Path) -> None:
-    """Copy so that a reader finds the whole file or none."""
+    """Copy a file, whole or not at all."""
     target.parent.mkdir(parents=True, exist_ok=True)
-    partial = target.with_name(f".{target.name}.part")
-    shutil.copyfile(source, partial)
-    os.replace(partial, target)
+    write_whole(target, source.read_bytes())

@@ -172,6 +172,13 @@ def function_of(what: Experiment | str) -> Experiment:
 # Keeping
 
 
+def write_whole(path: Path, text: str) -> None:
+    """Write a file whole or not at all, whatever other processes write there."""
+    part = path.with_suffix(f".{os.getpid()}.part")
+    part.write_text(text, encoding="utf-8")
+    part.replace(path)
+
+
 class RunCache:
     """A folder of finished runs, found by content; without a folder nothing is kept."""
 
@@ -197,9 +204,7 @@ class RunCache:
             self.folder.mkdir(parents=True, exist_ok=True)
             path = self.path(run.levels, run.seed)
             kept = {"levels": dict(run.levels), "seed": run.seed, "numbers": dict(run.numbers)}
-            part = path.with_suffix(f".{os.getpid()}.part")
-            part.write_text(json.dumps(kept, default=repr), encoding="utf-8")
-            part.replace(path)
+            write_whole(path, json.dumps(kept, default=repr))
         return run
 
 

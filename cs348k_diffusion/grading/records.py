@@ -67,7 +67,7 @@ def from_line(line: str) -> StudentResult:
 
 
 class Lines:
-    """Lines to whoever reads a stream, each let go at once."""
+    """Lines on a stream, each flushed at once."""
 
     def __init__(self, stream: TextIO):
         self.stream = stream

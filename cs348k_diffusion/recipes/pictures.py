@@ -15,6 +15,7 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from cs348k_diffusion.cascade import resize
 from cs348k_diffusion.data import Batches
 from cs348k_diffusion.data.images import from_bytes, to_bytes
 from cs348k_diffusion.data.pictures import LONGEST, WORDS, Pictures, Scene, caption, parse, pictures
@@ -134,12 +135,24 @@ def drawing(model: NetDenoiser) -> Pipeline:
 # ---- how well --------------------------------------------------------------------------------------------------------
 
 
-def satisfied(prompts: Sequence[str], images: Float[Tensor, "n 3 32 32"]) -> dict[str, Tensor]:
+def satisfied(prompts: Sequence[str], images: Float[Tensor, "n 3 size size"]) -> dict[str, Tensor]:
     """For each part of a prompt (object, colour, count, relation, sky, ...): 1 where the reader finds it, else 0.
 
-    nan where the prompt does not ask for it; "all" is everything that it asks for.
+    nan where the prompt does not ask for it; "all" is everything that it asks for. Larger pictures are shrunk to the
+    reader's 32 pixels.
     """
+    if images.shape[-1] != 32:
+        images = resize(images.clamp(-1, 1), 32).clamp(-1, 1)
     return adherence([parse(prompt) for prompt in prompts], read_attributes(frozen(), images))
+
+
+def captioned(n: int) -> str:
+    """The line of a card about n pictures with captions in all wordings, and the worlds of choice and evaluation."""
+    return (
+        f"{n:,} pictures of data.pictures with captions in {len(WORDINGS)} wordings, world {PICTURES.training}; "
+        f"scale chosen in world {PICTURES.choosing}, evaluated in world {PICTURES.evaluation}; "
+        "pairs in HELD_OUT never trained"
+    )
 
 
 def share(values: Float[Tensor, " n"]) -> dict[str, Any]:

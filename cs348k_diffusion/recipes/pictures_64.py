@@ -9,15 +9,12 @@ can hardly tell what the codec alone makes of true ones: what is missing, the mo
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import cache, partial
 from typing import Any
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
-from cs348k_diffusion.cascade import resize
 from cs348k_diffusion.data import Batches
 from cs348k_diffusion.data.pictures import WORDS, parse, pictures
 from cs348k_diffusion.data.pictures.splits import PICTURES
@@ -35,16 +32,15 @@ from cs348k_diffusion.recipes.pictures import (
     TWO_SAMPLE_N,
     autocast_bf16,
     caption_tokens,
+    captioned,
     choose_scale,
     choose_wordings,
     noisy_times,
+    satisfied,
     share,
     short_prompts,
     textures,
     two_sample_accuracy,
-)
-from cs348k_diffusion.recipes.pictures import (
-    satisfied as satisfied_at_32,
 )
 from cs348k_diffusion.recipes.recipe import Recipe
 from cs348k_diffusion.recipes.stages import pictures_codec
@@ -110,11 +106,6 @@ def drawing(model: NetDenoiser) -> Pipeline:
 # ---- how well --------------------------------------------------------------------------------------------------------
 
 
-def satisfied(prompts: Sequence[str], images: Float[Tensor, "n 3 64 64"]) -> dict[str, Tensor]:
-    """`pictures.satisfied` of the pictures shrunk to 32 pixels."""
-    return satisfied_at_32(prompts, resize(images.clamp(-1, 1), 32).clamp(-1, 1))
-
-
 def evaluate(model: NetDenoiser) -> dict[str, Any]:
     """Adherence by part of a prompt, and of short prompts; how well pictures are told from true ones. For the card."""
     draw = partial(drawing(model).images, seed=1)
@@ -145,9 +136,7 @@ def evaluate(model: NetDenoiser) -> dict[str, Any]:
 RECIPE = Recipe(
     name="pictures_64",
     about="pictures of trees, cats and houses from a prompt, 64 x 64, drawn in codes of 16 x 16 x 4",
-    data=f"{TRAIN_SIZE:,} pictures of data.pictures with captions in {len(WORDINGS)} wordings, "
-    f"world {PICTURES.training}; scale chosen in world {PICTURES.choosing}, evaluated in world {PICTURES.evaluation}; "
-    "pairs in HELD_OUT never trained",
+    data=captioned(TRAIN_SIZE),
     steps=FIRST + SECOND,
     batch=64,
     build=denoiser,

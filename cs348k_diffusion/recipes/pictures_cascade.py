@@ -10,12 +10,10 @@ satisfies 27 % of prompts and that one 95 %; after 9,000 of its 30,000 updates t
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from functools import cache, partial
 from typing import Any, cast
 
 import torch
-from jaxtyping import Float
 from torch import Tensor
 
 from cs348k_diffusion.cascade import Stage, Upsampler, diffusion, regression, resize
@@ -33,16 +31,15 @@ from cs348k_diffusion.recipes.pictures import (
     PREVIEW_PROMPTS,
     TOKENIZER,
     caption_tokens,
+    captioned,
     choose_scale,
     choose_wordings,
     noisy_times,
+    satisfied,
     share,
     short_prompts,
     textures,
     two_sample_accuracy,
-)
-from cs348k_diffusion.recipes.pictures import (
-    satisfied as satisfied_at_32,
 )
 from cs348k_diffusion.recipes.recipe import Recipe
 from cs348k_diffusion.recipes.stages.upsamplers import upsampler
@@ -115,11 +112,6 @@ def drawing(model: NetDenoiser) -> Pipeline:
 # ---- how well --------------------------------------------------------------------------------------------------------
 
 
-def satisfied(prompts: Sequence[str], images: Float[Tensor, "n 3 64 64"]) -> dict[str, Tensor]:
-    """`pictures.satisfied` of the pictures shrunk to 32 pixels."""
-    return satisfied_at_32(prompts, resize(images.clamp(-1, 1), 32).clamp(-1, 1))
-
-
 def evaluate(model: NetDenoiser) -> dict[str, Any]:
     """Adherence by part of a prompt beside true pictures and chance, of short prompts; texture; two-sample accuracy."""
     draw = partial(drawing(model).images, seed=1)
@@ -149,9 +141,7 @@ def evaluate(model: NetDenoiser) -> dict[str, Any]:
 RECIPE = Recipe(
     name="pictures_cascade",
     about="pictures of trees, cats and houses from a prompt, 8 x 8, then enlarged to 32 x 32 and 64 x 64",
-    data=f"{TRAIN_SIZE:,} pictures of data.pictures with captions in {len(WORDINGS)} wordings, "
-    f"world {PICTURES.training}; scale chosen in world {PICTURES.choosing}, evaluated in world {PICTURES.evaluation}; "
-    "pairs in HELD_OUT never trained",
+    data=captioned(TRAIN_SIZE),
     steps=4000,
     batch=64,
     build=denoiser,

@@ -6,7 +6,7 @@ from torch.testing import assert_close
 
 from cs348k_diffusion import recipes
 from cs348k_diffusion.metrics.intervals import wilson
-from cs348k_diffusion.recipes import pictures_64
+from cs348k_diffusion.recipes import pictures, pictures_64
 from cs348k_diffusion.recipes.classifiers import faces
 from cs348k_diffusion.running import last
 
@@ -19,7 +19,7 @@ def draw():
 def test_a_prompt_without_a_colour_is_drawn(draw):
     """ "a cat" beside the card: 16 pictures of the shortest prompts miss its share by no more than chance allows."""
     prompts = ["a cat", "three trees"] * 8
-    kept = pictures_64.satisfied(prompts, draw.images(prompts, seed=3))["all"]
+    kept = pictures.satisfied(prompts, draw.images(prompts, seed=3))["all"]
     shares = [recipes.card("pictures_64")["metrics"]["short_prompts"][text]["share"] for text in prompts[:2]]
     assert wilson(int(kept.sum()), 16).high >= sum(shares) / 2 - 0.05
 

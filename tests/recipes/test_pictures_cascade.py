@@ -6,7 +6,7 @@ import torch
 from cs348k_diffusion import recipes
 from cs348k_diffusion.cascade import resize
 from cs348k_diffusion.metrics.intervals import wilson
-from cs348k_diffusion.recipes import pictures_cascade
+from cs348k_diffusion.recipes import pictures, pictures_cascade
 
 
 @pytest.fixture(scope="module")
@@ -16,7 +16,7 @@ def draw():
 
 def test_the_caption_is_kept_as_often_as_the_card_says(draw):
     prompts = ["a cat", "three trees"] * 12
-    fulfilled = pictures_cascade.satisfied(prompts, draw.images(prompts, seed=3))["all"]
+    fulfilled = pictures.satisfied(prompts, draw.images(prompts, seed=3))["all"]
     shares = [recipes.card("pictures_cascade")["metrics"]["short_prompts"][text]["share"] for text in prompts[:2]]
     interval = wilson(int(fulfilled.sum()), len(prompts))
     assert interval.low - 0.05 <= sum(shares) / 2 <= interval.high + 0.05

@@ -31,6 +31,7 @@ from cs348k_diffusion.data.pictures import pictures
 from cs348k_diffusion.data.pictures.splits import LATENT
 from cs348k_diffusion.denoiser import NetDenoiser
 from cs348k_diffusion.evaluate import RESULTS, result
+from cs348k_diffusion.evaluate.study import write_whole
 from cs348k_diffusion.latent import PCACodec
 from cs348k_diffusion.metrics import frechet, psnr, texture_distance
 from cs348k_diffusion.metrics.intervals import rounded
@@ -90,9 +91,7 @@ def finished(path: Path, make: Any) -> Any:
     """What is in the file, or what make() gives, written whole."""
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
-        part = path.with_suffix(".part")
-        part.write_text(json.dumps(make()), encoding="utf-8")
-        part.replace(path)
+        write_whole(path, json.dumps(make()))
     return json.loads(path.read_text(encoding="utf-8"))
 
 
