@@ -30,5 +30,5 @@ FIRST = ("test_hostile.py", "test_site.py", "test_release.py")  # what they shar
 
 
 def pytest_collection_modifyitems(items):
-    """One process of two makes what a dear module's tests share: the last tests of the list are those that move over."""
+    """What a dear module's tests share is made by one process of two: only the last of the list move over."""
     items.sort(key=lambda item: item.path.name not in FIRST)

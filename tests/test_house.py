@@ -238,6 +238,19 @@ def test_names_are_the_fields(path):
     assert not found, f"{path.name}: instead of the key say the value: {found}"
 
 
+@pytest.mark.parametrize("path", [p for p in python_files() if LONG not in p.parts], ids=lambda path: path.name)
+def test_what_is_raised_is_plain_english(path):
+    """ "X is no number" is "X is not a number"."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.Raise) and node.exc:
+            text = "".join(
+                part.value
+                for part in ast.walk(node.exc)
+                if isinstance(part, ast.Constant) and isinstance(part.value, str)
+            )
+            assert not re.search(r"(?i)(?<!there )\b(is|are) no (?!longer|more|further)", text), text
+
+
 def test_a_class_is_named_by_a_noun():
     named = {
         node.name: path.name

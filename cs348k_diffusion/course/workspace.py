@@ -187,7 +187,7 @@ def lab_arguments(space: Workspace, extra: Sequence[str]) -> list[str]:
 
 
 def wanted_port(extra: Sequence[str]) -> int | None:
-    """The port that the reader's arguments name, or None; CourseError when it is no number."""
+    """The port that the reader's arguments name, or None; CourseError when it is not a number."""
     for place, word in enumerate(extra):
         flag, equals, value = word.partition("=")
         if flag in ("--port", "--ServerApp.port"):

@@ -88,7 +88,7 @@ def made() -> str:
     """Where numbers come from: processor and versions, without the machine's name."""
     import torch
 
-    cpus = Path("/proc/cpuinfo")  # Linux; elsewhere the kind of processor is all that is told
+    cpus = Path("/proc/cpuinfo")  # Linux; elsewhere only the kind of processor is known
     named = re.search(r"^model name\s*: (.+)$", cpus.read_text(), re.MULTILINE) if cpus.is_file() else None
     cores, kind = os.cpu_count(), named[1] if named else platform.machine()
     return f"{kind}, {cores} cores, {platform.system()}; Python {platform.python_version()}, torch {torch.__version__}"

@@ -1,7 +1,7 @@
 """Tables and files that people and other systems make and read: one reader, one writer, one way to write a name.
 
 Tables come from spreadsheets, so byte-order marks, semicolons, a line `sep=;`, empty lines, Windows' letters and
-capitals in the header are all right; what is wrong is told with its file and line. What is written is whole or not
+capitals in the header are all right; what is wrong is reported with its file and line. What is written is whole or not
 there, and no spreadsheet takes a cell for a formula.
 """
 

@@ -1,6 +1,6 @@
 """How close is a picture to one certain other?  Pixel by pixel (PSNR) and by local structure (SSIM).
 
-Both reward the mean of all possible answers, which is no likely picture: put a distance between sets beside them.
+Both reward the mean of all possible answers, which is not a likely picture: put a distance between sets beside them.
 """
 
 from __future__ import annotations

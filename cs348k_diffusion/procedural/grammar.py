@@ -218,7 +218,7 @@ def validate(tree: Tree, grammar: Grammar | None = None) -> Tree:
     """The tree itself, if it is one; with a grammar, also within the grammar's constraints.
 
     Raises ValueError that names the part: a missing parent, a leaf that carries something, a cycle, a second leaf on a
-    branch, a value that is no finite number or outside its range, an id that is taken twice or not positive.
+    branch, a value that is not finite or outside its range, an id that is taken twice or not positive.
     """
     for i, part in tree.parts.items():
         _check_place(tree, i, part)

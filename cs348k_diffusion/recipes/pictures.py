@@ -188,10 +188,10 @@ def short_prompts(
 def two_sample_accuracy(true: Float[Tensor, "n 3 h w"], drawn: Float[Tensor, "n 3 h w"]) -> dict[str, Any]:
     """How often a network trained on half of them tells which of the others are drawn; the prompts are not the same."""
     with torch.enable_grad():
-        told = two_sample_test(true, drawn.clamp(-1, 1))
+        test = two_sample_test(true, drawn.clamp(-1, 1))
     return {
-        "accuracy": told.accuracy.value,
-        "interval_95": list(told.accuracy.ends),
+        "accuracy": test.accuracy.value,
+        "interval_95": list(test.accuracy.ends),
         "n": (len(true) + len(drawn)) // 2,
     }
 

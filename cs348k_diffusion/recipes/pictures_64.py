@@ -1,6 +1,6 @@
 """From a caption to a picture of 64 x 64 pixels: the text-to-picture model of 32 pixels, on codes of 16 x 16 x 4.
 
-Captions are told as people write them, each in three wordings, down to "a cat". Adherence is read off at 32 pixels by
+Captions are worded as people write them, each in three ways, down to "a cat". Adherence is read off at 32 pixels by
 the same frozen reader; since it does not look at faces or texture, a reader of faces and a two-sample test stand beside
 it. After 9,000 updates 86 % of prompts were satisfied fully; after 30,000, in 127 minutes of one core, 95 % are, as at
 32 pixels. But a third of the big cats has a face, and a small network tells drawn pictures from true ones at once. It

@@ -1,6 +1,6 @@
 """From a caption to a picture in three stages: 8 x 8 pixels by a small text-to-picture model, then 32, then 64.
 
-The caption is heard by the first stage alone: 64 places hold what is where, in which colour and how often. The two
+Only the first stage receives the caption: 64 places hold what is where, in which colour and how often. The two
 upsamplers add what a small picture leaves open. `upsampler_32` draws it, from a small picture with some noise, since
 a generated one is not a true one. `upsampler_64` answers with the mean: after 3,000 updates its draws are speckled.
 

@@ -174,7 +174,7 @@ def test_answers_are_written_out_and_their_marks_read_back(tmp_path, checks):
 
 @pytest.mark.parametrize(
     ("row", "says"),
-    [("ada,E9.2,5,,", "not between 0 and the 4"), ("ada,E9.2,good,,", "'good' is no number"),
+    [("ada,E9.2,5,,", "not between 0 and the 4"), ("ada,E9.2,good,,", "'good' is not a number"),
      ("ada,E9.2,1,,\nAda,e9.2,2,,", "line 3: Ada has E9.2 twice")],
 )  # fmt: skip
 def test_a_bad_mark_is_told_with_its_place(tmp_path, row, says):

@@ -172,7 +172,7 @@ def test_what_changed_between_two_gradebooks_is_listed_whoever_changed_it(tmp_pa
     [
         ("eve,E9.1,1,", "nobody called 'eve'"),
         ("ada,E9.9,1,", "no exercise 'E9.9'"),
-        ("ada,E9.1,two,", "'two' is no number"),
+        ("ada,E9.1,two,", "'two' is not a number"),
         ("ada,E9.1,nan,", "not between 0 and the 3"),
         ("ada,E9.1,-1,", "not between 0 and the 3"),
         ("ada,E9.1,33,", "not between 0 and the 3"),

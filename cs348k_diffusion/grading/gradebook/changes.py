@@ -42,7 +42,7 @@ def by_exercise(records: Iterable[Record]) -> dict[str, float]:
 def changed(
     student: str, before: Mapping[str, float], after: Mapping[str, float], why: Mapping[str, str]
 ) -> list[Change]:
-    """The exercises whose points differ; one that was not graded before is no change."""
+    """The exercises whose points differ; one that was not graded before is not a change."""
     differ = [id for id in after if id in before and f"{after[id]:g}" != f"{before[id]:g}"]
     return [Change(student, id, before[id], after[id], why.get(id, "the checks")) for id in differ]
 

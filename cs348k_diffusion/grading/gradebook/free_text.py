@@ -45,7 +45,7 @@ def codes_of(students: Iterable[str], secret: str) -> dict[str, str]:
 def read_marks(path: Path, texts: Mapping[str, FreeText], codes: Codes) -> Marks:
     """What was filled in so far, under the students' names or their codes.
 
-    Raises ValueError for points that are no number or out of range, with the line.
+    Raises ValueError for points that are not a number or out of range, with the line.
     """
     found, names = Marks(), {code: student for student, code in codes.items()}
     for line, row in read_table(path, COLUMNS) if path.exists() else []:

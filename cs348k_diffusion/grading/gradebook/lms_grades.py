@@ -22,7 +22,7 @@ MOODLE = ("Identifier", "Full name", "Email address", "Grade", "Maximum grade", 
 
 
 class Mark(NamedTuple):
-    """What a system is told of a student: the roster's name or "", points, how many there were, and why not all."""
+    """What a system receives about a student: the roster's name or "", points, how many there were, and why not all."""
 
     name: str
     points: float

@@ -57,10 +57,10 @@ def read_overrides(
 ) -> list[Override]:
     """The rows of the file, none where there is no file.
 
-    students: whoever may be named; worth: the points of an exercise, None for one that is unknown; graded: a student's
+    students: who may be named; worth: the points of an exercise, None for one that is unknown; graded: a student's
     exercises, of which alone a regrade can be requested. Raises ValueError for an unknown student, exercise or status,
-    for points that are no number or out of range, for a pair given twice, and for a request granted without points or
-    refused without a comment.
+    for points that are not a number or out of range, for a pair given twice, and for a request granted without points
+    or refused without a comment.
     """
     known, found = {key(student) for student in students}, {}
     for line, row in read_table(path, COLUMNS) if path.exists() else []:
@@ -100,7 +100,7 @@ def points_of(text: str, most: float, place: str) -> float | None:
     try:
         points = float(text.replace(",", "."))
     except ValueError as error:
-        raise ValueError(f"{place}: {text!r} is no number; leave the cell empty for a comment alone") from error
+        raise ValueError(f"{place}: {text!r} is not a number; leave the cell empty for a comment alone") from error
     if not (math.isfinite(points) and 0 <= points <= most):
         raise ValueError(f"{place}: {text} points is not between 0 and the {most:g} that the exercise is worth")
     return points

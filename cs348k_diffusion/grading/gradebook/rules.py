@@ -72,7 +72,7 @@ class Rules:
         if not any(each.submitted for each in everyone):
             raise ValueError("late days need a roster with a column 'submitted' that says when each hand-in came")
         for each in everyone:
-            self.late.days(each)  # what is wrong with the times is told before anything is graded
+            self.late.days(each)  # reports what is wrong with the times before anything is graded
 
 
 @dataclass

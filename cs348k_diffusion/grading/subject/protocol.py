@@ -2,7 +2,7 @@
 
 The parent process writes pickle to the worker. The worker writes JSON plus raw bytes, checked value by value: nothing
 that a worker wrote is ever unpickled. Tensors travel as bytes, functions as callbacks that the parent answers,
-everything else that is no plain value stays where it is and is known by a handle.
+everything else that is not a plain value stays where it is and is known by a handle.
 The same packing is used inside the notebook, so that a check sees the same values in both places.
 """
 

@@ -2,7 +2,7 @@
 
 Canvas names files `name_LATE_123456_7891011_02_forward_noising-1.ipynb` (-1 is the first re-submission), Moodle makes
 folders `Full Name_12345_assignsubmission_file`. Nothing is unpacked by the names inside: they are only read, and what
-is no notebook of a student is reported; a zip or a PDF in a notebook's place comes along, so that `grade` can say so.
+is not a student's notebook is reported; a zip or a PDF in a notebook's place comes along, so that `grade` can say so.
 """
 
 from __future__ import annotations
@@ -69,7 +69,7 @@ FAULTS = (OSError, RuntimeError, NotImplementedError, EOFError, zipfile.BadZipFi
 def collect(download: Path, out: Path) -> tuple[dict[str, list[str]], list[str]]:
     """Copy the notebooks to `out`/student/; returns them by student, and sentences on what was left or replaced.
 
-    Raises FileNotFoundError without a download, ValueError for a file that is no zip or nothing that was understood.
+    Raises FileNotFoundError without a download, ValueError for one that is not a zip or holds nothing usable.
     """
     found, said = _recognise(entries(download))
     if not found:
@@ -95,7 +95,7 @@ def _newest(found: list[Upload], said: list[str]) -> list[Upload]:
 
 
 def _same_work(one: Upload, other: Upload) -> bool:
-    """Whether two files of nearly one name are versions of one: they define the same names, or are no notebooks."""
+    """Whether two files of nearly one name are versions of one: they define the same names, or are not notebooks."""
     if one.below != other.below:
         return False
     if one.full == other.full:

@@ -2,7 +2,7 @@
 
 A notebook is read as text and never run. For an exercise, its last definition is taken with all it needs through its
 free names: imports, functions, classes, assignments. Cell tags, order and metadata mean nothing; a cell that cannot be
-read costs only itself, and is told to the student in one sentence.
+read costs only itself, and the student reads of it in one sentence.
 """
 
 from __future__ import annotations

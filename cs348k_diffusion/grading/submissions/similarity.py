@@ -148,7 +148,7 @@ def copies(read: Submission, exercises: Mapping[str, Exercise]) -> list[str]:
 
 @functools.cache
 def _ours(name: str) -> Tokens | None:
-    """The tokens of the package's "forward.noise_once"; None for what is no definition, or too short to tell."""
+    """The tokens of the package's "forward.noise_once"; None for what is not a definition, or too short to tell."""
     module, _, name = name.rpartition(".")
     path = withheld.ROOT / f"{module.replace('.', '/')}.py"
     body = ast.parse(path.read_text(encoding="utf-8")).body if path.exists() else []

@@ -1,4 +1,4 @@
-"""A classifier of noisy digits, for guidance: the same small net, told the time and trained at every noise level.
+"""A classifier of noisy digits, for guidance: the same small net, given the time, trained at every noise level.
 
 What it says of a digit under noise is log p_t(y | x_t). At t = 1 that is the same for all classes: nothing to see.
 """

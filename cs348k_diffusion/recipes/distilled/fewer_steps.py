@@ -1,6 +1,6 @@
 """Progressive distillation to 4, 2 and 1 steps, in one student that is told its step, for pictures, codes and digits.
 
-A student is told its stride, and where its teacher is guided the scale too: one serves every scale from 1 to 6. Teacher
+A student receives its stride, and where its teacher is guided the scale too: one serves every scale from 1 to 6. Teacher
 of the first stage: the model in 16 steps, under guidance 32 evaluations a picture. Then 8, 4, 2 and 1 steps, each stage
 taught by the one before; later stages rehearse what earlier ones learned.
 """

@@ -1,7 +1,7 @@
 """A sentence becomes a picture in one, two or four evaluations: the text-to-picture model, distilled.
 
 One student for every guidance scale from 1 to 6 (see `fewer_steps`). A quarter of the captions are shortened, so that
-it hears short prompts too.
+it follows short prompts too.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ STAGES = {8: 120, 4: 100, 2: 130, 1: 200}  # steps of the student, and updates
 
 
 def denoiser() -> NetDenoiser:
-    """The untrained student: the teacher's network, told scale and stride too."""
+    """The untrained student: the teacher's network, which receives scale and stride too."""
     return NetDenoiser(FastTextUNet(len(WORDS), attention=ATTENTION, length=TOKENIZER.length), cosine(), predict="v")
 
 
