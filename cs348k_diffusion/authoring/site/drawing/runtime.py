@@ -28,7 +28,7 @@ def copy(runtime: Path, folder: Path) -> int:
               for name in PARTS]  # fmt: skip
     lost = [name for name, place in zip(PARTS, places, strict=True) if place is None]
     if lost:
-        raise ValueError(f"{runtime} is no folder of onnxruntime-web: it has no {lost[0]}; {HOW}")
+        raise ValueError(f"{runtime} is not a folder of onnxruntime-web: it has no {lost[0]}; {HOW}")
     for place in filter(None, places):
         shutil.copyfile(place, folder / place.name)
     return sum(place.stat().st_size for place in filter(None, places))
