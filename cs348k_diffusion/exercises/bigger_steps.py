@@ -260,13 +260,32 @@ def implied(schedule, x_t, x_s, t, s):
     return (x_s * sigma_t - x_t * sigma_s) / (alpha_s * sigma_t - alpha_t * sigma_s)
 
 
-def walked(teacher, schedule, x_t, t, s, moves=True, asked=None, shared=False):
+def walked(teacher, schedule, x_t, t, s, moves=True, asked=None, shared=False, middle=None):
     """Where two steps of the teacher lead; moves: whether the second guess is asked at the middle's x; asked: when."""
-    middle, first = (t + s) / 2, teacher(x_t, t)
+    middle, first = (t + s) / 2 if middle is None else middle, teacher(x_t, t)
     middle = middle.mean().expand(len(t)) if shared else middle
     halfway = lands(schedule, x_t, first, t, middle)
     second = teacher(halfway if moves else x_t, middle if asked is None else asked)
     return halfway, first, second, lands(schedule, halfway, second, middle, s)
+
+
+def from_the_start(teacher, schedule, x_t, t, s):
+    """Where the second step leads if it starts at x_t."""
+    second = walked(teacher, schedule, x_t, t, s)[2]
+    return lands(schedule, x_t, second, (t + s) / 2, s)
+
+
+def solved(schedule, x_t, x_s, t, s, terms):
+    """(x_s - k x_t) / (alpha_s - m), with (k, m) = terms(alpha_t, sigma_t, alpha_s, sigma_s)."""
+    (alpha_t, sigma_t), (alpha_s, sigma_s) = at(schedule, t, x_t), at(schedule, s, x_t)
+    kept, taken = terms(alpha_t, sigma_t, alpha_s, sigma_s)
+    return (x_s - kept * x_t) / (alpha_s - taken)
+
+
+def noise_of(schedule, x_t, x_s, t, s):
+    """The noise whose one step leads to x_s."""
+    (alpha_t, sigma_t), (alpha_s, sigma_s) = at(schedule, t, x_t), at(schedule, s, x_t)
+    return (x_s - alpha_s / alpha_t * x_t) / (sigma_s - alpha_s / alpha_t * sigma_t)
 
 
 def right_target(teacher, schedule, x_t, t, s):
@@ -306,6 +325,36 @@ TARGET_SLIPS = {
     ),
     "one middle for the whole batch: each example has its own": lambda teacher, schedule, x_t, t, s: implied(
         schedule, x_t, walked(teacher, schedule, x_t, t, s, shared=True)[3], t, s
+    ),
+    "the middle is at sqrt(t s): its time is (t + s) / 2": lambda teacher, schedule, x_t, t, s: implied(
+        schedule, x_t, walked(teacher, schedule, x_t, t, s, middle=(t * s).sqrt())[3], t, s
+    ),
+    "the middle is at t - s, or (t - s) / 2: its time is (t + s) / 2": lambda teacher, schedule, x_t, t, s: implied(
+        schedule, x_t, walked(teacher, schedule, x_t, t, s, middle=(t - s) / 2)[3], t, s
+    ),
+    "the middle is at t / 2: its time is (t + s) / 2": lambda teacher, schedule, x_t, t, s: implied(
+        schedule, x_t, walked(teacher, schedule, x_t, t, s, middle=t / 2)[3], t, s
+    ),
+    "the second step starts at x_t, not at the middle's x": lambda teacher, schedule, x_t, t, s: implied(
+        schedule, x_t, from_the_start(teacher, schedule, x_t, t, s), t, s
+    ),
+    "sigma_s is not divided by sigma_t": lambda teacher, schedule, x_t, t, s: solved(
+        schedule, x_t, walked(teacher, schedule, x_t, t, s)[3], t, s, lambda a, b, c, d: (d, d * a)
+    ),
+    "(x_s - sigma_s x_t) / alpha_s: that takes x_t for noise": lambda teacher, schedule, x_t, t, s: solved(
+        schedule, x_t, walked(teacher, schedule, x_t, t, s)[3], t, s, lambda a, b, c, d: (d, 0.0)
+    ),
+    "alpha_t is forgotten where x0_hat is solved for": lambda teacher, schedule, x_t, t, s: solved(
+        schedule, x_t, walked(teacher, schedule, x_t, t, s)[3], t, s, lambda a, b, c, d: (d / b, 0.0)
+    ),
+    "added where it is subtracted: alpha_s - sigma_s / sigma_t alpha_t": lambda teacher, schedule, x_t, t, s: solved(
+        schedule, x_t, walked(teacher, schedule, x_t, t, s)[3], t, s, lambda a, b, c, d: (d / b, -d / b * a)
+    ),
+    "sigma_s / sigma_t is squared": lambda teacher, schedule, x_t, t, s: solved(
+        schedule, x_t, walked(teacher, schedule, x_t, t, s)[3], t, s, lambda a, b, c, d: (d**2 / b**2, d**2 / b**2 * a)
+    ),
+    "the noise is solved for, not x0_hat": lambda teacher, schedule, x_t, t, s: noise_of(
+        schedule, x_t, walked(teacher, schedule, x_t, t, s)[3], t, s
     ),
     "t and s are swapped when x0_hat is solved for": lambda teacher, schedule, x_t, t, s: implied(
         schedule, walked(teacher, schedule, x_t, t, s)[3], x_t, t, s
@@ -442,7 +491,7 @@ def test_each_student_teaches_the_next(halve):
 def test_refuses_what_does_not_halve(halve):
     (case,) = varied(((1,),), seed=104)
     odd = 2 * int(case.integers(2, 20)) + 1
-    for steps, end in ((12, 1), (16, 3), (4, 4), (6, 2), (12 * odd, odd)):
+    for steps, end in ((12, 1), (16, 3), (4, 4), (6, 2), (12, 5), (12 * odd, odd)):
         train, said = Counted(lineage, 40), f"halving does not lead from {steps} steps to {end}: raise ValueError"
         try:
             halve(train, "model", steps, end)
@@ -509,7 +558,14 @@ LESSON_SLIPS = {
     ),
     "the scale grows by a factor; it grows along a line": lesson(usual, lambda u, low, high: low * (high / low) ** u),
     "u is told, not the scale": lambda *args: (lesson(usual)(*args)[0], args[5]),
-    "low and high are swapped": lesson(usual, lambda u, low, high: high + (low - high) * u),
+    "low is not added: the scale runs from 0 to high - low": lesson(usual, lambda u, low, high: (high - low) * u),
+    "one scale for all, in the middle": lesson(usual, lambda u, low, high: (low + high) / 2 + 0 * u),
+    "the scale is rounded to a whole number": lesson(usual, lambda u, low, high: (low + (high - low) * u).round()),
+    "the scale times the guess with a label, without the difference": lesson(lambda c, n, w: n + w * c),
+    "the two guesses are added, not subtracted": lesson(lambda c, n, w: n + w * (c + n)),
+    "low and high are swapped: the scale runs from high down to low": lesson(
+        usual, lambda u, low, high: low + (high - low) * (1 - u)
+    ),
     "the two results are in the wrong order: the target comes first": swapped,
 }
 
@@ -592,6 +648,15 @@ def preconditioned(skip, out, into=lambda alpha, sigma, spread, r: 1 / r):
     return f
 
 
+def with_deviation(r_of):
+    """The usual factors with another r, r_of(alpha, sigma, spread)."""
+    return preconditioned(
+        lambda a, s, d, r: a * d**2 / r_of(a, s, d) ** 2,
+        lambda a, s, d, r: s * d / r_of(a, s, d),
+        lambda a, s, d, r: 1 / r_of(a, s, d),
+    )
+
+
 def right_skip(alpha, sigma, spread, r):
     return alpha * spread**2 / r**2
 
@@ -647,6 +712,15 @@ CONSISTENCY_SLIPS = {
     "spread is forgotten in c_out": preconditioned(right_skip, lambda a, s, d, r: s / r),
     "the network is not shown x / r": preconditioned(right_skip, right_out, lambda a, s, d, r: torch.ones_like(a)),
     "the network is shown x / r^2": preconditioned(right_skip, right_out, lambda a, s, d, r: 1 / r**2),
+    "the network is shown x r": preconditioned(right_skip, right_out, lambda a, s, d, r: r),
+    "c_out is divided by the variance, not by its root": preconditioned(right_skip, lambda a, s, d, r: s * d / r**2),
+    "c_out is d / r: at t = 0 the network must count for nothing": preconditioned(right_skip, lambda a, s, d, r: d / r),
+    "spread is forgotten in c_skip": preconditioned(lambda a, s, d, r: a / r**2, right_out),
+    "spread is not squared in c_skip": preconditioned(lambda a, s, d, r: a * d / r**2, right_out),
+    "alpha is squared in c_skip": preconditioned(lambda a, s, d, r: a**2 * d**2 / r**2, right_out),
+    "spread is forgotten in r": with_deviation(lambda a, s, d: (a**2 + s**2) ** 0.5),
+    "spread is not squared in r": with_deviation(lambda a, s, d: (a**2 * d + s**2) ** 0.5),
+    "r adds standard deviations: variances add": with_deviation(lambda a, s, d: a * d + s),
     "the network's answer is subtracted": preconditioned(right_skip, lambda a, s, d, r: -s * d / r),
     "alpha is forgotten in r": forgetful,
     "x and the network's answer are mixed by t, not by variances": lambda net, schedule, x, t, spread: (
@@ -751,6 +825,30 @@ MOVE_SLIPS = {
     "divided by alpha": moving(lambda real, fake, x, x_t, t, a, s: (real(x_t, t) - fake(x_t, t)) / a),
     "sigma where alpha belongs": moving(lambda real, fake, x, x_t, t, a, s: s * (real(x_t, t) - fake(x_t, t))),
     "one score at x_t, the other at x": moving(lambda real, fake, x, x_t, t, a, s: a * (real(x_t, t) - fake(x, t))),
+    "the data's score is left out": moving(lambda real, fake, x, x_t, t, a, s: -a * fake(x_t, t)),
+    "alpha times the data's score alone: it belongs to the difference": moving(
+        lambda real, fake, x, x_t, t, a, s: a * real(x_t, t) - fake(x_t, t)
+    ),
+    "divided by sigma^2: scores are no noise": moving(
+        lambda real, fake, x, x_t, t, a, s: a / s**2 * (real(x_t, t) - fake(x_t, t))
+    ),
+    "the scores are asked at time 0, not at t": moving(
+        lambda real, fake, x, x_t, t, a, s: a * (real(x_t, 0 * t + 1e-3) - fake(x_t, 0 * t + 1e-3))
+    ),
+    "the mean over the batch for every example": moving(
+        lambda real, fake, x, x_t, t, a, s: (a * (real(x_t, t) - fake(x_t, t))).mean(0, keepdim=True).expand_as(x)
+    ),
+    "the direction has length 1: its length is asked for, too": moving(
+        lambda real, fake, x, x_t, t, a, s: torch.nn.functional.normalize(real(x_t, t) - fake(x_t, t), dim=1)
+    ),
+    "the noise is not multiplied by sigma": lambda real, fake, schedule, x, t, noise: (
+        at(schedule, t, x)[0]
+        * (real(at(schedule, t, x)[0] * x + noise, t) - fake(at(schedule, t, x)[0] * x + noise, t))
+    ),
+    "x is not multiplied by alpha before the noise comes": lambda real, fake, schedule, x, t, noise: (
+        at(schedule, t, x)[0]
+        * (real(x + at(schedule, t, x)[1] * noise, t) - fake(x + at(schedule, t, x)[1] * noise, t))
+    ),
     "x itself is moved and returned: the direction alone is asked for": moving(
         lambda real, fake, x, x_t, t, a, s: x + a * (real(x_t, t) - fake(x_t, t))
     ),

@@ -1,5 +1,7 @@
 """Checks of notebook 09: resizing, what regression and a draw can reach, and the pieces of a cascade of upsamplers."""
 
+import functools
+import itertools
 import math
 
 import pytest
@@ -162,6 +164,10 @@ def single(got):
     return got.float() if isinstance(got, torch.Tensor) and got.dtype == torch.float64 else got
 
 
+def cut_weights(weights):
+    return weights / weights.sum(1, keepdim=True)
+
+
 def summing(matrix):
     """The matrix; ValueError where rounding decides whether a row can be made to sum to 1."""
     if not (matrix.sum(1) - 1).abs().max() < 1e-3:
@@ -187,6 +193,32 @@ def resizing_mistakes(kernel, n, size):
         "the kernel is squeezed where the picture grows": lambda: summing(table(kernel, n, size, None, n / size)),
         "the rows are not made to sum to 1": lambda: table(kernel, n, size, normalise=None),
         "columns instead of rows are made to sum to 1": lambda: table(kernel, n, size, normalise=0),
+        "the kernel is squeezed where the picture grows, and not stretched where it shrinks": lambda: summing(
+            table(kernel, n, size, None, min(n / size, 1.0))
+        ),
+        "the kernel is stretched by a whole number: n / size is rounded up": lambda: table(
+            kernel, n, size, stretch=max(math.ceil(n / size), 1)
+        ),
+        "the kernel is stretched by the root of n / size": lambda: table(
+            kernel, n, size, stretch=max(n / size, 1.0) ** 0.5
+        ),
+        "n / size is rounded down": lambda: table(kernel, n, size, centre=lambda i: (i + 0.5) * (n // size) - 0.5),
+        "the half pixel is added to the old pixels alone": lambda: table(
+            kernel, n, size, centre=lambda i: i * n / size - 0.5
+        ),
+        "new pixels run from edge to edge: their middles lie half a pixel inside": lambda: table(
+            kernel, n, size, centre=lambda i: i * n / max(size - 1, 1) - 0.5
+        ),
+        "negative weights are cut off": lambda: cut_weights(table(kernel, n, size, normalise=None).clamp(min=0)),
+        "negative weights are taken for positive ones": lambda: cut_weights(
+            table(kernel, n, size, normalise=None).abs()
+        ),
+        "each row is divided by its largest weight, not by its sum": lambda: (
+            (w := table(kernel, n, size, normalise=None)) / w.amax(1, keepdim=True)
+        ),
+        "all weights are divided by the sum of all: each row must sum to 1": lambda: (
+            (w := table(kernel, n, size, normalise=None)) / w.sum()
+        ),
         "rows and columns are swapped": lambda: table(kernel, n, size).T,
         "n / size is upside down": lambda: table(kernel, n, size, centre=lambda i: (i + 0.5) * size / n - 0.5),
         "softmax makes every weight positive: divide by the row's sum": lambda: table(
@@ -294,6 +326,27 @@ def psnr_mistakes(cov, k):
         "the natural logarithm": lambda: 10 * math.log(4 / error),
         "the ratio is upside down": lambda: -decibel(error),
         "the span is not squared": lambda: 10 * math.log10(2 / error),
+        "the logarithm to base 2, not 10": lambda: 10 * math.log2(4 / error),
+        "the root of the error: the squared one is asked for": lambda: 10 * math.log10(4 / error**0.5),
+    } | {
+        f"{name} for their mean": functools.partial(decibel, (1 + 1 / k) * float(value))
+        for name, value in spreads(cov).items()
+    }
+
+
+def spreads(cov):
+    """What may be taken for the mean variance of the pixels, by name."""
+    variances = cov.diagonal()
+    return {
+        "the median of the variances": variances.median(),
+        "the largest of the variances": variances.max(),
+        "the smallest of the variances": variances.min(),
+        "the first pixel's variance": variances[0],
+        "standard deviations": variances.sqrt().mean(),
+        "the largest eigenvalue": torch.linalg.eigvalsh(cov)[-1],
+        "the sizes of all entries": cov.abs().mean(),
+        "the length of all entries over d": cov.norm() / len(cov),
+        "the sum of the variances over d - 1": variances.sum() / max(len(cov) - 1, 1),
     }
 
 
@@ -351,6 +404,18 @@ def concatenation_mistakes(x, low):
         "the mean small picture for all": lambda: torch.cat([x, grown.mean(0, keepdim=True).expand_as(x)], 1),
         "x less the enlarged picture": lambda: torch.cat([x, x - grown], 1),
         "the enlarged picture less x": lambda: torch.cat([x, grown - x], 1),
+        "the small picture is enlarged twice": lambda: torch.cat([x, blocks(grown, x.shape[-1])], 1),
+        "the small picture's first channel for all": lambda: torch.cat(
+            [x, blocks(low[:, :1], x.shape[-1]).expand_as(x)], 1
+        ),
+        "the small picture is cut off to [-1, 1]": lambda: torch.cat([x, grown.clamp(-1, 1)], 1),
+        "half of the enlarged picture": lambda: torch.cat([x, grown / 2], 1),
+        "twice the enlarged picture": lambda: torch.cat([x, grown * 2], 1),
+        "the mean of x and the enlarged picture": lambda: torch.cat([x, (x + grown) / 2], 1),
+        "stacked along a new axis: channels are axis 1": lambda: torch.stack([x, grown], 1),
+        "one small picture for all is not used: 0 stands in its place": lambda: torch.cat(
+            [x, grown if len(low) == len(x) else 0 * x], 1
+        ),
         "the first small picture for all": lambda: torch.cat([x, grown[:1].expand_as(x)], 1),
         "joined along the batch, torch.cat's default: channels are axis 1": lambda: torch.cat([x, grown], 0),
         **{
@@ -402,9 +467,14 @@ def test_has_a_value_for_nothing_known(with_low_res):
         says="Without a small picture the channels are still there, and 0.",
         mistakes={
             "x alone: the network needs the same number of channels": lambda x: x,
+            "added instead of concatenated": lambda x: x,
+            "stacked along a new axis: channels are axis 1": lambda x: torch.stack([x, 0 * x], 1),
+            "-1 for nothing known": lambda x: torch.cat([x, 0 * x - 1], 1),
+            "the mean of x for nothing known": lambda x: torch.cat([x, 0 * x + x.mean()], 1),
+            "half of x for nothing known": lambda x: torch.cat([x, x / 2], 1),
             "x twice: nothing known is 0, not x": lambda x: torch.cat([x, x], 1),
             "ones for nothing known": lambda x: torch.cat([x, torch.ones_like(x)], 1),
-            "zeros before x": lambda x: torch.cat([torch.zeros_like(x), x], 1),
+            "the enlarged picture comes before x": lambda x: torch.cat([torch.zeros_like(x), x], 1),
             "zeros are enlarged like a picture: 0 itself is asked for": lambda x: torch.cat(
                 [x, torch.full_like(x, 0.05)], 1
             ),
@@ -576,24 +646,25 @@ def film(stages, x):
     return found
 
 
+def fed(sizes, x, follow):
+    """A film whose stages start from follow(frames of the one before)."""
+    found = []
+    for number, stage in enumerate(stages_of(sizes)):
+        frames = stage(x)
+        found += [(number, frame) for frame in frames]
+        x = follow(frames)
+    return found
+
+
 def slips(sizes, x):
     """What the usual slips give."""
     right = film(stages_of(sizes), x)
-
-    def from_first():
-        found, now = [], x
-        for number, stage in enumerate(stages_of(sizes)):
-            frames = stage(now)
-            found += [(number, frame) for frame in frames]
-            now = frames[0]
-        return found
-
     last = dict(right)
     return {
         "every stage starts from the first picture": lambda: [
             (number, frame) for number, stage in enumerate(stages_of(sizes)) for frame in stage(x)
         ],
-        "the next stage starts from the first frame, not the last": from_first,
+        "the next stage starts from the first frame, not the last": lambda: fed(sizes, x, lambda frames: frames[0]),
         "stages are counted from 1": lambda: [(number + 1, frame) for number, frame in right],
         "frames are counted, not stages": lambda: [(k, frame) for k, (_, frame) in enumerate(right)],
         "frames are counted anew in each stage": lambda: [
@@ -604,6 +675,36 @@ def slips(sizes, x):
         ],
         "the stages run from the last to the first": lambda: film(stages_of(sizes)[::-1], x),
         "only the last frame of each stage is kept": lambda: list(last.items()),
+        "only the first frame of each stage is kept": lambda: [
+            pair for k, pair in enumerate(right) if k == 0 or right[k - 1][0] != pair[0]
+        ],
+        "the first frame of each stage is left out": lambda: [
+            pair for k, pair in enumerate(right) if k > 0 and right[k - 1][0] == pair[0]
+        ],
+        "the last frame of each stage is left out": lambda: [
+            pair for pair, following in itertools.pairwise(right) if following[0] == pair[0]
+        ],
+        "only the first stage runs": lambda: [pair for pair in right if pair[0] == 0],
+        "the frames of a stage are turned round": lambda: [
+            pair for number in range(len(sizes)) for pair in reversed(right) if pair[0] == number
+        ],
+        "the next stage starts from the mean of the frames, not the last": lambda: fed(
+            sizes, x, lambda frames: sum(frames) / len(frames)
+        ),
+        "the next stage starts from the second frame, not the last": lambda: fed(
+            sizes, x, lambda frames: frames[min(1, len(frames) - 1)]
+        ),
+        "what the next stage starts from is cut off to [-1, 1]": lambda: fed(
+            sizes, x, lambda frames: frames[-1].clamp(-1, 1)
+        ),
+        "stages are counted down": lambda: [(len(sizes) - 1 - number, frame) for number, frame in right],
+        "the number of frames for the number of the stage": lambda: [
+            (sum(n == number for n, _ in right), frame) for number, frame in right
+        ],
+        "the frames of a stage are stacked into one tensor": lambda: [
+            (number, torch.stack([frame for n, frame in right if n == number])) for number in range(len(sizes))
+        ],
+        "the last frame is there twice": lambda: [*right, right[-1]],
         "only the last stage's frames are kept": lambda: [row for row in right if row[0] == len(sizes) - 1],
         "the picture that was given is in the film": lambda: [(0, x), *right],
         "pictures without the number of their stage": lambda: [frame for _, frame in right],
@@ -701,6 +802,7 @@ WRONG_UPSAMPLERS = {
     "loses contrast": lambda x: 0.8 * nearest(x),
     "mirrors the picture": lambda x: nearest(x).flip(-1),
     "draws stripes over a picture of one colour": with_detail(lambda x: 0.1 * stripes(x)),
+    "draws stripes that grow with the colour": with_detail(lambda x: 0.3 * stripes(x) * nearest(x)),
     "mixes the pictures of a batch": with_detail(lambda x: 0.2 * stripes(x) * edges(x).mean(0, keepdim=True)),
     "invents more detail at the left than at the right": with_detail(lambda x: 0.3 * stripes(x) * edges(x) * slope(x)),
     "forgets the other examples: the first one for all": lambda x: nearest(x[:1]).expand(len(x), -1, -1, -1),

@@ -31,11 +31,19 @@ _EVIDENCE: ContextVar[list | None] = ContextVar("evidence", default=None)
 class Wrong(AssertionError):
     """An answer that is not right: what does not hold, how it differs, and the names of mistakes that explain it.
 
-    share: the part of the check's points that is earned all the same.
+    share: the part of the check's points that is earned all the same; evidence: the values that were compared.
     """
 
-    def __init__(self, says: str, problem: str, names: Sequence[str] = (), share: float = 0.0):
+    def __init__(
+        self,
+        says: str,
+        problem: str,
+        names: Sequence[str] = (),
+        share: float = 0.0,
+        evidence: Sequence[Evidence] = (),
+    ):
         self.says, self.problem, self.names, self.share = says, problem, tuple(names), share
+        self.evidence = tuple(evidence)
         super().__init__(self.with_names(self.names))
 
     def with_names(self, names: Sequence[str]) -> str:
@@ -84,6 +92,26 @@ def explaining(names: Iterable[str], evidence: Sequence[Evidence]) -> list[str]:
     return found if len(found) <= MANY else []
 
 
+def settled(error: Wrong, evidence: Sequence[Evidence]) -> list[str]:
+    """The names of a failed check that no check of the same answer refutes; where none is left, the next that fit."""
+    doubtful = [name for name in error.names if any(each.considers(name) for each in evidence)]
+    fitting = explaining(doubtful, evidence)
+    names = [name for name in error.names if name in fitting or name not in doubtful]
+    listed = [name for each in error.evidence for name in each.mistakes]
+    return names or explaining(listed, evidence) or surviving(error.evidence, evidence)
+
+
+def of_one_slip(failed: Sequence[tuple[Sequence[str], Sequence[Evidence]]]) -> list[str]:
+    """One name for several failed checks of an answer, (names, evidence) of each, where one explains them all."""
+    every = list(dict.fromkeys(name for names, _ in failed for name in names))
+    shared = [name for name in every if all(any(each.fits(name) for each in noted) for _, noted in failed)]
+    listed = {name for name in every for _, noted in failed if any(name in each.mistakes for each in noted)}
+    if not shared or listed.intersection(shared):
+        return [name for name in shared if name in listed]
+    speaking = [names for names, _ in failed if listed.intersection(names)]
+    return [name for name in speaking[0] if name in listed] if len(speaking) == 1 else [] if speaking else shared
+
+
 def expect(
     got: Any,
     want: Any,
@@ -105,7 +133,7 @@ def expect(
     _note(evidence)
     problem = difference(got, want, rtol, atol, names)
     if problem is not None:
-        raise Wrong(says, problem, _names(mistakes or {}, [evidence]))
+        raise Wrong(says, problem, _names(mistakes or {}, [evidence]), evidence=[evidence])
 
 
 def agree(
@@ -141,7 +169,8 @@ def agree(
         if problem is not None and first is None:
             first = f"{problem}; tried {tried(right, args)}"
     if first is not None:
-        raise Wrong(says, first, _names([name for each in evidence for name in each.mistakes], evidence))
+        listed = [name for each in evidence for name in each.mistakes]
+        raise Wrong(says, first, _names(listed, evidence), evidence=evidence)
 
 
 def _wrong(mistakes: Mapping[str, Callable] | Callable[..., Mapping[str, Any]], args: tuple) -> Mapping[str, Any]:

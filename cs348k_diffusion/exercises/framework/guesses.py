@@ -242,14 +242,18 @@ def _alike(one: Any, other: Any) -> bool:
     return isinstance(one, float | int) and type(one) is type(other)
 
 
-def surviving(evidence: Sequence[Any]) -> list[str]:
-    """Names of guesses that fit every piece of evidence: exact ones, or else those with the fewest fitted factors."""
+def surviving(evidence: Sequence[Any], others: Sequence[Any] = ()) -> list[str]:
+    """Names of guesses that fit every piece of evidence: exact ones, or else those with the fewest fitted factors.
+
+    others: what other checks of the same answer compared; a guess that one of them refutes is none.
+    """
     if sum(numbers_in(each.got) for each in evidence) < ENOUGH or not evidence:
         return []
     first = evidence[0].guesses
     fitted = {name: len(guess.terms) for name, guess in first.items() if isinstance(guess, Fitted)}
     for factors in (0, 1, 2):
         found = _fitting([name for name in first if fitted.get(name, 0) == factors], evidence)
+        found = [name for name in found if all(each.fits(name) is not False for each in others)]
         if 0 < len(found) <= MANY:
             return found
     return []

@@ -20,7 +20,13 @@ import torch
 
 from cs348k_diffusion.exercises.framework.catalogue import Exercise
 from cs348k_diffusion.exercises.framework.errors import NotYet, StudentError
-from cs348k_diffusion.exercises.framework.expecting import Evidence, Wrong, collecting_evidence, explaining
+from cs348k_diffusion.exercises.framework.expecting import (
+    Evidence,
+    Wrong,
+    collecting_evidence,
+    of_one_slip,
+    settled,
+)
 from cs348k_diffusion.exercises.framework.inputs import salted
 from cs348k_diffusion.exercises.framework.observing import collecting_pictures, without_pictures
 from cs348k_diffusion.grading.checks.pictures import small
@@ -176,15 +182,14 @@ class Grader:
             self.done(record)
 
     def _settle(self) -> None:
-        """Take back the names that another test of the same answer refutes: one slip, one name."""
+        """Take back the names that another test of the same answer refutes, and let one stand for all: one slip."""
         story, self.story = self.story, []
         evidence = [each for _, _, noted in story for each in noted]
-        for record, error, _ in story:
-            if isinstance(error, Wrong) and error.names:
-                doubtful = [name for name in error.names if any(each.considers(name) for each in evidence)]
-                fitting = explaining(doubtful, evidence)
-                names = [name for name in error.names if name in fitting or name not in doubtful]
-                record.message = record.message.replace(str(error), error.with_names(names))
+        wrong = [(record, error, noted) for record, error, noted in story if isinstance(error, Wrong)]
+        names = [settled(error, evidence) for _, error, _ in wrong]
+        one = of_one_slip([(found, noted) for found, (_, _, noted) in zip(names, wrong) if found])
+        for (record, error, _), found in zip(wrong, names):
+            record.message = record.message.replace(str(error), error.with_names(one or found if found else ()))
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         if report.failed:

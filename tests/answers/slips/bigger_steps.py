@@ -170,7 +170,7 @@ NAMED = {  # the names that may be printed; a slip that is not here has none
     },
     "E10.2": {
         "a plus above": ("`x_t` has the wrong factor",),
-        "a plus below": ("the result has the wrong factor",),
+        "a plus below": ("added where it is subtracted: alpha_s - sigma_s / sigma_t alpha_t",),
         "not divided": ("the result has the wrong factor",),
     },
     "E10.3": {
@@ -184,8 +184,8 @@ NAMED = {  # the names that may be printed; a slip that is not here has none
         "high - u": ("low and high are swapped",),
     },
     "E10.5": {
-        "alpha squared": ("`x` has the wrong factor",),
-        "d for d^2": ("`x` has the wrong factor",),
+        "alpha squared": ("alpha is squared in c_skip",),
+        "d for d^2": ("spread is not squared in c_skip",),
         "a root too many": ("c_skip is divided by a standard deviation",),
     },
     "E10.6": {
