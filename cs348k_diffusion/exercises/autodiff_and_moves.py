@@ -459,18 +459,30 @@ def piled(slope, x, steps, size):
 @pytest.mark.exercise("E1.3", points=1)
 def test_shrinks_the_distance_at_the_known_rate(gradient_descent):
     curvature, bottom, size, steps = torch.tensor([0.5, 1.0, 3.0]), normals(3, seed=13), 0.3, 6
-    x = bottom + torch.tensor([1.0, 3.0, -1.0])
-    shrink = (1 - size * curvature) ** torch.arange(1, steps + 1)[:, None]
-    got = walk(gradient_descent, lambda x: (curvature * (x - bottom).square()).sum() / 2, x, steps, size)
-    first = "yields the start, too" if len(got) and got[0].equal(x) else "one step too many"
-    expect(len(got), steps, says="There must be one x after each step.", mistakes={
-        first: steps + 1,
-        "yields only the last x": 1,
-        "one step too few": steps - 1,
-    })  # fmt: skip
-    mistakes = descent_mistakes(lambda x: curvature * (x - bottom), x, steps, size)
-    expect(got, bottom + shrink * (x - bottom), rtol=1e-4, atol=1e-5, mistakes=mistakes,
-           says="In a bowl of curvature c the distance to the bottom shrinks by 1 - size c in each step.")  # fmt: skip
+    found, wanted, mistakes = [], [], []
+    for start in (
+        torch.tensor([1.0, 3.0, -1.0]),
+        torch.tensor([0.4, -0.5, 0.1]),
+    ):  # its slopes are longer than 1, or not
+        x = bottom + start
+        got = walk(gradient_descent, lambda x: (curvature * (x - bottom).square()).sum() / 2, x, steps, size)
+        first = "yields the start, too" if len(got) and got[0].equal(x) else "one step too many"
+        expect(len(got), steps, says="There must be one x after each step.", mistakes={
+            first: steps + 1,
+            "yields only the last x": 1,
+            "one step too few": steps - 1,
+        })  # fmt: skip
+        found.append(got)
+        wanted.append(bottom + (1 - size * curvature) ** torch.arange(1, steps + 1)[:, None] * start)
+        mistakes.append(descent_mistakes(lambda x: curvature * (x - bottom), x, steps, size))
+    expect(
+        torch.stack(found),
+        torch.stack(wanted),
+        says="In a bowl of curvature c the distance to the bottom shrinks by 1 - size c in each step.",
+        mistakes={name: torch.stack([long[name], short[name]]) for long, short in [mistakes] for name in long},
+        rtol=1e-4,
+        atol=1e-5,
+    )
 
 
 @pytest.mark.exercise("E1.3", points=1)

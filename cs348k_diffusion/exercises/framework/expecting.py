@@ -52,7 +52,7 @@ class Wrong(AssertionError):
         return f"{self.says}\n{self.problem}{likely}" if self.problem else f"{self.says}{likely}"
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Evidence:
     """One value that an answer gave, and what each mistake would have given in its place.
 
@@ -94,22 +94,41 @@ def explaining(names: Iterable[str], evidence: Sequence[Evidence]) -> list[str]:
 
 def settled(error: Wrong, evidence: Sequence[Evidence]) -> list[str]:
     """The names of a failed check that no check of the same answer refutes; where none is left, the next that fit."""
-    doubtful = [name for name in error.names if any(each.considers(name) for each in evidence)]
-    fitting = explaining(doubtful, evidence)
-    names = [name for name in error.names if name in fitting or name not in doubtful]
+    kinds = {_kind(each.got) for each in error.evidence}
+    alike = [each for each in evidence if not kinds or _kind(each.got) in kinds]  # guesses say something of these alone
+
+    def stands(name: str) -> bool:
+        speaking = [each for each in evidence if name in each.mistakes or (each in alike and each.considers(name))]
+        return not speaking or bool(explaining([name], speaking))
+
+    names = [name for name in error.names if stands(name)]
     listed = [name for each in error.evidence for name in each.mistakes]
-    return names or explaining(listed, evidence) or surviving(error.evidence, evidence)
+    return names or explaining(listed, evidence) or surviving(error.evidence, alike)
 
 
-def of_one_slip(failed: Sequence[tuple[Sequence[str], Sequence[Evidence]]]) -> list[str]:
-    """One name for several failed checks of an answer, (names, evidence) of each, where one explains them all."""
-    every = list(dict.fromkeys(name for names, _ in failed for name in names))
-    shared = [name for name in every if all(any(each.fits(name) for each in noted) for _, noted in failed)]
-    listed = {name for name in every for _, noted in failed if any(name in each.mistakes for each in noted)}
-    if not shared or listed.intersection(shared):
-        return [name for name in shared if name in listed]
-    speaking = [names for names, _ in failed if listed.intersection(names)]
-    return [name for name in speaking[0] if name in listed] if len(speaking) == 1 else [] if speaking else shared
+def _kind(value: Any) -> tuple:
+    """What values must share to be answers of one kind: a tensor, a number of calls, a tuple of three."""
+    return type(value).__name__, len(value) if isinstance(value, tuple | list) else None
+
+
+def of_one_slip(failed: Sequence[tuple[Sequence[str], Sequence[Evidence]]]) -> list[list[str]]:
+    """The names of the failed checks of one answer, (names, evidence) of each, as names of one slip.
+
+    A name that explains them all stands for all. What a check lists goes before what is guessed: where one check knows
+    the mistake, the others do not guess.
+    """
+    named = [(list(names), noted) for names, noted in failed if names]
+    every = dict.fromkeys(name for names, _ in named for name in names)
+    guessed = {name for name in every if any(name in each.guesses for _, noted in named for each in noted)}
+    known = [name for name in every if name not in guessed or any(name in e.mistakes for _, es in named for e in es)]
+    shared = [name for name in every if all(any(each.fits(name) for each in noted) for _, noted in named)]
+    speaking = [names for names, _ in named if set(known).intersection(names)]
+    if shared:
+        one = [name for name in shared if name in known] or ([] if speaking else shared)
+        one = one or ([name for name in speaking[0] if name in known] if len(speaking) == 1 else [])
+        if one:
+            return [one if names else [] for names, _ in failed]
+    return [[name for name in names if name in known or not known] for names, _ in failed]
 
 
 def expect(

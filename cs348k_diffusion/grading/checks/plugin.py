@@ -186,10 +186,9 @@ class Grader:
         story, self.story = self.story, []
         evidence = [each for _, _, noted in story for each in noted]
         wrong = [(record, error, noted) for record, error, noted in story if isinstance(error, Wrong)]
-        names = [settled(error, evidence) for _, error, _ in wrong]
-        one = of_one_slip([(found, noted) for found, (_, _, noted) in zip(names, wrong) if found])
+        names = of_one_slip([(settled(error, evidence), noted) for _, error, noted in wrong])
         for (record, error, _), found in zip(wrong, names):
-            record.message = record.message.replace(str(error), error.with_names(one or found if found else ()))
+            record.message = record.message.replace(str(error), error.with_names(found))
 
     def pytest_collectreport(self, report: pytest.CollectReport) -> None:
         if report.failed:

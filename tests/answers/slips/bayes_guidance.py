@@ -109,6 +109,7 @@ NAMED = {  # the names that may be printed; a slip that is not here has none
         "alpha / sigma^2": ("`likelihood_score` has the wrong factor",),
     },
     "E5.2": {
+        "twice log p, as for log p^2": ("twice the result",),
         "the mean over classes": ("the mean over all classes, not the one asked for",),
         "class 0 for all": ("every example gets class 0",),
     },
