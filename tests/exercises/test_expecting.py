@@ -4,7 +4,13 @@ import pytest
 import torch
 
 from cs348k_diffusion.exercises import Wrong, agree, expect, run_against, same_form, varied
-from cs348k_diffusion.exercises.framework.expecting import collecting_evidence, explaining
+from cs348k_diffusion.exercises.framework.expecting import (
+    Evidence,
+    collecting_evidence,
+    explaining,
+    of_one_slip,
+    settled,
+)
 from cs348k_diffusion.exercises.framework.forms import names_of, problem
 from cs348k_diffusion.exercises.framework.inputs import salted
 from cs348k_diffusion.grading.subject.subject import local
@@ -50,6 +56,42 @@ def test_a_name_refuted_by_another_test_of_the_exercise_is_not_given():
 
 def test_a_mistake_whose_formula_fails_is_not_a_name():
     assert wrong(lambda x, k: x.sin(), inputs(), {"bad": lambda x, k: x.no_such_thing}).names == ()
+
+
+def test_names_may_be_made_for_each_input_and_all_are_tried():
+    def slips(x, k):
+        return {"four times": 4 * x, "k + 1": (k + 1) * x}
+
+    error = wrong(lambda x, k: (k + 1) * x, [(torch.ones(2), 3.0), (torch.ones(2), 5.0)], slips)
+    assert error.names == ("k + 1",)
+
+
+def of(got, mistakes, guesses=None):
+    return Evidence(got, mistakes, None, None, lambda: guesses or {})
+
+
+def test_one_name_stands_for_all_failed_checks_where_it_explains_them_all():
+    one, two = torch.ones(3), torch.full((3,), 2.0)
+    a, b = of(one, {"this": one, "that": one}), of(two, {"this": two, "other": two})
+    assert of_one_slip([(["this", "that"], [a]), (["this", "other"], [b]), ([], [])]) == [["this"], ["this"], []]
+    assert of_one_slip([(["that"], [a]), (["other"], [b])]) == [["that"], ["other"]]
+
+
+def test_a_check_that_guesses_is_silent_where_another_knows():
+    one, two = torch.ones(3), torch.full((3,), 2.0)
+    a, b = of(one, {"listed": one}), of(two, {}, {"a guess": two})
+    assert of_one_slip([(["listed"], [a]), (["a guess"], [b])]) == [["listed"], []]
+    also = of(one, {"listed": one}, {"a guess": one})
+    assert of_one_slip([(["listed"], [also]), (["a guess"], [b])]) == [["listed"], ["listed"]]
+    assert of_one_slip([(["a guess"], [b])]) == [["a guess"]]
+
+
+def test_calls_that_are_counted_say_nothing_of_a_guess_about_a_tensor():
+    values, calls = of(torch.ones(6), {}, {"twice the result": torch.ones(6)}), of(1, {}, {"twice the result": 2})
+    error = Wrong("says", "problem", ["twice the result"], evidence=[values])
+    assert settled(error, [values, calls]) == ["twice the result"]
+    other = of(torch.ones(6), {}, {"twice the result": 2 * torch.ones(6)})
+    assert settled(error, [values, calls, other]) == []
 
 
 def test_inputs_have_variety_and_the_key_salts_them():

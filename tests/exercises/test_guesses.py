@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from cs348k_diffusion.exercises import Wrong, agree, expect, varied
-from cs348k_diffusion.exercises.framework.expecting import collecting_evidence, explaining
+from cs348k_diffusion.exercises.framework.expecting import collecting_evidence, explaining, settled
 from cs348k_diffusion.exercises.framework.guesses import changes
 
 
@@ -60,6 +60,25 @@ def test_what_is_listed_goes_first():
 )
 def test_what_fits_nowhere_or_only_here_and_there_has_no_name(answer):
     assert names(answer) == ()
+
+
+def test_a_single_number_is_not_called_cut_off():
+    with pytest.raises(Wrong) as raised:
+        agree(lambda x: x.sum().sin(), lambda x: x.sum(), [(case.normal(),) for case in varied()], "says")
+    assert raised.value.names == ()
+
+
+def test_a_guess_that_is_refuted_gives_way_to_a_factor_that_fits():
+    def first(x, k):
+        return (k + 1) * x + k
+
+    inputs = [(case.normal(), 1.0) for case in varied()]
+    with collecting_evidence() as evidence:
+        with pytest.raises(Wrong) as raised:
+            agree(lambda x, k: 2 * (k + 1) * x + k, first, inputs, "says")
+        agree(first, first, [(case.normal(), 1.0) for case in varied()], "says")
+    assert "twice `x`" in raised.value.names
+    assert settled(raised.value, evidence) == ["`x` has the wrong factor"]
 
 
 def test_a_few_numbers_that_agree_by_chance_have_no_name():

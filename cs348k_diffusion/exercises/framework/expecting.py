@@ -69,8 +69,17 @@ class Evidence:
     def guesses(self) -> Mapping[str, Any]:
         return self.guess()
 
+    @functools.cached_property
+    def verdicts(self) -> dict[str, bool | None]:
+        return {}
+
     def fits(self, name: str) -> bool | None:
         """Whether the mistake gives the student's value; None where it was not considered or cannot be computed."""
+        if name not in self.verdicts:
+            self.verdicts[name] = self._fits(name)
+        return self.verdicts[name]
+
+    def _fits(self, name: str) -> bool | None:
         if not self.considers(name):
             return None
         value = self.mistakes[name] if name in self.mistakes else self.guesses[name]
@@ -102,8 +111,10 @@ def settled(error: Wrong, evidence: Sequence[Evidence]) -> list[str]:
         return not speaking or bool(explaining([name], speaking))
 
     names = [name for name in error.names if stands(name)]
+    if names or not error.names:
+        return names
     listed = [name for each in error.evidence for name in each.mistakes]
-    return names or explaining(listed, evidence) or surviving(error.evidence, alike)
+    return explaining(listed, evidence) or surviving(error.evidence, alike)
 
 
 def _kind(value: Any) -> tuple:
