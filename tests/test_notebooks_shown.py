@@ -1,7 +1,7 @@
 """What a student sees of a notebook: figures that can be read alone, lines that are not cut, answers that are used.
 
-`WIDE`, `UNTITLED` and `UNSAID` name the cells that still do otherwise, and `UNUSED` the exercises that lead nowhere, by
-notebook; a new one fails, and so does one that is mended and still listed.
+`UNUSED` names the exercises that still lead nowhere, by notebook; a new one fails, and so does one that is mended and
+still listed.
 """
 
 import ast
@@ -17,9 +17,6 @@ from cs348k_diffusion.exercises.framework.catalogue import free_texts
 
 SOLUTIONS = sorted((Path(__file__).parents[1] / "solutions").glob("*.ipynb"))
 COLUMNS = 88  # of a printed line
-WIDE: dict[str, set[str]] = {}
-UNTITLED: dict[str, set[str]] = {}
-UNSAID = {"01": {"slider-run"}, "07": {"live"}, "08": {"bits-explore"}, "09": {"s044"}}
 UNUSED = {
     "08": {"E8.1", "E8.2", "E8.4", "E8.6"},
     "09": {"E9.6"},
@@ -116,18 +113,17 @@ def leading_nowhere(path: Path) -> set[str]:
 
 @each_solution
 def test_printed_lines_fit_beside_the_file_browser(path):
-    excused = WIDE.get(path.name[:2], ())
-    assert {id: line for id, line in wide(path).items() if id not in excused} == {}
+    assert wide(path) == {}
 
 
 @each_solution
 def test_figures_have_a_title_or_a_caption(path):
-    assert without_title(path) - UNTITLED.get(path.name[:2], set()) == set()
+    assert without_title(path) == set()
 
 
 @each_solution
 def test_the_text_above_a_slider_names_it(path):
-    assert unsaid(path) - UNSAID.get(path.name[:2], set()) == set()
+    assert unsaid(path) == set()
 
 
 @each_solution
@@ -162,11 +158,5 @@ def test_these_kinds_are_found():
 
 def test_what_is_excused_still_needs_it():
     """A list of excuses does not outlive what it excuses."""
-    lists = ((WIDE, wide), (UNTITLED, without_title), (UNSAID, unsaid), (UNUSED, leading_nowhere))
-    needless = {
-        f"{path.name[:2]} {name}"
-        for excused, found in lists
-        for path in SOLUTIONS
-        for name in excused.get(path.name[:2], set()) - set(found(path))
-    }
-    assert needless == set()
+    needless = {path.name[:2]: UNUSED.get(path.name[:2], set()) - leading_nowhere(path) for path in SOLUTIONS}
+    assert not any(needless.values()), needless

@@ -52,7 +52,7 @@ def student(mine, times):
     x, y = batch_of(1, 3)[mine], (torch.arange(WHOLE) % 3)[mine]
     rows = fewer_steps.rows_of(fewer_steps.REHEARSAL[2], len(x))
     stock = Batches(len(x), len(x), lambda rows: (x, {"y": y}))
-    lessons = fewer_steps.Numbered(stock, rows, torch.Generator(), x.device, scaled=False)
+    lessons = fewer_steps.StudentBatches(stock, rows, torch.Generator(), x.device, scaled=False)
     teachers = {n: conditional(awake(each, seed=n)) for n, each in zip((2, 4), earlier, strict=True)}
     return model, fewer_steps.stage_loss(teachers, rows, bound=1.5), next(lessons)
 

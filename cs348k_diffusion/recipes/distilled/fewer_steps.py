@@ -1,8 +1,8 @@
 """Progressive distillation to 4, 2 and 1 steps, in one student that is told its step, for pictures, codes and digits.
 
-A student receives its stride, and where its teacher is guided the scale too: one serves every scale from 1 to 6. Teacher
-of the first stage: the model in 16 steps, under guidance 32 evaluations a picture. Then 8, 4, 2 and 1 steps, each stage
-taught by the one before; later stages rehearse what earlier ones learned.
+A student receives its stride, and where its teacher is guided the scale too: one serves every scale from 1 to 6.
+Teacher of the first stage: the model in 16 steps, under guidance 32 evaluations a picture. Then 8, 4, 2 and 1 steps,
+each stage taught by the one before; later stages rehearse what earlier ones learned.
 """
 
 from __future__ import annotations
@@ -105,7 +105,7 @@ def distilling(
         rows, ended = rows_of(REHEARSAL[n], batch), list(stages)
         teachers = {ended[0]: first, **{k // 2: _striding(each, 1 / k) for k, each in zip(ended, students)}}
         loss = autocast_bf16(stage_loss(teachers, rows, bound), device)
-        lessons = Numbered(stock, rows, generator, device, scaled="scale" in model.null)
+        lessons = StudentBatches(stock, rows, generator, device, scaled="scale" in model.null)
         return fit(model, lessons, updates, loss, lr=warm_cosine(PEAK), ema=EMA, generator=generator)
 
     return Distillation(model, [(updates, partial(begin, n, updates)) for n, updates in stages.items()])
@@ -171,7 +171,7 @@ def _times(rows: Mapping[int, int]):
     return times
 
 
-class Numbered(Iterator[Any]):
+class StudentBatches(Iterator[Any]):
     """Batches of `stock`, each example with the stride of its number of steps and, if `scaled`, a scale in [1, 6].
 
     Where it is in the data, its stock knows; scales come from the generator that shuffles the stock.
