@@ -171,6 +171,14 @@ def resampling_slips(a, b, picks):
         "the middle and the half width: the two ends are asked for": (
             sum(quantiles(means)) / 2, (quantiles(means)[1] - quantiles(means)[0]) / 2,
         ),
+        **other_samples(a, b, picks),
+    }  # fmt: skip
+
+
+def other_samples(a, b, picks):
+    """Intervals of other samples of the draws, of other numbers, and without a bootstrap, by name."""
+    gap, means = a - b, (a - b)[picks].mean(1)
+    return {
         "mean +- one standard deviation of the draws' means: that covers two thirds": _around(
             float(means.mean()), float(means.std())
         ),
@@ -191,7 +199,7 @@ def resampling_slips(a, b, picks):
         "mean +- t standard errors: no bootstrap": t_interval(gap),
         "mean +- 1.96 standard deviations: the spread of runs, not of their mean": _by_normal(gap, 1),
         "mean +- 1.96 standard deviations of the draws' means: no quantiles": _by_normal(means, 1),
-    }  # fmt: skip
+    }
 
 
 def between(means):
@@ -325,17 +333,8 @@ def number_slips(gap, effect):
         "the spread is not squared": math.ceil(2.8**2 * sd / effect**2),
         "half as many": math.ceil(exact / 2),
         "a negative effect gives a negative number": math.ceil(math.copysign(exact, signed)),
-        "the median of the deviations for their standard deviation": math.ceil(
-            (2.8 * float((gap - gap.median()).abs().median()) / effect) ** 2
-        ),
         "half of the effect": math.ceil(4 * exact),
         "cubed, not squared": math.ceil(exact**1.5),
-        "the range of the differences for their standard deviation": math.ceil(
-            (2.8 * float(gap.max() - gap.min()) / effect) ** 2
-        ),
-        "the mean size of the deviations for their standard deviation": math.ceil(
-            (2.8 * float((gap - gap.mean()).abs().mean()) / effect) ** 2
-        ),
         "a float: return a whole number": float(math.ceil(exact)),
         "the power is forgotten: half of such studies see nothing": math.ceil((1.96 * sd / effect) ** 2),
         "1.96 - 0.84: the two are added": math.ceil((1.12 * sd / effect) ** 2),
@@ -343,16 +342,21 @@ def number_slips(gap, effect):
         "1.96 and 0.84 are squared one by one, not their sum": math.ceil((1.96**2 + 0.84**2) * (sd / effect) ** 2),
         "not squared: n grows with the square of sd / effect": math.ceil(2.8 * sd / effect),
         "the effect is not squared": math.ceil((2.8 * sd) ** 2 / effect),
-        "the variance for the standard deviation": math.ceil((2.8 * sd**2 / effect) ** 2),
         "twice as many: that is for unpaired runs": math.ceil(2 * exact),
-        "divided by n, not by n - 1: the spread of so few is underestimated": math.ceil(
-            (2.8 * float(gap.std(correction=0)) / effect) ** 2
-        ),
-        "the standard error for the standard deviation": math.ceil((2.8 * sd / n**0.5 / effect) ** 2),
-        "the mean of the differences is taken for their spread": math.ceil((2.8 * float(gap.mean()) / effect) ** 2),
-        "the root of the mean square is taken for their spread": math.ceil(
-            (2.8 * float(gap.square().mean().sqrt()) / effect) ** 2
-        ),
+    } | {name: math.ceil((2.8 * float(value) / effect) ** 2) for name, value in spreads_of(gap).items()}
+
+
+def spreads_of(gap):
+    """What may be taken for the standard deviation of the differences, by name."""
+    return {
+        "the range of the differences for their standard deviation": gap.max() - gap.min(),
+        "the mean size of the deviations for their standard deviation": (gap - gap.mean()).abs().mean(),
+        "the median of the deviations for their standard deviation": (gap - gap.median()).abs().median(),
+        "the variance for the standard deviation": gap.var(),
+        "divided by n, not by n - 1: the spread of so few is underestimated": gap.std(correction=0),
+        "the standard error for the standard deviation": gap.std() / len(gap) ** 0.5,
+        "the mean of the differences is taken for their spread": gap.mean(),
+        "the root of the mean square is taken for their spread": gap.square().mean().sqrt(),
     }
 
 

@@ -766,7 +766,7 @@ def test_decodes_once(draw_in_codes):
                 "decoded after every step: nobody looks at those pictures": [steps, steps],
                 "decoded after every step and at the end": [steps, steps + 1],
                 "one example at a time: a batch goes through together": [steps * 2, 2],
-                "nothing is decoded": [steps, 0],
+                "the last code is returned, not decoded": [steps, 0],
                 "a guess more than steps": [steps + 1, 1],
                 "two guesses a step": [2 * steps, 1],
             },

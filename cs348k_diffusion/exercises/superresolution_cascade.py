@@ -191,8 +191,6 @@ def resizing_mistakes(kernel, n, size):
         ),
         "the kernel is not stretched where the picture shrinks": lambda: table(kernel, n, size, stretch=1.0),
         "the kernel is squeezed where the picture grows": lambda: summing(table(kernel, n, size, None, n / size)),
-        "the rows are not made to sum to 1": lambda: table(kernel, n, size, normalise=None),
-        "columns instead of rows are made to sum to 1": lambda: table(kernel, n, size, normalise=0),
         "the kernel is squeezed where the picture grows, and not stretched where it shrinks": lambda: summing(
             table(kernel, n, size, None, min(n / size, 1.0))
         ),
@@ -209,6 +207,20 @@ def resizing_mistakes(kernel, n, size):
         "new pixels run from edge to edge: their middles lie half a pixel inside": lambda: table(
             kernel, n, size, centre=lambda i: i * n / max(size - 1, 1) - 0.5
         ),
+        "rows and columns are swapped": lambda: table(kernel, n, size).T,
+        "n / size is upside down": lambda: table(kernel, n, size, centre=lambda i: (i + 0.5) * size / n - 0.5),
+        "n and size are swapped": lambda: table(kernel, size, n),
+        "`kernel` is not used: the check hands in others than `cubic`, a = -0.5": lambda: table(KEYS, n, size),
+        "`kernel` is not used: the check hands in others than a = -0.75": lambda: table(SHARPER, n, size),
+        **weight_mistakes(kernel, n, size),
+    }
+
+
+def weight_mistakes(kernel, n, size):
+    """What the usual slips make of each row's sum, as functions."""
+    return {
+        "the rows are not made to sum to 1": lambda: table(kernel, n, size, normalise=None),
+        "columns instead of rows are made to sum to 1": lambda: table(kernel, n, size, normalise=0),
         "negative weights are cut off": lambda: cut_weights(table(kernel, n, size, normalise=None).clamp(min=0)),
         "negative weights are taken for positive ones": lambda: cut_weights(
             table(kernel, n, size, normalise=None).abs()
@@ -219,17 +231,12 @@ def resizing_mistakes(kernel, n, size):
         "all weights are divided by the sum of all: each row must sum to 1": lambda: (
             (w := table(kernel, n, size, normalise=None)) / w.sum()
         ),
-        "rows and columns are swapped": lambda: table(kernel, n, size).T,
-        "n / size is upside down": lambda: table(kernel, n, size, centre=lambda i: (i + 0.5) * size / n - 0.5),
         "softmax makes every weight positive: divide by the row's sum": lambda: table(
             kernel, n, size, normalise=None
         ).softmax(1),
         "divided by the sum of sizes: negative weights count as negative": lambda: F.normalize(
             table(kernel, n, size, normalise=None), p=1, dim=1
         ),
-        "n and size are swapped": lambda: table(kernel, size, n),
-        "`kernel` is not used: the check hands in others than `cubic`, a = -0.5": lambda: table(KEYS, n, size),
-        "`kernel` is not used: the check hands in others than a = -0.75": lambda: table(SHARPER, n, size),
     }
 
 
@@ -665,11 +672,6 @@ def slips(sizes, x):
             (number, frame) for number, stage in enumerate(stages_of(sizes)) for frame in stage(x)
         ],
         "the next stage starts from the first frame, not the last": lambda: fed(sizes, x, lambda frames: frames[0]),
-        "stages are counted from 1": lambda: [(number + 1, frame) for number, frame in right],
-        "frames are counted, not stages": lambda: [(k, frame) for k, (_, frame) in enumerate(right)],
-        "frames are counted anew in each stage": lambda: [
-            (sum(n == number for n, _ in right[:k]), frame) for k, (number, frame) in enumerate(right)
-        ],
         "the frames of a stage stay together in a list": lambda: [
             (number, [frame for n, frame in right if n == number]) for number in range(len(sizes))
         ],
@@ -697,16 +699,28 @@ def slips(sizes, x):
         "what the next stage starts from is cut off to [-1, 1]": lambda: fed(
             sizes, x, lambda frames: frames[-1].clamp(-1, 1)
         ),
-        "stages are counted down": lambda: [(len(sizes) - 1 - number, frame) for number, frame in right],
-        "the number of frames for the number of the stage": lambda: [
-            (sum(n == number for n, _ in right), frame) for number, frame in right
-        ],
         "the frames of a stage are stacked into one tensor": lambda: [
             (number, torch.stack([frame for n, frame in right if n == number])) for number in range(len(sizes))
         ],
         "the last frame is there twice": lambda: [*right, right[-1]],
         "only the last stage's frames are kept": lambda: [row for row in right if row[0] == len(sizes) - 1],
         "the picture that was given is in the film": lambda: [(0, x), *right],
+        **misnumbered(sizes, right),
+    }
+
+
+def misnumbered(sizes, right):
+    """The right frames, with the usual slips in their numbers."""
+    return {
+        "stages are counted from 1": lambda: [(number + 1, frame) for number, frame in right],
+        "frames are counted, not stages": lambda: [(k, frame) for k, (_, frame) in enumerate(right)],
+        "frames are counted anew in each stage": lambda: [
+            (sum(n == number for n, _ in right[:k]), frame) for k, (number, frame) in enumerate(right)
+        ],
+        "stages are counted down": lambda: [(len(sizes) - 1 - number, frame) for number, frame in right],
+        "the number of frames for the number of the stage": lambda: [
+            (sum(n == number for n, _ in right), frame) for number, frame in right
+        ],
         "pictures without the number of their stage": lambda: [frame for _, frame in right],
         "the picture comes before the number": lambda: [(frame, number) for number, frame in right],
     }
