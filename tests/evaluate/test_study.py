@@ -11,7 +11,9 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from cs348k_diffusion.evaluate import registry
 from cs348k_diffusion.evaluate.claim import Claim
+from cs348k_diffusion.evaluate.studies import from_command_line
 from cs348k_diffusion.evaluate.study import digest_of, function_of, resolve, run_study, tune
 
 HERE = "tests.evaluate.test_study:"
@@ -170,3 +172,14 @@ def test_methods_are_tuned_by_equal_trials():
     assert tune(rate, spaces, 3, "loss", "more")["one"] == {"rate": 1.0, "best": 2.0}
     with pytest.raises(ValueError, match="other can be tried in fewer than 3 ways"):
         tune(rate, {**spaces, "other": spaces["other"][:2]}, 3, "loss")
+
+
+def test_help_runs_nothing(monkeypatch, capsys):
+    monkeypatch.setattr(sys, "argv", ["study", "--help"])
+    monkeypatch.setattr(registry, "run_claim", lambda claim: pytest.fail("a claim was run"))
+    for program in (registry.main, lambda: from_command_line(lambda folder: pytest.fail("the study was run"))):
+        with pytest.raises(SystemExit):
+            program()
+        assert capsys.readouterr().out.startswith("usage:")
+    for study in Path(registry.__file__).parent.glob("studies/[a-z]*.py"):
+        assert study.read_text().endswith("    from_command_line(main)\n"), study

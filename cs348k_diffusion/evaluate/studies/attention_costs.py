@@ -20,7 +20,7 @@ import torch
 import torch.nn.functional as F
 
 from cs348k_diffusion.attention import TILE, naive_softmax, stable_softmax, tiled_attention
-from cs348k_diffusion.evaluate import RESULTS
+from cs348k_diffusion.evaluate.studies import from_command_line
 from cs348k_diffusion.recipes import cards
 
 D, ROUNDS = 64, 1
@@ -121,4 +121,4 @@ def main(folder: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1] if len(sys.argv) > 1 else str(RESULTS))
+    from_command_line(main)

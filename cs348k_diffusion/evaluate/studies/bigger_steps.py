@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import copy
 import json
-import sys
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -36,7 +35,7 @@ from cs348k_diffusion.distill import (
     progressive_target,
     truncated_snr,
 )
-from cs348k_diffusion.evaluate import RESULTS
+from cs348k_diffusion.evaluate.studies import from_command_line
 from cs348k_diffusion.exact import Mixture
 from cs348k_diffusion.metrics import sliced_wasserstein
 from cs348k_diffusion.metrics.intervals import rounded
@@ -245,4 +244,4 @@ def main(folder: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1] if len(sys.argv) > 1 else str(RESULTS))
+    from_command_line(main)

@@ -9,7 +9,6 @@ setting is the notebook's: constant learning rate 1e-3, so that the model after 
 
 import copy
 import statistics
-import sys
 import time
 from typing import cast
 
@@ -18,7 +17,8 @@ import torch
 from cs348k_diffusion import denoising, fit
 from cs348k_diffusion.data import batches, load_digits
 from cs348k_diffusion.denoiser import NetDenoiser
-from cs348k_diffusion.evaluate import RESULTS, result
+from cs348k_diffusion.evaluate import result
+from cs348k_diffusion.evaluate.studies import from_command_line
 from cs348k_diffusion.recipes import cards, digits
 
 SEEDS, MOMENTS = (0, 1, 2), (480, 1000)
@@ -71,4 +71,4 @@ def main(folder: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1] if len(sys.argv) > 1 else str(RESULTS))
+    from_command_line(main)

@@ -8,7 +8,6 @@ of the U-Net for one image. A classifier's own work, there and back, is half of 
 "equal evaluations" classifier guidance costs 1.5 times as much.
 """
 
-import sys
 import time
 from pathlib import Path
 
@@ -17,7 +16,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from cs348k_diffusion import clip, ddim, keyed_generator, last, path, recipes
-from cs348k_diffusion.evaluate import RESULTS
+from cs348k_diffusion.evaluate.studies import from_command_line
 from cs348k_diffusion.guidance import classifier_log_prob, guide, in_interval, steer
 from cs348k_diffusion.metrics.intervals import rounded
 from cs348k_diffusion.recipes import cards
@@ -117,4 +116,4 @@ def main(folder: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1] if len(sys.argv) > 1 else str(RESULTS))
+    from_command_line(main)

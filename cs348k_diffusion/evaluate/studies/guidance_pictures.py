@@ -7,7 +7,6 @@ from the same noise and spends 40 evaluations a picture: 20 steps of two under g
 which need only one of the two guesses. Diversity at each scale is also compared with that at scale 1, prompt by prompt.
 """
 
-import sys
 import time
 
 import torch
@@ -16,7 +15,7 @@ from torch import Tensor
 from cs348k_diffusion import clip, ddim, keyed_generator, last, path, recipes
 from cs348k_diffusion.data.pictures import complete, draw_scenes, parse, pictures
 from cs348k_diffusion.data.pictures.splits import GUIDANCE
-from cs348k_diffusion.evaluate import RESULTS
+from cs348k_diffusion.evaluate.studies import from_command_line
 from cs348k_diffusion.guidance import guide
 from cs348k_diffusion.metrics import frechet
 from cs348k_diffusion.metrics.intervals import Interval, jackknife, rounded, student_t
@@ -98,4 +97,4 @@ def main(folder: str) -> None:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    main(sys.argv[1] if len(sys.argv) > 1 else str(RESULTS))
+    from_command_line(main)

@@ -15,7 +15,6 @@ import base64
 import copy
 import io
 import json
-import sys
 import time
 from functools import cache
 from pathlib import Path
@@ -30,7 +29,8 @@ from cs348k_diffusion.data.images import from_bytes, to_bytes
 from cs348k_diffusion.data.pictures import pictures
 from cs348k_diffusion.data.pictures.splits import LATENT
 from cs348k_diffusion.denoiser import NetDenoiser
-from cs348k_diffusion.evaluate import RESULTS, result
+from cs348k_diffusion.evaluate import result
+from cs348k_diffusion.evaluate.studies import from_command_line
 from cs348k_diffusion.evaluate.study import write_whole
 from cs348k_diffusion.latent import PCACodec
 from cs348k_diffusion.metrics import frechet, psnr, texture_distance
@@ -189,4 +189,4 @@ def main(folder: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1] if len(sys.argv) > 1 else str(RESULTS))
+    from_command_line(main)

@@ -8,7 +8,6 @@ Each seed has pictures and noise of its own; every picture is enlarged in every 
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from functools import partial
 from typing import Any, cast
@@ -22,7 +21,7 @@ from cs348k_diffusion import recipes
 from cs348k_diffusion.cascade import Stage, Upsampler, bicubic, diffusion, regression, resize
 from cs348k_diffusion.data.pictures import Pictures, pictures
 from cs348k_diffusion.data.pictures.splits import UPSAMPLERS
-from cs348k_diffusion.evaluate import RESULTS
+from cs348k_diffusion.evaluate.studies import from_command_line
 from cs348k_diffusion.metrics import frechet, psnr, ssim
 from cs348k_diffusion.metrics.intervals import rounded
 from cs348k_diffusion.noise import keyed_generator
@@ -135,4 +134,4 @@ def main(folder: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1] if len(sys.argv) > 1 else str(RESULTS))
+    from_command_line(main)

@@ -11,7 +11,6 @@ The card is written after every seed, and a second call goes on where the first 
 
 from __future__ import annotations
 
-import sys
 import time
 from functools import cache
 
@@ -22,7 +21,8 @@ from cs348k_diffusion.data import batches
 from cs348k_diffusion.data.pictures import WORDS, Group, Scene, caption, scene
 from cs348k_diffusion.data.pictures.paint import THINGS
 from cs348k_diffusion.denoiser import NetDenoiser, clip
-from cs348k_diffusion.evaluate import RESULTS, result
+from cs348k_diffusion.evaluate import result
+from cs348k_diffusion.evaluate.studies import from_command_line
 from cs348k_diffusion.guidance import guide
 from cs348k_diffusion.metrics.intervals import rounded, student_t
 from cs348k_diffusion.nets import TextUNet, Tokenizer
@@ -227,4 +227,4 @@ def write(runs: dict[str, Arms], prompts: list[Scene], folder: str) -> None:
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    main(sys.argv[1] if len(sys.argv) > 1 else str(RESULTS))
+    from_command_line(main)

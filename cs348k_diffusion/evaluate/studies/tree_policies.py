@@ -9,7 +9,6 @@ how the cost grows with the size of the target, from 2 to 32 parts.
 
 import json
 import statistics
-import sys
 import time
 from pathlib import Path
 
@@ -17,7 +16,8 @@ import numpy as np
 import torch
 from scipy import stats
 
-from cs348k_diffusion.evaluate import RESULTS, result
+from cs348k_diffusion.evaluate import result
+from cs348k_diffusion.evaluate.studies import from_command_line
 from cs348k_diffusion.procedural.fit import sharp_loss
 from cs348k_diffusion.procedural.grammar import Grammar, sample_tree, to_json
 from cs348k_diffusion.procedural.pack import pack, skeleton
@@ -201,4 +201,4 @@ def main(folder: str) -> None:
 
 
 if __name__ == "__main__":
-    main(sys.argv[1] if len(sys.argv) > 1 else str(RESULTS))
+    from_command_line(main)
