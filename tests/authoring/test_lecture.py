@@ -7,6 +7,7 @@ import json
 import re
 import subprocess
 import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -16,9 +17,10 @@ from PIL import Image
 from cs348k_diffusion.authoring import lecture
 from cs348k_diffusion.authoring.lecture import demos, stage
 from cs348k_diffusion.authoring.lecture.redrawn import Redrawn, redraw
-from cs348k_diffusion.authoring.lecture.slides import LONG, SHORT, SLIDES, script
+from cs348k_diffusion.authoring.lecture.slides import LONG, SHORT, SLIDES, script, timetable
 from cs348k_diffusion.authoring.site.extension import mathml
 
+ROOT = Path(__file__).parents[2]
 TITLES = (  # of the slides of lecture 7, Spring 2026, in their order; a title that stands twice has two pages
     "Discussion of Designing for AutoDiff + Intro to Generative AI",
     "Discussion of Design for AutoDiff",
@@ -164,6 +166,13 @@ def test_the_scripts_take_the_minutes_that_they_promise():
     assert abs(sum(slide.short for slide in SLIDES) - 60 * SHORT) <= 20
     assert len(script()) == len(SLIDES) + 1
     assert script(short=True)[-1].split()[0] == f"{sum(slide.short for slide in SLIDES) // 60}:00"
+
+
+def test_the_page_on_the_lecture_has_both_scripts_with_the_measured_seconds():
+    found = json.loads((ROOT / "tests" / "benchmarks" / "results" / "lecture.json").read_text(encoding="utf-8"))
+    told = (ROOT / "docs" / "lecture.md").read_text(encoding="utf-8").splitlines()
+    assert [line for line in timetable(found["rows"]) if line not in told] == []
+    assert [row["page"] for row in found["rows"] if row["seconds"] > 3] == []
 
 
 def test_the_command_writes_a_file_or_a_script_and_refuses_another_length(tmp_path):

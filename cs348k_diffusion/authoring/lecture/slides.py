@@ -279,9 +279,9 @@ def timetable(rows: Sequence[Mapping[str, float | str | None]]) -> list[str]:
     ]
     long, short = 0, 0
     for number, (slide, row) in enumerate(zip(SLIDES, rows, strict=True), start=1):
-        brief = f"{_clock(short)} | {slide.short}" if slide.short else "- | -"
+        spoken = f"{_clock(short)} | {slide.short}" if slide.short else "- | -"
         measured = f"{row['seconds']:.1f} | {row['processor']:.2f}"
-        lines.append(f"| {number} | {slide.title} | {_clock(long)} | {slide.seconds} | {brief} | {measured} |")
+        lines.append(f"| {number} | {slide.title} | {_clock(long)} | {slide.seconds} | {spoken} | {measured} |")
         long, short = long + slide.seconds, short + slide.short
     return lines
 
