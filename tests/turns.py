@@ -13,5 +13,5 @@ T = TypeVar("T")
 
 def todays(things: Iterable[T], days: int, name: str) -> list[T]:
     """Every `days`-th of the things, another share each day; all of them with CS348K_ALL_{name}=1."""
-    everything = os.environ.get(f"CS348K_ALL_{name}") == "1"
-    return list(things) if everything else list(things)[datetime.date.today().toordinal() % days :: days]
+    every = list(things)
+    return every if os.environ.get(f"CS348K_ALL_{name}") else every[datetime.date.today().toordinal() % days :: days]

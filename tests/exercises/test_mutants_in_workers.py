@@ -17,9 +17,10 @@ from cs348k_diffusion.exercises.framework.expecting import LIKELY
 from cs348k_diffusion.grading.batch import run as batch
 from tests import mutants
 from tests.answers import Given, definition, records_of, runs
+from tests.turns import todays
 
 EVERY = bool(os.environ.get("CS348K_ALL_MUTANTS"))
-SHARE, FEW = 32, 2  # an exercise has its turn once in so many days, with so many mutants
+DAYS, FEW = 32, 2  # an exercise has its turn once in so many days, with so many mutants
 TODAY = datetime.date.today().toordinal()
 ENDLESS = ("timeout", "more than")  # how long an endless loop may run is another matter here than there
 
@@ -36,7 +37,7 @@ def chosen(exercise):
     """The mutants that have their turn, by name."""
     nodes = mutants.chosen(exercise, mutants.sample(exercise))
     names = sorted(nodes)
-    start = TODAY // SHARE * FEW % len(names)
+    start = TODAY // DAYS * FEW % len(names)
     return nodes if EVERY else {name: nodes[name] for name in (names + names)[start : start + FEW]}
 
 
@@ -70,7 +71,7 @@ def verdicts(records):
     }
 
 
-TURNS = [exercise for k, exercise in enumerate(registry().values()) if EVERY or (k + TODAY) % SHARE == 0]
+TURNS = todays(registry().values(), DAYS, "MUTANTS")
 
 
 @pytest.mark.parametrize("exercise", TURNS, ids=[exercise.id for exercise in TURNS])

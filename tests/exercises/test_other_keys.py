@@ -4,7 +4,6 @@ Each day another share of the exercises is judged under three keys; all of them,
 CS348K_ALL_KEYS=1.
 """
 
-import datetime
 import importlib
 import os
 
@@ -15,12 +14,12 @@ from cs348k_diffusion.exercises.framework.catalogue import FOLDER, registry
 from cs348k_diffusion.exercises.framework.expecting import LIKELY
 from cs348k_diffusion.grading.checks.plugin import Grader, run_checks
 from tests.answers import Given, answers
+from tests.turns import todays
 
 EVERY = bool(os.environ.get("CS348K_ALL_KEYS"))
 KEYS = ("", "one key", "another")
-SHARE = 16  # an exercise has its turn once in so many days
+DAYS = 32  # an exercise has its turn once in so many days
 IDS = sorted(registry(), key=lambda id: [int(part) for part in id[1:].split(".")])
-TODAY = datetime.date.today().toordinal()
 
 
 @pytest.fixture(autouse=True)
@@ -52,7 +51,7 @@ def verdicts(id, key):
     }
 
 
-@pytest.mark.parametrize("id", [id for k, id in enumerate(IDS) if EVERY or (k + TODAY) % SHARE == 0])
+@pytest.mark.parametrize("id", todays(IDS, DAYS, "KEYS"))
 def test_marks_and_names_are_the_same_under_every_key(id):
     one, *others = [verdicts(id, key) for key in KEYS]
     assert one
