@@ -111,6 +111,16 @@ def press(page: Page, server: int, ready: bool = True) -> dict[str, float | None
     return {"seconds": seconds, "processor": processor, "stop": page.evaluate("() => window.stopped"), "load": load}
 
 
+def press_after_a_kill(page: Page, server: int) -> dict[str, float | None]:
+    """The same for the page before, where every kernel, also the one that waits, was killed while it was live."""
+    page.keyboard.press("PageUp")
+    press(page, server)
+    for kernel in family(server)[1:]:
+        kernel.kill()
+    page.locator(".page:not([hidden]) .film").wait_for(state="visible")
+    return press(page, server, ready=False)
+
+
 def write_page(found: dict[str, Any]) -> None:
     """Put the numbers into docs/lecture.md, where older ones stand."""
     rows, killed = found["rows"], found["killed"]
@@ -141,10 +151,7 @@ def main() -> None:
             rows.append({"page": number, "demo": slide.demo, **press(page, server, not given.walk)})
             print(rows[-1], flush=True)
             page.keyboard.press("PageDown")
-        for kernel in family(server)[1:]:
-            kernel.kill()
-        page.wait_for_timeout(1000)
-        killed = press(page, server, ready=False)
+        killed = press_after_a_kill(page, server)
         print("after a kill", killed)
         chromium.close()
     if not given.walk:
