@@ -16,7 +16,7 @@ from PIL import Image
 
 from cs348k_diffusion.authoring import lecture
 from cs348k_diffusion.authoring.lecture import demos, stage
-from cs348k_diffusion.authoring.lecture.redrawn import Redrawn, redraw
+from cs348k_diffusion.authoring.lecture.larger import LargerFigure, redraw
 from cs348k_diffusion.authoring.lecture.slides import LONG, SHORT, SLIDES, script, timetable
 from cs348k_diffusion.authoring.site.extension import mathml
 
@@ -94,9 +94,9 @@ def test_a_figure_in_larger_letters_keeps_its_text_and_its_sheet(slide):
 def test_words_that_a_figure_has_not_cannot_be_put_shorter():
     cells = [{"id": "one", "cell_type": "code", "source": ["figure(size=(1, 1))"]}]
     with pytest.raises(ValueError, match="cell one has no 'long'"):
-        redraw(cells, Redrawn(("one",), (1, 1), (("long", "short"),)))
+        redraw(cells, LargerFigure(("one",), (1, 1), (("long", "short"),)))
     with pytest.raises(ValueError, match="there is no cell two"):
-        redraw(cells, Redrawn(("two",), (1, 1)))
+        redraw(cells, LargerFigure(("two",), (1, 1)))
 
 
 def images_of(html):

@@ -26,7 +26,7 @@ from PIL import Image
 from traitlets.config import Config
 
 from cs348k_diffusion.authoring.lecture.demos import DEMOS, source
-from cs348k_diffusion.authoring.lecture.redrawn import Redrawn, redraw
+from cs348k_diffusion.authoring.lecture.larger import LargerFigure, redraw
 from cs348k_diffusion.authoring.lecture.slides import LONG, SHORT, SLIDES, Slide
 from cs348k_diffusion.authoring.lecture.slides import script as script_of
 from cs348k_diffusion.commands.arguments import writable
@@ -93,7 +93,7 @@ def shown(slide: Slide) -> str:
 
 
 @cache
-def _redrawn(notebook: str, wanted: Redrawn) -> tuple[str, int]:
+def _redrawn(notebook: str, wanted: LargerFigure) -> tuple[str, int]:
     image, width = redraw(_cells(notebook), wanted)
     return png_url(image), width
 

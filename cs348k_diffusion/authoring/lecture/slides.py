@@ -8,7 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
-from cs348k_diffusion.authoring.lecture.redrawn import Redrawn
+from cs348k_diffusion.authoring.lecture.larger import LargerFigure
 
 
 class Slide(NamedTuple):
@@ -26,7 +26,7 @@ class Slide(NamedTuple):
     shown: tuple[str, str] = ("", "")
     pieces: int = 1
     labels: tuple[str, ...] = ()
-    redrawn: Redrawn | None = None
+    redrawn: LargerFigure | None = None
     demo: str = ""
     notes: str = ""
     seconds: int = 120
@@ -75,7 +75,7 @@ SLIDES = (
         ("What is the claimed idea?", "What is the proposed solution?", "What are the best known alternatives?",
          "Which questions would a reasonable person ask?", "Which experiments answer them?"),
         shown=("01", "contest-figure"), demo="contest",
-        redrawn=Redrawn(("contest", "contest-figure"), (6.6, 2.35), (
+        redrawn=LargerFigure(("contest", "contest-figure"), (6.6, 2.35), (
             ("range(len(names)), names", "range(4), ('moves', 'gradient', 'pruned', 'both')"),
             ("left.legend(fontsize=11)", ""),
             ("loss, median of the trees", "median loss"),
@@ -91,14 +91,14 @@ SLIDES = (
         ("Are the results good?", "Is the idea responsible for them?", "Could a known alternative do as well?",
          "What are the limits?"),
         shown=("11", "drag"), demo="claim",
-        redrawn=Redrawn(("clouds", "drag"), (6.7, 2.75), (('va="center")', 'va="center", size=14)'),)),
+        redrawn=LargerFigure(("clouds", "drag"), (6.7, 2.75), (('va="center")', 'va="center", size=14)'),)),
         notes="Live: a claim of the course, read from its stored runs, with verdict and interval. Notebook 11.",
         seconds=210, short=30,
     ),
     Slide(
         "A significant fraction of your project grade",
         ("How thoughtfully did you define your problem?", "How thoughtfully did you evaluate your idea?"),
-        shown=("11", "forks"), redrawn=Redrawn(("paths", "forks"), (6.7, 2.75)), demo="forks",
+        shown=("11", "forks"), redrawn=LargerFigure(("paths", "forks"), (6.7, 2.75)), demo="forks",
         notes="24 ways to cut one noisy experiment: one of them often looks good. Live: another experiment. Grades go "
         "to the design, not the star.",
         seconds=100,
@@ -168,14 +168,14 @@ SLIDES = (
         "Performance/efficiency optimizations",
         ("Where does the time go?", "The network, its attention, and the number of steps."),
         shown=("06", "replay-figure"), demo="budget",
-        redrawn=Redrawn(("replay-figure",), (6.85, 2.75), (("legend()", "legend(fontsize=12)"),)),
+        redrawn=LargerFigure(("replay-figure",), (6.85, 2.75), (("legend()", "legend(fontsize=12)"),)),
         notes="Half of the lecture is left. Each of the next slides takes one factor out. Live: one picture's.",
         seconds=50,
     ),
     Slide(
         "A basic U-Net architecture",
         ("Classic: convolutions.", "Modern: transformer modules with cross-attention."),
-        shown=("07", "unet-figure"), redrawn=Redrawn(("unet-figure",), (8.8, 3.5), points=14), demo="listening",
+        shown=("07", "unet-figure"), redrawn=LargerFigure(("unet-figure",), (8.8, 3.5), points=14), demo="listening",
         notes="Notebook 04 builds the classic one, 07 the modern one. Live: where each word is listened to.",
         seconds=260, short=25,
     ),
@@ -234,7 +234,7 @@ SLIDES = (
         ("Pixels: represent all, train long.", "Sweet spot: a good model, trained quickly.",
          "Too compressed: cannot represent the data."),
         shown=("08", "study-plot"), demo="factor",
-        redrawn=Redrawn(("study-read", "study-plot"), (6.5, 2.6), (
+        redrawn=LargerFigure(("study-read", "study-plot"), (6.5, 2.6), (
             ("ncols=6", "ncols=3, columnspacing=1, fontsize=12"),
             ("FD (features of a frozen network)", "FD"),
             ("distance to true pictures", "distance"),

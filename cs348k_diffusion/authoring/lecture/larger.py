@@ -16,7 +16,7 @@ from PIL import Image
 SHARP, WIDE = 264, 96  # dots an inch of the picture, and CSS pixels an inch of the page
 
 
-class Redrawn(NamedTuple):
+class LargerFigure(NamedTuple):
     """Cells that draw a figure, the last of them as the slide needs it.
 
     size: of the sheet, (width, height) in inches; shorter: words of the last cell, and what stands in their place;
@@ -29,7 +29,7 @@ class Redrawn(NamedTuple):
     points: int = 12
 
 
-def redraw(cells: Iterable[Mapping[str, Any]], wanted: Redrawn) -> tuple[Image.Image, int]:
+def redraw(cells: Iterable[Mapping[str, Any]], wanted: LargerFigure) -> tuple[Image.Image, int]:
     """The figure that these cells of a notebook draw, and its width on the page in CSS pixels.
 
     Raises ValueError where a cell is missing, or has not the words that are to be shorter.
