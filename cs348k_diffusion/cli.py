@@ -57,6 +57,7 @@ def _version(wanted: bool | None) -> None:
 
 
 Only = Annotated[list[str], typer.Option(help="An exercise (E2.1) or a notebook (forward_noising); again for more.")]
+Dask = Annotated[str, typer.Option(help="A Dask cluster, such as tcp://10.0.0.1:8786.", show_default=False)]
 HeldBack = Annotated[Path | None, typer.Option(help="A folder of check modules of your own.")]
 Version = Annotated[bool | None, typer.Option("--version", help="Show the version.", callback=_version, is_eager=True)]
 
@@ -228,11 +229,12 @@ def claims(
     replay: Annotated[bool, typer.Option("--replay", help="Run nothing: read what is stored.")] = False,
     out: Annotated[Path | None, typer.Option(help="A folder for a report on each, and for finished runs.")] = None,
     jobs: Annotated[int, typer.Option(min=1, help="How many processes.")] = 1,
+    dask: Dask = "",
 ) -> None:
     """Resolve what the course claims: supported, refuted or not resolved ("!": unlike the literature)."""
     from cs348k_diffusion.commands.claims import print_claims
 
-    print_claims(ids or (), full, replay, out, jobs)
+    print_claims(ids or (), full, replay, out, jobs, dask)
 
 
 @app.command(rich_help_panel=TEACH)
@@ -250,7 +252,7 @@ def grade(
     late_days: Annotated[int, typer.Option(help="Days late that cost nothing.")] = 0,
     extensions: Annotated[Path | None, typer.Option(help="A CSV with columns student and due: later for some.")] = None,
     late_penalty: Annotated[float, typer.Option(help="Share of the points lost for each further day begun.")] = 0.1,
-    dask: Annotated[str, typer.Option(help="A Dask cluster, such as tcp://10.0.0.1:8786.", show_default=False)] = "",
+    dask: Dask = "",
 ) -> None:
     """Grade a folder of notebooks: a gradebook, and a feedback page for every student."""
     from cs348k_diffusion.commands.marks import print_class, rules_of

@@ -311,3 +311,11 @@ def test_update_says_so_when_there_is_nothing_to_do(run, tmp_path):
     (tmp_path / "notebooks").mkdir()
     nbformat.write(nbformat.v4.new_notebook(), tmp_path / "notebooks" / workspace.START)
     assert run("update")[1] == "Your notebooks are the newest there are.\n"
+
+
+@pytest.mark.parametrize("address", ["10.0.0.1", "8786", "http://10.0.0.1:8786", "tcp://x:port", "tcp://127.0.0.1:1"])
+def test_an_address_where_no_dask_scheduler_is_ends_in_one_sentence(run, address):
+    pytest.importorskip("distributed")
+    status, out, err = run("claims", "G3", "--dask", address)
+    assert (status, out) == (2, "") and len(err.splitlines()) == 1
+    assert ("has the form tcp://HOST:PORT" in err or "no Dask scheduler answers" in err) and address in err

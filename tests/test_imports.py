@@ -29,6 +29,7 @@ ALLOWED = {
     "running": "",
     "noise": "",
     "parallel": "",
+    "cluster": "",
     "attention": "",
     "lab": "",
     "course": "__version__",
@@ -51,12 +52,13 @@ ALLOWED = {
     "pipeline": "cascade denoiser guidance running sampling",
     "recipes": "__version__ cascade checkpoints data denoiser distill exact forward latent metrics nets noise parallel "
     "pipeline running sampling schedule training",
-    "evaluate": "attention cascade data denoiser distill exact guidance langevin latent metrics nets noise pipeline "
-    "procedural recipes running sampling schedule training",
+    "evaluate": "attention cascade cluster data denoiser distill exact guidance langevin latent metrics nets noise "
+    "pipeline procedural recipes running sampling schedule training",
     "exercises": "exact guidance procedural sampling schedule",
-    "grading": "__version__ exercises",
+    "grading": "__version__ cluster exercises",
     "authoring": "__version__ exercises grading data lab recipes commands",
-    "commands": "cascade checkpoints course data evaluate exercises grading lab procedural recipes running sampling",
+    "commands": "cascade checkpoints cluster course data evaluate exercises grading lab procedural recipes running "
+    "sampling",
     "cli": "__version__ authoring commands course data grading recipes",
 }
 

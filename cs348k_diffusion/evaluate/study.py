@@ -23,10 +23,10 @@ from typing import Any
 
 import numpy as np
 
+from cs348k_diffusion.cluster import cluster
 from cs348k_diffusion.evaluate.claim import Claim, Levels, Verdict, judge, label
 
 Experiment = Callable[..., Mapping[str, float]]
-EXTRA = "a scheduler needs Dask's distributed: install the course with its extra, cs348k_diffusion[cluster]"
 
 
 @dataclass(frozen=True)
@@ -77,8 +77,9 @@ def run_study(
     """All runs of a claim's design: its settings on seeds 0, 1, ...; paired, since every setting gets the same seeds.
 
     folder: where finished runs are kept (none: nothing is kept); jobs: how many processes, which needs an experiment
-    that can be imported; scheduler: a Dask cluster, "tcp://10.0.0.1:8786". Raises ValueError for a run that reports no
-    "cost", or one above the claim's budget: settings that cost unlike amounts cannot be compared.
+    that can be imported; scheduler: a Dask cluster, "tcp://10.0.0.1:8786", with the errors of `cluster`. Raises
+    ValueError for a run that reports no "cost", or one above the claim's budget: settings that cost unlike amounts
+    cannot be compared.
     """
     from tqdm.auto import tqdm
 
@@ -148,12 +149,9 @@ def _one_thread() -> None:
 
 
 def _by_dask(what: Experiment | str, todo: list, scheduler: str) -> Generator[Row, None, None]:
-    try:
-        from distributed import Client
+    with cluster(scheduler) as client:
         from distributed import as_completed as finished
-    except ImportError as error:
-        raise RuntimeError(EXTRA) from error
-    with Client(scheduler, set_as_default=False) as client:
+
         tasks: Any = [client.submit(_one, what, levels, seed, pure=False) for levels, seed in todo]
         waiting: Any = finished(tasks, loop=client.loop)
         yield from (task.result() for task in waiting)

@@ -91,8 +91,16 @@ def test_the_command_writes_a_page_and_keeps_its_runs(tmp_path):
     assert "supported" in command.line(found) and "G3" in command.line(found)
 
 
+def test_the_command_runs_on_a_dask_cluster():
+    distributed = pytest.importorskip("distributed")
+    options = {"n_workers": 1, "threads_per_worker": 1, "processes": False, "dashboard_address": None}
+    with distributed.LocalCluster(**options, protocol="inproc") as there:
+        (found,) = command.resolve_claims(["G3"], dask=there.scheduler_address)
+    assert found.verdict.weakest.interval == registry.run_claim(EVERY["G3"], quiet=True).verdict.weakest.interval
+
+
 def test_the_command_counts_verdicts_and_those_unlike_the_literature(capsys):
-    command.print_claims(["G"], full=False, replay=True, out=None, jobs=1)
+    command.print_claims(["G"], full=False, replay=True, out=None, jobs=1, dask="")
     lines = capsys.readouterr().out.splitlines()
     assert lines[-1] == "7 supported, 2 refuted, 1 not resolved; 2 unlike the literature (!)"
     assert [line.split()[1] for line in lines[:-1] if line.startswith("!")] == ["G1c", "G2a"]

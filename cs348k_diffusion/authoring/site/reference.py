@@ -12,7 +12,7 @@ import cs348k_diffusion
 PACKAGE = Path(cs348k_diffusion.__file__).parent
 LECTURE = (  # the order of the lecture; a module that is not named here comes after these
     "schedule noise forward exact langevin denoiser sampling training guidance attention nets pipeline cascade latent "
-    "distill procedural data metrics recipes evaluate lab running parallel checkpoints"
+    "distill procedural data metrics recipes evaluate lab running parallel cluster checkpoints"
 ).split()
 NOT_FOR_READERS = {"authoring", "cli", "commands", "course", "exercises", "grading"}
 OPTIONS = ("members:", "member-order: bysource", "ignore-module-all:")

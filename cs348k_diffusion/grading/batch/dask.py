@@ -13,11 +13,11 @@ from collections.abc import Iterator
 from typing import Any
 
 from cs348k_diffusion import __version__
+from cs348k_diffusion.cluster import cluster
 from cs348k_diffusion.grading.batch.local import CHUNK, GONE, TRIES, grade_here, ungraded
 from cs348k_diffusion.grading.batch.plan import Plan, Todo, digest
 from cs348k_diffusion.grading.records import StudentResult
 
-EXTRA = "--dask needs Dask's distributed: install the course with its extra, cs348k_diffusion[cluster]"
 NOT_LINUX = "a Dask worker is not on Linux, whose sandbox the grader needs"
 _ONE = threading.Lock()  # pytest takes over a process's streams and settings: one chunk at a time in each
 
@@ -25,7 +25,7 @@ _ONE = threading.Lock()  # pytest takes over a process's streams and settings: o
 def graded_by_dask(todo: Todo, plan: Plan, address: str) -> Iterator[StudentResult]:
     """Grade students as they come; those whose Dask workers died are tried again, alone, and at last left ungraded.
 
-    address: the scheduler's, as "tcp://10.0.0.1:8786". Raises RuntimeError without Dask, OSError when nobody answers.
+    address: the scheduler's, as "tcp://10.0.0.1:8786". Raises what `cluster` does.
     """
     size = CHUNK
     for _ in range(TRIES):
@@ -39,11 +39,9 @@ def graded_by_dask(todo: Todo, plan: Plan, address: str) -> Iterator[StudentResu
 
 
 def _once(todo: Todo, size: int, plan: Plan, address: str) -> Iterator[StudentResult]:
-    try:
-        from distributed import Client, KilledWorker, as_completed
-    except ImportError as error:
-        raise RuntimeError(EXTRA) from error
-    with Client(address, set_as_default=False) as client:
+    with cluster(address) as client:
+        from distributed import KilledWorker, as_completed
+
         there: Any = client.nthreads()
         size = max(1, min(size, len(todo) // (2 * len(there) or 1)))
         chunks = [todo[i : i + size] for i in range(0, len(todo), size)]
