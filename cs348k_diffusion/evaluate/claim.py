@@ -29,7 +29,10 @@ class Claim:
     Without alternatives the threshold itself is what the metric must pass, on the side that `better` says. `experiment`
     is a function (seed, **levels) -> numbers by name, "cost" among them, or its name as "module:function"; `factors`
     holds all levels of the design (by default the settings compared), `budget` is what one run may spend, in `unit`.
-    `expected` is the literature's verdict, `remark` says what stands behind another one.
+    `expected` is the literature's verdict, `remark` says what stands behind another one. With `interaction`, what must
+    pass the threshold is how much more all factors together gain than the sum of what each does: see `parts_of`.
+    `trials` is how many ways the idea and each alternative were tuned, as many each, on seeds that judge nothing:
+    by the study behind the card, or, where `tries` says what is tried in each setting, before the claim is run.
     """
 
     id: str
@@ -49,12 +52,20 @@ class Claim:
     expected: Word = "supported"
     remark: str = ""
     card: str = ""  # the stored result that the experiment reads, where running it takes too long
+    interaction: bool = False
+    tries: tuple[Levels, ...] = ()
+    trials: int = 0
 
     def settings(self) -> list[Levels]:
         """Every setting of the design: the product of the factors, or the settings that are compared."""
         if not self.factors:
             return [self.proposed, *self.alternatives]
         return [dict(zip(self.factors, levels)) for levels in itertools.product(*self.factors.values())]
+
+    @property
+    def of_gain(self) -> bool:
+        """Whether a gain over something is judged, which counts in the idea's favour, and not the metric itself."""
+        return self.interaction or bool(self.alternatives)
 
 
 class Finding(NamedTuple):
@@ -70,11 +81,12 @@ class Finding(NamedTuple):
 
 
 class Verdict(NamedTuple):
-    """What is found about a claim; `findings` holds one comparison for each alternative."""
+    """What is found about a claim: one comparison for each alternative, and what each part of the design gains."""
 
     word: Word
     findings: tuple[Finding, ...]
     p: float
+    parts: tuple[Finding, ...] = ()
 
     @property
     def weakest(self) -> Finding:
@@ -98,13 +110,22 @@ def judge(claim: Claim, values: Callable[[Levels], Values]) -> Verdict:
     Supported needs every comparison supported (so no correction for their number is due); one refuted is enough to
     refute. Raises ValueError for fewer than two seeds or for unequal numbers of them.
     """
-    side, mine = (1.0 if claim.better == "more" else -1.0), values(claim.proposed)
-    if claim.alternatives:
+    side, mine, parts = side_of(claim), values(claim.proposed), parts_of(claim, values)
+    if claim.interaction:
+        if not parts:
+            raise ValueError(f"{claim.id}: an interaction needs two factors or more, of two levels each")
+        findings = [finding(parts[-1].values, claim.threshold, 1.0, "the sum of the parts")]
+    elif claim.alternatives:
         gains = {label(other): side * paired(mine, values(other)) for other in claim.alternatives}
         findings = [finding(gain, claim.threshold, 1.0, name) for name, gain in gains.items()]
     else:
         findings = [finding(mine, claim.threshold, side, f"{claim.metric} {claim.threshold:g}")]
-    return combined(tuple(findings))
+    return combined(tuple(findings))._replace(parts=parts)
+
+
+def side_of(claim: Claim) -> float:
+    """1 where more of the metric is better, -1 where less is: what turns a difference into a gain."""
+    return 1.0 if claim.better == "more" else -1.0
 
 
 def combined(findings: tuple[Finding, ...]) -> Verdict:
@@ -233,6 +254,26 @@ def effects(table: np.ndarray, names: Sequence[str]) -> dict[str, np.ndarray]:
                 values = values[1] - values[0] if on else values.mean(0)
             found[" x ".join(name for name, on in zip(names, chosen) if on)] = values
     return found
+
+
+def factorial(values: Callable[[Levels], Values], factors: Mapping[str, Sequence[Any]]) -> np.ndarray:
+    """A metric over a full design: one axis for each factor, its levels in order, and seeds last."""
+    cells = [dict(zip(factors, levels)) for levels in itertools.product(*factors.values())]
+    return np.stack([array(values(cell)) for cell in cells]).reshape(*map(len, factors.values()), -1)
+
+
+def parts_of(claim: Claim, values: Callable[[Levels], Values]) -> tuple[Finding, ...]:
+    """What each factor gains, then each interaction; nothing unless there are two factors or more, of two levels each.
+
+    A gain counts in the idea's favour, as in `judge`. That of a factor is of its level in `proposed` over its other
+    level, averaged over the other factors; of an interaction, what `effects` says, with the level in `proposed` on.
+    """
+    if len(claim.factors) < 2 or any(len(levels) != 2 for levels in claim.factors.values()):
+        return ()
+    on_last = {name: sorted(levels, key=claim.proposed[name].__eq__) for name, levels in claim.factors.items()}
+    found = effects(factorial(values, on_last), list(on_last))
+    ordered = sorted(found, key=lambda name: (name.count(" x "), [*map(list(on_last).index, name.split(" x "))]))
+    return tuple(finding(side_of(claim) * found[name], against=name) for name in ordered)
 
 
 # Where an idea stops working

@@ -19,7 +19,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from cs348k_diffusion.evaluate.claim import Claim, Levels, Verdict, judge, label
-from cs348k_diffusion.evaluate.study import Results, function_of, run_study
+from cs348k_diffusion.evaluate.study import Results, function_of, run_study, tuned
 
 RESULTS = Path(__file__).parent / "results"
 STORED = RESULTS / "claims.json"
@@ -71,8 +71,9 @@ def chosen(ids: Iterable[str]) -> list[Claim]:
 
 
 def run_claim(claim: Claim, folder: Path | None = None, **options: Any) -> Resolution:
-    """Run a claim's study now (options as for `run_study`); one that reads a card reads it."""
+    """Tune a claim and run its study now (options as for `run_study`); one that reads a card reads it."""
     began = time.process_time()
+    claim = tuned(claim)
     results = run_study(claim, folder, **options)
     verdict = judge(claim, lambda levels: results.values(claim.metric, levels))
     return Resolution(claim, verdict, results.costs(), time.process_time() - began, results)
@@ -95,6 +96,10 @@ def replayed(claim: Claim) -> Resolution:
     if rows is None:
         raise KeyError(f"nothing is stored about {claim.id}: run `cs348k claims {claim.id}`")
 
+    if claim.tries:
+        mine, *others = rows["tuned"]
+        claim = replace(claim, proposed=mine, alternatives=tuple(others), tries=())
+
     def values(levels: Levels) -> list[float]:
         return rows["values"][label(levels)]
 
@@ -112,14 +117,15 @@ def store(found: Iterable[Resolution]) -> None:
     claims = _stored()
     for claim, _, costs, seconds, results in found:
         assert results is not None, "what was replayed is stored already"
-        compared = [claim.proposed, *claim.alternatives]
-        values = {label(levels): results.values(claim.metric, levels).tolist() for levels in compared}
+        values = {label(levels): results.values(claim.metric, levels).tolist() for levels in claim.settings()}
+        best = {"tuned": claim.settings()} if every_claim()[claim.id].tries else {}
         claims[claim.id] = {
             "values": {name: [float(f"{value:.6g}") for value in row] for name, row in values.items()},
             "costs": costs,
             "seeds": claim.seeds,
             "cpu_seconds": round(seconds, 1),
             "torch": torch.__version__,
+            **best,
         }
     command = "python -m cs348k_diffusion.evaluate.registry"
     card = {"name": "claims", "about": "the claims of the course, each over its seeds", "command": command}

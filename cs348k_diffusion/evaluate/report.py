@@ -27,8 +27,8 @@ def number(value: float) -> str:
 def sentence(claim: Claim, verdict: Verdict) -> str:
     """The verdict in a sentence, with its interval and the effect that four of five studies of this size find."""
     one = verdict.weakest
-    what = _difference(claim, one) if claim.alternatives else f"{claim.metric} is {number(one.interval.value)}"
-    of, needed = (" of the gain", "a gain of ") if claim.alternatives else ("", "")
+    what = _difference(claim, one) if claim.of_gain else f"{claim.metric} is {number(one.interval.value)}"
+    of, needed = (" of the gain", "a gain of ") if claim.of_gain else ("", "")
     found = f"Four of five such studies would find an effect of {number(one.detectable)}."
     return (
         f"Over {len(one.values)} seeds, {what} (95 % interval{of}: {number(one.interval.low)} to "
@@ -38,15 +38,18 @@ def sentence(claim: Claim, verdict: Verdict) -> str:
 
 
 def _difference(claim: Claim, one: Finding) -> str:
-    gain, (against,) = one.interval.value, (each for each in claim.alternatives if label(each) == one.against)
+    gain = one.interval.value
     word = "higher" if (claim.better == "more") == (gain >= 0) else "lower"
+    if claim.interaction:
+        return f"{claim.metric} is {number(abs(gain))} {word} with all parts than if what each changes were added up"
+    (against,) = (each for each in claim.alternatives if label(each) == one.against)
     setting = ", ".join(f"{name.replace('_', ' ')} = {level}" for name, level in against.items())
     return f"{claim.metric} is {number(abs(gain))} {word} than with {setting}"
 
 
 def need(claim: Claim) -> str:
     """What the interval has to be for the claim to be supported: "more than 0"."""
-    if claim.alternatives:
+    if claim.of_gain:
         return f"more than {number(claim.threshold)}"
     return f"{claim.better} than {number(claim.threshold)}"
 
@@ -54,12 +57,14 @@ def need(claim: Claim) -> str:
 def described(claim: Claim, costs: Mapping[str, float]) -> list[tuple[str, str]]:
     """The design as pairs of a heading and a text."""
     others = "; ".join(label(levels) for levels in claim.alternatives)
+    others = "the sum of what each part does alone" if claim.interaction else others
     spent = "; ".join(f"{name}: {cost:,.0f}" for name, cost in costs.items())
     unequal = "" if max(costs.values()) <= 1.02 * min(costs.values()) else ", which is not equal"
     rows = [
         ("Proposed", label(claim.proposed)),
         ("Alternatives", others or f"none: the metric must be {need(claim)}"),
         ("Factors", "; ".join(f"{name}: {', '.join(map(str, levels))}" for name, levels in claim.factors.items())),
+        ("Tuning trials", trials(claim)),
         ("Measured", f"{claim.metric}, {claim.better} is better"),
         ("Seeds", f"{claim.seeds}, the same for every setting; differences are taken seed by seed"),
         (
@@ -71,10 +76,52 @@ def described(claim: Claim, costs: Mapping[str, float]) -> list[tuple[str, str]]
     return [(name, text) for name, text in rows if text]
 
 
+def trials(claim: Claim) -> str:
+    """How many tuning trials the idea and its alternatives got: as many each, of every claim."""
+    given = ", on seeds that judge nothing" if claim.trials else ": every setting is as given"
+    each = " each" if len(claim.alternatives) > 1 else ""
+    return f"idea {claim.trials}, alternatives {claim.trials}{each}{given}"
+
+
+def readings(parts: Sequence[Finding]) -> list[tuple[str, Finding, str]]:
+    """Each part of a design by name, with what its interval says in a word."""
+    alone = {"supported": "helps", "refuted": "hurts"}
+    together = {"supported": "more than the sum", "refuted": "less than the sum"}
+    return [(one.against, one, (together if " x " in one.against else alone).get(one.word, one.word)) for one in parts]
+
+
+def responsible(claim: Claim, parts: Sequence[Finding]) -> str:
+    """Which part of the idea is responsible, in plain sentences; "" where the design has no parts."""
+    if not parts:
+        return ""
+    said, seeds = [], len(parts[0].values)
+    heads = {
+        "helps": "Responsible, averaged over the other parts",
+        "hurts": "What hurts",
+        "not resolved": f"Not resolved by {seeds} seeds",
+    }
+    for reading, head in heads.items():
+        names = [name for name, _, each in readings(parts) if each == reading and name in claim.proposed]
+        if names:
+            said.append(f"{head}: {_listed([label({name: claim.proposed[name]}) for name in names])}.")
+        elif reading == "helps":
+            said.append("No part is seen to help by itself.")
+    seen = [(name, each) for name, _, each in readings(parts) if "the sum" in each]
+    why = {"more": "a part of the gain needs them all", "less": "one does a part of another's work"}
+    for name, each in seen:
+        said.append(f"{_listed(name.split(' x ')).capitalize()} together gain {each}: {why[each.split()[0]]}.")
+    return " ".join(said if seen else [*said, "No interaction is seen: what the parts change adds up."])
+
+
+def _listed(names: Sequence[str]) -> str:
+    *most, last = (name.replace("_", " ") for name in names)
+    return f"{', '.join(most)} and {last}" if most else last
+
+
 def limits(claim: Claim, verdict: Verdict) -> str:
     """What the study leaves open."""
     one, n = verdict.weakest, len(verdict.weakest.values)
-    (share,) = profile(one.values, [one.threshold], "more" if claim.alternatives else claim.better)
+    (share,) = profile(one.values, [one.threshold], "more" if claim.of_gain else claim.better)
     return (
         f"{round(share.value * n)} of {n} seeds pass by themselves; of many seeds it would be {share.low:.0%} to "
         f"{share.high:.0%} (95 % interval). "
@@ -104,7 +151,7 @@ def figure_of(claim: Claim, findings: Sequence[Finding]) -> dict[str, Any]:
     def x(value: float) -> float:
         return round(MARGIN + (value - left) * scale, 1)
 
-    kind = f"differences in {claim.metric}, in the idea's favour" if claim.alternatives else claim.metric
+    kind = f"differences in {claim.metric}, in the idea's favour" if claim.of_gain else claim.metric
     return {
         "height": ROW * len(findings) + 50,
         "ticks": [{"x": x(value), "text": number(value)} for value in _ticks(low, high)],
@@ -138,7 +185,9 @@ def page(claim: Claim, verdict: Verdict, costs: Mapping[str, float], command: st
         verdict=verdict,
         sentence=sentence(claim, verdict),
         figure=figure_of(claim, verdict.findings),
-        heading="gained over" if claim.alternatives else "must be",
+        heading="gained over" if claim.of_gain else "must be",
+        parts=readings(verdict.parts),
+        responsible=responsible(claim, verdict.parts),
         design=described(claim, costs),
         limits=limits(claim, verdict),
         command=command,
@@ -172,11 +221,21 @@ def markdown(
         f"**{verdict.word}**. {sentence(claim, verdict)}",
         " ".join(filter(None, [other, claim.remark])),
         "\n".join(["| against | mean | 95 % interval | could be seen | verdict |", "|---|---|---|---|---|", *rows]),
+        responsible(claim, verdict.parts),
+        "\n".join(_parts_table(verdict.parts)),
         "\n".join(f"- {name}: {text}" for name, text in described(claim, costs)),
         limits(claim, verdict),
         f"`{command}` ({origin or made()})",
     ]
     return "\n\n".join(filter(None, parts)) + "\n"
+
+
+def _parts_table(parts: Sequence[Finding]) -> list[str]:
+    rows = ["| part | gain | 95 % interval | |", "|---|---|---|---|"]
+    for name, one, said in readings(parts):
+        mean, low, high = map(number, one.interval)
+        rows.append(f"| {name} | {mean} | {low} to {high} | {said} |")
+    return rows if parts else []
 
 
 def table_of_claims(found: Iterable[tuple[Claim, Verdict]]) -> str:
@@ -189,9 +248,7 @@ def table_of_claims(found: Iterable[tuple[Claim, Verdict]]) -> str:
         one = verdict.weakest
         word = verdict.word if verdict.word == claim.expected else f"**{verdict.word}**"
         interval = f"{number(one.interval.value)} [{number(one.interval.low)}, {number(one.interval.high)}]"
-        need = (
-            f"> {number(claim.threshold)}" if claim.alternatives or claim.better == "more" else f"< {claim.threshold:g}"
-        )
+        need = f"> {number(claim.threshold)}" if claim.of_gain or claim.better == "more" else f"< {claim.threshold:g}"
         cells = (claim.id, claim.idea, claim.source, word, interval, need, claim.notebook)
         rows.append(f"| {' | '.join(map(cell, cells))} |")
     return "\n".join(rows) + "\n"

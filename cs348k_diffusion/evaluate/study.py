@@ -16,7 +16,7 @@ import json
 import os
 from collections.abc import Callable, Generator, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -24,7 +24,7 @@ from typing import Any
 import numpy as np
 
 from cs348k_diffusion.cluster import cluster
-from cs348k_diffusion.evaluate.claim import Claim, Levels, Verdict, judge, label
+from cs348k_diffusion.evaluate.claim import Claim, Levels, Verdict, factorial, judge, label
 
 Experiment = Callable[..., Mapping[str, float]]
 
@@ -61,9 +61,7 @@ class Results:
 
     def factorial(self, metric: str, factors: Mapping[str, Sequence[Any]]) -> np.ndarray:
         """The metric as a table with one axis for each factor, its levels in order, and seeds last."""
-        names, shape = list(factors), [len(levels) for levels in factors.values()]
-        cells = [dict(zip(names, (factors[n][i] for n, i in zip(names, at)))) for at in np.ndindex(*shape)]
-        return np.stack([self.values(metric, cell) for cell in cells]).reshape(*shape, -1)
+        return factorial(lambda levels: self.values(metric, levels), factors)
 
 
 def run_study(
@@ -79,10 +77,12 @@ def run_study(
     folder: where finished runs are kept (none: nothing is kept); jobs: how many processes, which needs an experiment
     that can be imported; scheduler: a Dask cluster, "tcp://10.0.0.1:8786", with the errors of `cluster`. Raises
     ValueError for a run that reports no "cost", or one above the claim's budget: settings that cost unlike amounts
-    cannot be compared.
+    cannot be compared; and for a claim that is not yet `tuned`.
     """
     from tqdm.auto import tqdm
 
+    if claim.tries:
+        raise ValueError(f"{claim.id} is to be tuned first: run_study(tuned(claim)), as `resolve` does")
     todo = [(levels, seed) for seed in range(claim.seeds) for levels in claim.settings()]
     cache = RunCache(folder, claim.experiment)
     known = [run for levels, seed in todo if (run := cache.find(levels, seed))]
@@ -98,8 +98,22 @@ def run_study(
 
 def resolve(claim: Claim, folder: str | Path | None = None, **options: Any) -> tuple[Verdict, Results]:
     """The verdict on a claim from a study of it (options as for `run_study`), and the runs behind it."""
+    claim = tuned(claim)
     results = run_study(claim, folder, **options)
     return judge(claim, lambda levels: results.values(claim.metric, levels)), results
+
+
+def tuned(claim: Claim) -> Claim:
+    """The claim with the best of its tries in each setting that is compared, as many for each; itself without tries.
+
+    Raises ValueError where there are fewer tries than `trials`.
+    """
+    if not claim.tries:
+        return claim
+    compared = (claim.proposed, *claim.alternatives)
+    spaces = {label(levels): [{**levels, **more} for more in claim.tries] for levels in compared}
+    mine, *others = tune(claim.experiment, spaces, claim.trials, claim.metric, claim.better).values()
+    return replace(claim, proposed=mine, alternatives=tuple(others), tries=())
 
 
 def _within_budget(run: Row, claim: Claim) -> Row:

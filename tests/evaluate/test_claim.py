@@ -13,6 +13,7 @@ from cs348k_diffusion.evaluate.claim import (
     finding,
     holm,
     judge,
+    parts_of,
     power,
     profile,
     runs_needed,
@@ -150,6 +151,47 @@ def test_effects_of_a_full_design():
 def test_effects_need_the_whole_design():
     with pytest.raises(ValueError, match=r"2 factors need a table \(2,\) \* 2 \+ \(seeds,\), got \(2, 3, 4\)"):
         effects(np.zeros((2, 3, 4)), ["a", "b"])
+
+
+def design(**changes):
+    """A claim about two parts, each on or off; less is better."""
+    factors = {"a": ("off", "on"), "b": ("on", "off")}  # in either order
+    given = {"factors": factors, "proposed": {"a": "on", "b": "on"}, "alternatives": (), "interaction": True}
+    return claim(**given | changes)
+
+
+def lowered(levels, together=5.0):
+    """a lowers the loss by 3, b by 2 and both by `together` more; the seeds' own values cancel but for a little."""
+    a, b = (levels[name] == "on" for name in "ab")
+    tiny = 0.01 * np.arange(4) * (1 + a + 2 * b)
+    return tiny - 3.0 * a - 2.0 * b - together * a * b
+
+
+def test_parts_count_in_the_ideas_favour():
+    parts = parts_of(design(), lowered)
+    assert [one.against for one in parts] == ["a", "b", "a x b"]
+    assert [one.interval.value for one in parts] == pytest.approx([5.5, 4.5, 5.0], abs=0.05)
+    assert [one.word for one in parts] == ["supported"] * 3
+    more = parts_of(design(better="more", proposed={"a": "on", "b": "off"}), lowered)
+    assert [one.word for one in more] == ["refuted", "supported", "supported"]
+    assert more[0].interval.value == pytest.approx(-5.5, abs=0.05)
+
+
+def test_a_claim_about_an_interaction_is_judged_by_it():
+    verdict = judge(design(threshold=4.0), lowered)
+    assert verdict.word == "supported" and verdict.weakest.interval.value == pytest.approx(5.0, abs=0.05)
+    assert verdict.findings[0].values == verdict.parts[-1].values
+    assert judge(design(threshold=6.0), lowered).word == "refuted"
+    with pytest.raises(ValueError, match="X1: an interaction needs two factors or more, of two levels each"):
+        judge(design(factors={}), lowered)
+
+
+def test_only_full_designs_of_two_levels_have_parts():
+    compared = {"alternatives": ({"a": "off", "b": "off"},), "interaction": False}
+    assert len(judge(design(**compared), lowered).parts) == 3
+    assert judge(design(**compared, factors={}), lowered).parts == ()
+    assert judge(design(**compared, factors={"a": ("off", "on", "half"), "b": ("off", "on")}), lowered).parts == ()
+    assert judge(design(**compared, factors={"a": ("off", "on")}), lowered).parts == ()
 
 
 def test_a_profile_sees_what_a_mean_hides():

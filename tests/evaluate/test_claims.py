@@ -34,6 +34,29 @@ def test_a_claim_is_whole(claim):
     assert list((ROOT / "solutions").glob(f"{claim.notebook}_*.ipynb"))
     settings = [label(levels) for levels in claim.settings()]
     assert len(set(settings)) == len(settings)
+    assert {label(levels) for levels in (claim.proposed, *claim.alternatives)} <= set(settings)
+    assert not claim.remark or (not claim.remark[0].islower() and claim.remark.endswith("."))
+
+
+@pytest.mark.parametrize("claim", EVERY.values(), ids=EVERY.keys())
+def test_a_claim_says_how_it_was_tuned(claim):
+    """Tuned here, by so many tries of each; or by the study behind its card, which says so; or not at all."""
+    stored = json.loads(registry.STORED.read_text("utf-8"))["claims"][claim.id]
+    if claim.tries:
+        assert claim.trials == len(claim.tries) >= 2 and not claim.card and claim.alternatives
+        for levels, given in zip(stored["tuned"], (claim.proposed, *claim.alternatives), strict=True):
+            assert levels in [{**given, **tried} for tried in claim.tries]
+    else:
+        assert "tuned" not in stored
+        words = {9: "nine trials for each policy"}
+        said = result(claim.card).get("tuning", "") if claim.card else ""
+        assert words[claim.trials] in said if claim.trials else not said
+
+
+def test_some_claim_of_the_course_is_tuned_and_some_show_their_parts():
+    assert any(claim.tries for claim in EVERY.values())
+    shown = {id for id, claim in EVERY.items() if registry.replayed(claim).verdict.parts}
+    assert shown == {id for id, claim in EVERY.items() if len(claim.factors) > 1} >= {"M2", "S6a", "S6b"}
 
 
 @pytest.mark.parametrize("name", sorted({claim.card for claim in EVERY.values()} - {""}))

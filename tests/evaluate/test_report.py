@@ -95,6 +95,83 @@ def test_the_design_says_where_settings_cost_unlike_amounts():
     assert unequal["Cost of a run"].endswith("evaluations, which is not equal (budget 10)")
 
 
+def test_every_report_says_how_many_tuning_trials_each_got():
+    tuned = replace(CLAIM, trials=7)
+    for claim, said in (
+        (CLAIM, "idea 0, alternatives 0 each: every setting is as given"),
+        (tuned, "idea 7, alternatives 7 each, on seeds that judge nothing"),
+    ):
+        assert said in " ".join(Tags(written(claim)).text)
+        assert f"- Tuning trials: {said}" in report.markdown(claim, VERDICT, COSTS, "")
+
+
+TWO = replace(
+    CLAIM,
+    proposed={"arm": "b", "clip": "on"},
+    alternatives=(),
+    factors={"arm": ("a", "b"), "clip": ("off", "on")},
+    interaction=True,
+)
+
+
+def of_parts(arm, clip, both):
+    """The verdict on `TWO` where arm b, clipping, and both beyond their sum lower the loss by so much."""
+
+    def values(levels):
+        b, on = levels["arm"] == "b", levels["clip"] == "on"
+        chance = 0.01 * np.array([-1, 1, -1, 1, -1, 1]) * (1 + b - on + b * on)
+        return chance - arm * b - clip * on - both * b * on
+
+    return judge(TWO, values)
+
+
+@pytest.mark.parametrize(
+    ("parts", "said"),
+    [
+        (
+            (3.0, 2.0, 1.0),
+            "Responsible, averaged over the other parts: arm b and clip on. Arm and clip together gain more than the "
+            "sum: a part of the gain needs them all.",
+        ),
+        (
+            (3.0, -2.0, -1.0),
+            "Responsible, averaged over the other parts: arm b. What hurts: clip on. Arm and clip together gain less "
+            "than the sum: one does a part of another's work.",
+        ),
+        (
+            (0.0, 2.0, 0.0),
+            "Responsible, averaged over the other parts: clip on. Not resolved by 6 seeds: arm b. No interaction is "
+            "seen: what the parts change adds up.",
+        ),
+        (
+            (-3.0, -2.0, 0.0),
+            "No part is seen to help by itself. What hurts: arm b and clip on. No interaction is seen: what the parts "
+            "change adds up.",
+        ),
+    ],
+)
+def test_a_report_says_which_part_is_responsible(parts, said):
+    verdict = of_parts(*parts)
+    page, text = Tags(written(TWO, verdict)), report.markdown(TWO, verdict, COSTS, "")
+    assert report.responsible(TWO, verdict.parts) == said
+    for shown in ("".join(page.text), text):
+        assert said in shown
+        for one in verdict.parts:
+            assert report.number(one.interval.value) in shown and one.against in shown
+    assert "| arm x clip |" in text and "Which part is responsible" in "".join(page.text)
+
+
+def test_a_report_on_no_parts_has_no_table_of_them():
+    assert report.responsible(CLAIM, ()) == ""
+    assert "responsible" not in written() and "| part |" not in report.markdown(CLAIM, VERDICT, COSTS, "")
+
+
+def test_a_sentence_about_an_interaction_says_what_it_is_over():
+    said = report.sentence(TWO, of_parts(3.0, 2.0, 1.0))
+    assert said.startswith("Over 6 seeds, loss is 1 lower with all parts than if what each changes were added up")
+    assert "the claim needs a gain of more than 0" in said
+
+
 def test_the_drawing_is_to_scale():
     """Places on the x axis are one straight line of the values they show."""
     drawn = report.figure_of(CLAIM, VERDICT.findings)

@@ -5,6 +5,7 @@ import json
 import os
 import subprocess
 import sys
+from collections import Counter
 from dataclasses import replace
 from pathlib import Path
 
@@ -14,7 +15,7 @@ import pytest
 from cs348k_diffusion.evaluate import registry
 from cs348k_diffusion.evaluate.claim import Claim
 from cs348k_diffusion.evaluate.studies import from_command_line
-from cs348k_diffusion.evaluate.study import digest_of, function_of, resolve, run_study, tune
+from cs348k_diffusion.evaluate.study import digest_of, function_of, resolve, run_study, tune, tuned
 
 HERE = "tests.evaluate.test_study:"
 
@@ -183,3 +184,32 @@ def test_help_runs_nothing(monkeypatch, capsys):
         assert capsys.readouterr().out.startswith("usage:")
     for study in Path(registry.__file__).parent.glob("studies/[a-z]*.py"):
         assert study.read_text().endswith("    from_command_line(main)\n"), study
+
+
+ASKED = []
+
+
+def counted_rate(seed, best, rate=9.0):
+    ASKED.append((best, rate, seed))
+    return {"loss": (rate - best) ** 2 + 1e-3 * best * (seed % 4), "cost": 1.0}
+
+
+def test_a_claim_is_tuned_alike_on_seeds_that_judge_nothing():
+    """Idea and alternative get the best of as many tries, the rest of the tries is not run, and seeds are apart."""
+    ASKED.clear()
+    tries = tuple({"rate": rate} for rate in (2.0, 4.0, 3.0, 1.0))
+    parts = {"experiment": counted_rate, "proposed": {"best": 1.0}, "alternatives": ({"best": 3.0},), "budget": 1.0}
+    untuned = claim(**parts, tries=tries, trials=3)
+    found = tuned(untuned)
+    assert (found.proposed, *found.alternatives) == ({"best": 1.0, "rate": 2.0}, {"best": 3.0, "rate": 3.0})
+    assert Counter(best for best, _, _ in ASKED) == {1.0: 6, 3.0: 6}
+    assert tuned(found) is found and found.trials == 3
+    ASKED.clear()
+    verdict, results = resolve(untuned, quiet=True)
+    judged = {(best, rate, seed) for best, rate, seed in ASKED if seed < untuned.seeds}
+    assert judged == {(best, rate, seed) for best, rate in ((1.0, 2.0), (3.0, 3.0)) for seed in range(untuned.seeds)}
+    assert verdict.word == "refuted" and len(results.runs) == 2 * untuned.seeds
+    with pytest.raises(ValueError, match="is to be tuned first"):
+        run_study(untuned, quiet=True)
+    with pytest.raises(ValueError, match="can be tried in fewer than 5 ways"):
+        tuned(claim(**parts, tries=tries, trials=5))

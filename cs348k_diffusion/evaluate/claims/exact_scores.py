@@ -185,6 +185,13 @@ CLAIMS = (
         source="often assumed; Karras et al. 2022 start at 18",
     ),
     Claim(
+        "D4c", "The spacing of each solver tuned alike, 2M is nearer to the flow than DDIM and Heun in 8 evaluations",
+        "error", "less", {"solver": "2m", "evaluations": 8}, HERE + "flow_error",
+        tuple({"solver": solver, "evaluations": 8} for solver in ("ddim", "heun")),
+        seeds=8, budget=8, notebook="04", source="Lu et al. 2022; Karras et al. 2022 for the spacing",
+        tries=tuple({"rho": rho} for rho in (2.0, 3.0, 5.0, 7.0, 10.0)), trials=5,
+    ),
+    Claim(
         "G3", "Guidance at scale 1 is conditional sampling, to rounding",
         "difference", "less", {}, HERE + "scale_one",
         seeds=4, threshold=1e-4, source="Ho & Salimans 2022, eq. 6", notebook="05",

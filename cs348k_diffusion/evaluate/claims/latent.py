@@ -72,7 +72,7 @@ CLAIMS = (
         ({"f": 4, "d": 4}, {"f": 8, "d": 4}), unit="numbers", notebook="08", source="Rombach et al. 2022, table 8",
     ),
     Claim(
-        "L1b", "At f = 4 more numbers a place buy that back: d = 16 against 4 and 8",
+        "L1b", "At f = 4 the error of the best linear code is smaller with d = 16 numbers a place than with 4 or 8",
         "log10 of the error", "less", {"f": 4, "d": 16}, HERE + "linear_error",
         ({"f": 4, "d": 4}, {"f": 4, "d": 8}), unit="numbers", notebook="08", source="Rombach et al. 2022, table 8",
     ),

@@ -54,6 +54,7 @@ SAME: dict[str, Any] = {
     "seeds": 5, "source": "Saharia et al. 2021, tables 1 and 2", "notebook": "09", "card": CARD,
 }  # fmt: skip
 CASCADES: dict[str, Any] = {**SAME, "source": "Ho et al. 2021, Cascaded Diffusion Models"}
+AUGMENTED: dict[str, Any] = {**CASCADES, "factors": {"start": ("true", "generated"), "level": (0.0, 0.1)}}
 DRAW, REGRESSION, BICUBIC = ({"method": name} for name in ("one draw", "regression", "bicubic"))
 CLAIMS = (
     Claim(
@@ -67,7 +68,7 @@ CLAIMS = (
     Claim(
         "S2a", "FD, from 8 to 32 pixels: one draw is nearer to true pictures than regression",
         "fd", "less", DRAW, HERE + "way", (REGRESSION,), **SAME,
-        remark="both are as near as other true pictures; the draws' fine speckle costs what their edges gain",
+        remark="Both are as near as other true pictures; the draws' fine speckle costs what their edges gain.",
     ),
     Claim(
         "S2b", "FD, from 8 to 32 pixels: regression is nearer to true pictures than bicubic",
@@ -78,7 +79,7 @@ CLAIMS = (
         "std", "more", {}, HERE + "spread", threshold=0.02, **SAME,
     ),
     Claim(
-        "S3b", "PSNR in dB: the mean of four draws is above one draw, on the way to regression",
+        "S3b", "PSNR in dB, from 8 to 32 pixels: the mean of four draws is above one draw",
         "psnr", "more", {"method": "mean of 4 draws"}, HERE + "way", (DRAW,), **SAME,
     ),
     Claim(
@@ -88,22 +89,22 @@ CLAIMS = (
     Claim(
         "S5", "A reader of attributes agrees with the truth more on one draw than on regression",
         "agreement", "more", DRAW, HERE + "way", (REGRESSION,), **SAME,
-        remark="less, not more: our draws are speckled after minutes of training, and the reader knows blur",
+        remark="Less, not more: our draws are speckled after minutes of training, and the reader knows blur.",
     ),
     Claim(
         "S6a", "On generated small pictures augmentation helps: FD at level 0.1 is below that at level 0",
         "fd", "less", {"start": "generated", "level": 0.1}, HERE + "augmented",
-        ({"start": "generated", "level": 0.0},), **CASCADES,
-        remark="our first stage is an exact density whose flaws are mild; noise hides more than it mends",
+        ({"start": "generated", "level": 0.0},), **AUGMENTED,
+        remark="Our first stage is an exact density whose flaws are mild; noise hides more than it mends.",
     ),
     Claim(
         "S6b", "On true small pictures it does not: FD at level 0 is below that at level 0.1",
         "fd", "less", {"start": "true", "level": 0.0}, HERE + "augmented", ({"start": "true", "level": 0.1},),
-        **CASCADES,
+        **AUGMENTED,
     ),
     Claim(
         "S7", "At equal cost many steps low and few high beat the reverse: FD of 24 and 4 steps against 8 and 12",
         "fd", "less", {"low": 24, "high": 4}, HERE + "split", ({"low": 8, "high": 12},), unit="gigaflops", **CASCADES,
-        remark="our first stage is exact and done after 8 steps; the network at 32 pixels uses the others better",
+        remark="Our first stage is exact and done after 8 steps; the network at 32 pixels uses the others better.",
     ),
 )  # fmt: skip
