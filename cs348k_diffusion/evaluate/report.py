@@ -180,7 +180,7 @@ def _ticks(low: float, high: float, most: int = 5) -> list[float]:
 
 def page(claim: Claim, verdict: Verdict, costs: Mapping[str, float], command: str, origin: str | None = None) -> str:
     """The whole report as one HTML file. `origin` says where the numbers were computed (by default: here)."""
-    return _template().render(
+    html = _template().render(
         claim=claim,
         verdict=verdict,
         sentence=sentence(claim, verdict),
@@ -194,6 +194,7 @@ def page(claim: Claim, verdict: Verdict, costs: Mapping[str, float], command: st
         made=origin or made(),
         number=number,
     )
+    return re.sub(r" (?=%|= )|(?<= =) ", "\u00a0", html)  # "95 %" and "f = 4" stay on one line
 
 
 @cache

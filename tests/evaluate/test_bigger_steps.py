@@ -35,7 +35,7 @@ def test_a_claim_reads_the_rows_of_its_seed():
         row for row in CARD["runs"]
         if (row["seed"], row["part"], row.get("method"), row.get("evaluations")) == (2, "digits", "student", 4)
     ]  # fmt: skip
-    assert claims.digits(2, "student", 4)["fd"] == row["fd"]
+    assert claims.digits(2, "student", 4)["FD"] == row["fd"]
     ratios = [
         claims.digits(1, "student", n)["distance"] / claims.digits(1, "DDIM", n)["distance"] for n in (1, 2, 4, 8)
     ]

@@ -29,6 +29,7 @@ CHOSEN = random.Random(datetime.date.today().toordinal()).sample(FAST, 5)
 def test_a_claim_is_whole(claim):
     assert len(claim.idea) <= 120 and claim.source
     assert claim.expected in WORDS
+    assert not re.search(r"\b(fd|kid|psnr|ssim)\b", claim.metric), "an abbreviation has capitals in sentences"
     assert claim.seeds >= 3
     assert callable(function_of(claim.experiment))
     assert list((ROOT / "solutions").glob(f"{claim.notebook}_*.ipynb"))

@@ -24,13 +24,13 @@ def rows_of(seed: int, part: str, folder: Path = FOLDER, **levels: Any) -> list[
 def digits(seed: int, method: str, evaluations: int, folder: Path = FOLDER) -> dict[str, float]:
     """FD, recall and distance to the teacher's ends of 1,080 digits by one method."""
     (row,) = rows_of(seed, "digits", folder, method=method, evaluations=evaluations)
-    return {"fd": row["fd"], "recall": row["recall"], "distance": row["distance"], "cost": evaluations}
+    return {"FD": row["fd"], "recall": row["recall"], "distance": row["distance"], "cost": evaluations}
 
 
 def knee(seed: int, folder: Path = FOLDER) -> dict[str, float]:
     """FD in one evaluation of the student as a multiple of that in four."""
-    one, four = (digits(seed, "student", n, folder)["fd"] for n in (1, 4))
-    return {"fd ratio": one / four, "cost": 1}
+    one, four = (digits(seed, "student", n, folder)["FD"] for n in (1, 4))
+    return {"FD ratio": one / four, "cost": 1}
 
 
 def nearness(seed: int, folder: Path = FOLDER) -> dict[str, float]:
@@ -77,17 +77,17 @@ SAME: dict[str, Any] = {"seeds": 3, "unit": "evaluations a picture", "notebook":
 CLAIMS = (
     Claim(
         "T1a", "Digits: 4 steps of a student are nearer to the data than 8 of DDIM",
-        "fd", "less", by("student", 4), HERE + "digits", (by("DDIM", 8),),
+        "FD", "less", by("student", 4), HERE + "digits", (by("DDIM", 8),),
         source="Salimans & Ho 2022, table 2", **SAME,
     ),
     Claim(
         "T1b", "Digits: 8 steps of a student are no farther from the data than its teacher's 16, up to 0.05 of FD",
-        "fd", "less", by("student", 8), HERE + "digits", (by("DDIM", 16),), threshold=-0.05,
+        "FD", "less", by("student", 8), HERE + "digits", (by("DDIM", 16),), threshold=-0.05,
         source="Salimans & Ho 2022, table 2", **SAME,
     ),
     Claim(
         "T2", "Digits: the knee is at one step: FD in 1 step is more than 1.5 times that in 4",
-        "fd ratio", "more", {}, HERE + "knee", threshold=1.5,
+        "FD ratio", "more", {}, HERE + "knee", threshold=1.5,
         source="Salimans & Ho 2022, table 2: 9.12 and 3.00", **SAME,
         remark="The paper's factor is that of photographs, CIFAR-10; digits of 8 x 8 pixels are simpler.",
     ),
@@ -99,7 +99,7 @@ CLAIMS = (
     ),
     Claim(
         "T4", "Digits: 4 steps of a student are nearer to the data than 8 of the best solver, 2M",
-        "fd", "less", by("student", 4), HERE + "digits", (by("2M", 8),),
+        "FD", "less", by("student", 4), HERE + "digits", (by("2M", 8),),
         source="Salimans & Ho 2022; Lu et al. 2022", expected="not resolved", **SAME,
         remark="2M at 8 evaluations is as near to the data as the teacher's 16 steps; the student spends half as many.",
     ),
@@ -129,7 +129,7 @@ CLAIMS = (
     ),
     Claim(
         "T8a", "Digits: regression does not beat its teacher: 4 steps are at most 0.02 of FD nearer to the data",
-        "fd", "more", by("student", 4), HERE + "digits", (by("DDIM", 16),), threshold=-0.02,
+        "FD", "more", by("student", 4), HERE + "digits", (by("DDIM", 16),), threshold=-0.02,
         source="DMD2 (Yin et al. 2024) needed another loss", **SAME,
     ),
     Claim(

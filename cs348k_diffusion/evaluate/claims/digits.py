@@ -20,14 +20,15 @@ def guided(seed: int, method: str, scale: float, folder: Path = FOLDER) -> dict[
     """Accuracy, FD, recall and diversity of 360 digits, with one method at one scale."""
     runs = result(CARD, folder)["runs"]
     (row,) = (run for run in runs if (run["seed"], run["method"], run["scale"]) == (seed, method, scale))
-    return {**{name: row[name] for name in ("accuracy", "fd", "recall", "diversity")}, "cost": row["evaluations"]}
+    same = {name: row[name] for name in ("accuracy", "recall", "diversity")}
+    return {**same, "FD": row["fd"], "cost": row["evaluations"]}
 
 
 def trained(seed: int, updates: int, folder: Path = FOLDER) -> dict[str, float]:
     """FD of digits after some updates, as a multiple of that of held-out real ones, from the stored runs."""
     runs = result("digits_budget", folder)["runs"]
     (ratio,) = (run["metrics"]["fd_ratio"] for run in runs if (run["seed"], run["steps"]) == (seed, updates))
-    return {"fd ratio": ratio, "cost": updates}
+    return {"FD ratio": ratio, "cost": updates}
 
 
 def at(method: str, scale: float) -> dict[str, Any]:
@@ -40,7 +41,7 @@ SAME: dict[str, Any] = {"seeds": 3, "budget": 16, "unit": "evaluations a picture
 CLAIMS = (
     Claim(
         "D5", "Twice the training brings samples nearer to the data",
-        "fd ratio", "less", {"updates": 1000}, HERE + "trained", ({"updates": 480},),
+        "FD ratio", "less", {"updates": 1000}, HERE + "trained", ({"updates": 480},),
         seeds=3, budget=1000, unit="updates", source="common experience", notebook="04", card="digits_budget",
     ),
     Claim(
@@ -61,28 +62,28 @@ CLAIMS = (
     ),
     Claim(
         "G2a", "A little guidance brings samples nearer to the data: FD, scale 1.5 against 1",
-        "fd", "less", at("cfg", 1.5), HERE + "guided", (at("cfg", 1.0),),
+        "FD", "less", at("cfg", 1.5), HERE + "guided", (at("cfg", 1.0),),
         source="Ho & Salimans 2022, table 1", **SAME,
         remark="Guidance mends models that are too vague; ours has seen each digit over two hundred times.",
     ),
     Claim(
         "G2b", "Much guidance takes them away again: FD, scale 5 against 1",
-        "fd", "more", at("cfg", 5.0), HERE + "guided", (at("cfg", 1.0),),
+        "FD", "more", at("cfg", 5.0), HERE + "guided", (at("cfg", 1.0),),
         source="Ho & Salimans 2022, table 1", **SAME,
     ),
     Claim(
         "G4", "A classifier that guides must know noise: lower FD than with one trained on clean digits",
-        "fd", "less", at(AWARE, 4.0), HERE + "guided", (at(CLEAN, 4.0), at(CLEAN, 16.0)),
+        "FD", "less", at(AWARE, 4.0), HERE + "guided", (at(CLEAN, 4.0), at(CLEAN, 16.0)),
         source="Ho & Salimans 2022", **SAME,
     ),
     Claim(
         "G6", "At equal evaluations classifier-free guidance comes nearer to the data than a classifier",
-        "fd", "less", at("cfg", 1.5), HERE + "guided", (at(AWARE, 4.0),),
+        "FD", "less", at("cfg", 1.5), HERE + "guided", (at(AWARE, 4.0),),
         source="Ho & Salimans 2022, table 1: 3.02 against 2.97", **SAME, expected="not resolved",
     ),
     Claim(
         "G7", "At scale 3 guiding only in the middle, t in [0.3, 0.8], is nearer to the data than guiding throughout",
-        "fd", "less", at("interval", 3.0), HERE + "guided", (at("cfg", 3.0),),
+        "FD", "less", at("interval", 3.0), HERE + "guided", (at("cfg", 3.0),),
         source="Kynkaanniemi et al. 2024", **SAME,
     ),
 )  # fmt: skip

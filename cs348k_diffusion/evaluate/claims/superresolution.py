@@ -24,8 +24,8 @@ def row_of(seed: int, part: str, folder: Path = FOLDER, **levels: Any) -> dict[s
 def way(seed: int, method: str, folder: Path = FOLDER) -> dict[str, float]:
     """PSNR, FD, the reader's agreement, and how far one way to enlarge is from its input when shrunk again (RMS)."""
     row, evaluations = row_of(seed, "method", folder, method=method), {"one draw": 10, "mean of 4 draws": 40}
-    numbers = {name: row[name] for name in ("psnr", "fd", "agreement", "shrunk_rms")}
-    return {**numbers, "cost": evaluations.get(method, 1)}
+    numbers = {name: row[name] for name in ("agreement", "shrunk_rms")}
+    return {**numbers, "PSNR": row["psnr"], "FD": row["fd"], "cost": evaluations.get(method, 1)}
 
 
 def spread(seed: int, folder: Path = FOLDER) -> dict[str, float]:
@@ -41,13 +41,13 @@ def misses(seed: int, folder: Path = FOLDER) -> dict[str, float]:
 
 def augmented(seed: int, start: str, level: float, folder: Path = FOLDER) -> dict[str, float]:
     """FD at 32 pixels from true or generated small pictures, at a level of augmentation."""
-    return {"fd": row_of(seed, "augmentation", folder, start=start, level=level)["fd"], "cost": 10}
+    return {"FD": row_of(seed, "augmentation", folder, start=start, level=level)["fd"], "cost": 10}
 
 
 def split(seed: int, low: int, high: int, folder: Path = FOLDER) -> dict[str, float]:
     """FD at 32 pixels after `low` steps at 8 pixels and `high` at 32; its cost is in gigaflops a picture."""
     row = row_of(seed, "allocation", folder, low=low, high=high)
-    return {"fd": row["fd"], "cost": row["gigaflops"]}
+    return {"FD": row["fd"], "cost": row["gigaflops"]}
 
 
 SAME: dict[str, Any] = {
@@ -59,20 +59,20 @@ DRAW, REGRESSION, BICUBIC = ({"method": name} for name in ("one draw", "regressi
 CLAIMS = (
     Claim(
         "S1a", "PSNR in dB, from 8 to 32 pixels: regression is above one draw of diffusion",
-        "psnr", "more", REGRESSION, HERE + "way", (DRAW,), **SAME,
+        "PSNR", "more", REGRESSION, HERE + "way", (DRAW,), **SAME,
     ),
     Claim(
         "S1b", "PSNR in dB, from 8 to 32 pixels: one draw is above bicubic",
-        "psnr", "more", DRAW, HERE + "way", (BICUBIC,), **SAME,
+        "PSNR", "more", DRAW, HERE + "way", (BICUBIC,), **SAME,
     ),
     Claim(
         "S2a", "FD, from 8 to 32 pixels: one draw is nearer to true pictures than regression",
-        "fd", "less", DRAW, HERE + "way", (REGRESSION,), **SAME,
+        "FD", "less", DRAW, HERE + "way", (REGRESSION,), **SAME,
         remark="Both are as near as other true pictures; the draws' fine speckle costs what their edges gain.",
     ),
     Claim(
         "S2b", "FD, from 8 to 32 pixels: regression is nearer to true pictures than bicubic",
-        "fd", "less", REGRESSION, HERE + "way", (BICUBIC,), **SAME,
+        "FD", "less", REGRESSION, HERE + "way", (BICUBIC,), **SAME,
     ),
     Claim(
         "S3a", "Draws from one small picture differ: a pixel's standard deviation is above 0.02",
@@ -80,7 +80,7 @@ CLAIMS = (
     ),
     Claim(
         "S3b", "PSNR in dB, from 8 to 32 pixels: the mean of four draws is above one draw",
-        "psnr", "more", {"method": "mean of 4 draws"}, HERE + "way", (DRAW,), **SAME,
+        "PSNR", "more", {"method": "mean of 4 draws"}, HERE + "way", (DRAW,), **SAME,
     ),
     Claim(
         "S4", "Shrunk again, a draw is at most 1.5 times as far from its input as regression",
@@ -93,18 +93,18 @@ CLAIMS = (
     ),
     Claim(
         "S6a", "On generated small pictures augmentation helps: FD at level 0.1 is below that at level 0",
-        "fd", "less", {"start": "generated", "level": 0.1}, HERE + "augmented",
+        "FD", "less", {"start": "generated", "level": 0.1}, HERE + "augmented",
         ({"start": "generated", "level": 0.0},), **AUGMENTED,
         remark="Our first stage is an exact density whose flaws are mild; noise hides more than it mends.",
     ),
     Claim(
         "S6b", "On true small pictures it does not: FD at level 0 is below that at level 0.1",
-        "fd", "less", {"start": "true", "level": 0.0}, HERE + "augmented", ({"start": "true", "level": 0.1},),
+        "FD", "less", {"start": "true", "level": 0.0}, HERE + "augmented", ({"start": "true", "level": 0.1},),
         **AUGMENTED,
     ),
     Claim(
         "S7", "At equal cost many steps low and few high beat the reverse: FD of 24 and 4 steps against 8 and 12",
-        "fd", "less", {"low": 24, "high": 4}, HERE + "split", ({"low": 8, "high": 12},), unit="gigaflops", **CASCADES,
+        "FD", "less", {"low": 24, "high": 4}, HERE + "split", ({"low": 8, "high": 12},), unit="gigaflops", **CASCADES,
         remark="Our first stage is exact and done after 8 steps; the network at 32 pixels uses the others better.",
     ),
 )  # fmt: skip
