@@ -48,4 +48,4 @@ def answers(address: str) -> None:
     except OSError as error:
         raise OSError(f"no Dask scheduler answers at {address} ({error})") from error
     if not greeting:
-        raise OSError(f"what answers at {address} is no Dask scheduler")
+        raise OSError(f"what answers at {address} is not a Dask scheduler")

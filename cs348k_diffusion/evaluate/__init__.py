@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from cs348k_diffusion.evaluate.claim import Claim, Finding, Verdict, corrected, effects, judge, profile
-from cs348k_diffusion.evaluate.study import Results, resolve, run_study, tune
+from cs348k_diffusion.evaluate.study import Results, resolve, run_study, tune, tuned
 from cs348k_diffusion.recipes.cards import Card, card
 
 __all__ = [
@@ -26,6 +26,7 @@ __all__ = [
     "run_study",
     "runs",
     "tune",
+    "tuned",
 ]
 RESULTS = Path(__file__).parent / "results"
 
