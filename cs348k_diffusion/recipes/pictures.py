@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
 from functools import lru_cache, partial
+from itertools import count
 from typing import Any
 
 import torch
@@ -18,7 +19,7 @@ from torch import Tensor, nn
 from cs348k_diffusion.cascade import resize
 from cs348k_diffusion.data import Batches
 from cs348k_diffusion.data.images import from_bytes, to_bytes
-from cs348k_diffusion.data.pictures import LONGEST, WORDS, Pictures, Scene, caption, parse, pictures
+from cs348k_diffusion.data.pictures import LONGEST, WORDS, Pictures, Scene, caption, parse, pictures, scene
 from cs348k_diffusion.data.pictures.splits import PICTURES
 from cs348k_diffusion.denoiser import NetDenoiser
 from cs348k_diffusion.metrics import frechet, texture_distance, two_sample_test
@@ -49,6 +50,8 @@ FIRST, SECOND, LATER_PEAK = 24_000, 3_000, 1e-3  # updates of the two phases, an
 TOKENIZER = Tokenizer(WORDS, LONGEST)
 SHORT_PROMPTS = ("a cat", "two cats", "three cats", "a tree", "two trees", "three trees", "a house", "two houses")
 DRAWS_EACH = 32  # pictures of each short prompt
+LENGTHS = {"2": 2, "3 to 4": 4, "5 to 6": 6, "7 to 9": 9, "10 to 12": 12, "13 and more": LONGEST}  # most words
+WRITTEN_EACH = 100  # prompts of each length
 TWO_SAMPLE_N = 4_000  # pictures of each kind for the two-sample test, half of them unseen
 LONG_PROMPT = "two orange cats left of a tall red tree at night"
 PREVIEW_PROMPTS = ("a cat", "two cats", "three trees", "a house", LONG_PROMPT) * 3
@@ -185,6 +188,56 @@ def short_prompts(
     return {text: share(satisfied([text] * DRAWS_EACH, draw([text] * DRAWS_EACH))["all"]) for text in SHORT_PROMPTS}
 
 
+def written_prompts(each: int = WRITTEN_EACH) -> list[str]:
+    """Prompts as people write them, `each` of every length in `LENGTHS`, from the shortest.
+
+    They are the first captions of those lengths in the evaluation world, in the wording that leaves colours out too.
+    """
+    found: dict[str, list[str]] = {length: [] for length in LENGTHS}
+    world = PICTURES.evaluation
+    for index in count():
+        text = caption(scene(world, index), world, index, WORDINGS[1])
+        alike = found[length_of(text)]
+        if len(alike) < each:
+            alike.append(text)
+        elif all(len(texts) == each for texts in found.values()):
+            break
+    return [text for texts in found.values() for text in texts]
+
+
+def length_of(prompt: str) -> str:
+    """The name in `LENGTHS` of a prompt's number of words."""
+    return next(name for name, most in LENGTHS.items() if len(prompt.split()) <= most)
+
+
+def as_written(
+    draw: Callable[[Sequence[str]], Tensor],
+    satisfied: Callable[[Sequence[str], Tensor], dict[str, Tensor]] = satisfied,
+    each: int = WRITTEN_EACH,
+) -> dict[str, dict[str, Any]]:
+    """The share of `written_prompts` that are fully satisfied, by words, groups, and what they say or leave out.
+
+    The parts overlap: prompts without a colour are short, too. No reader reads sizes; a prompt that says one is
+    satisfied by what else it asks for.
+    """
+    prompts = written_prompts(each)
+    asked, kept = [parse(text) for text in prompts], satisfied(prompts, draw(prompts))["all"]
+
+    def shares(names: Sequence[str]) -> dict[str, Any]:
+        return {one: share(kept[[name == one for name in names]]) for one in dict.fromkeys(names)}
+
+    said = {
+        "colour": [any(group.colour for group in prompt.groups) for prompt in asked],
+        "size": [any(group.size for group in prompt.groups) for prompt in asked],
+        "sky": [prompt.sky is not None for prompt in asked],
+    }
+    return {
+        "words": shares([length_of(text) for text in prompts]),
+        "groups": shares(["two" if prompt.relation else "one" for prompt in asked]),
+        **{part: shares(["said" if has else "left out" for has in rows]) for part, rows in said.items()},
+    }
+
+
 def two_sample_accuracy(true: Float[Tensor, "n 3 h w"], drawn: Float[Tensor, "n 3 h w"]) -> dict[str, Any]:
     """How often a network trained on half of them tells which of the others are drawn; the prompts are not the same."""
     with torch.enable_grad():
@@ -228,6 +281,7 @@ def evaluate(model: NetDenoiser) -> dict[str, Any]:
             "adherence": shares,
             "drop_on_held_out_pairs": drops,
             "short_prompts": short_prompts(draw),
+            "as_written": as_written(draw),
             "fd": distance(drawn, true),
             "texture": textures(drawn, true.images, others),
             "two_sample": two_sample_accuracy(others, draw(more.captions)),
