@@ -2,7 +2,7 @@
 
     python -m cs348k_diffusion.evaluate.studies.superresolution
 
-Recomputes `evaluate.result("superresolution")`, which notebook 09 and the claims S1 to S7 read: about six core-minutes.
+Recomputes `evaluate.result("superresolution")`, which notebook 09 and the claims S1 to S7 read: three core-minutes.
 Each seed has pictures and noise of its own; every picture is enlarged in every way. FD of a way is to the pictures that
 were shrunk; the distance of textures and the two-sample test are to others, as they are for the pictures that were
 shrunk: their floor, in the row "true pictures". A two-sample test needs more pictures than a seed has: it pools them.
