@@ -442,12 +442,12 @@ WRONG = {
 EQUIVALENT = {
     "E8.2": {f"line {n}: (0, 2, 3) -> (2, 0, 3)": "the same axes in another order" for n in (10, 11)},
     "E8.6": {
-        "line 16: torch.testing.assert_close(z.mean((0, 2, 3)), torch.zeros(3), **close) -> "
+        "line 17: torch.testing.assert_close(z.mean((0, 2, 3)), torch.zeros(3), **close) -> "
         "torch.testing.assert_close(z.mean((0, 2, 3)), torch.zeros(3))": "right codecs have means of 0 to rounding",
-        "line 19: torch.testing.assert_close(encode(data[2:3]), z[2:3], **close) -> "
+        "line 20: torch.testing.assert_close(encode(data[2:3]), z[2:3], **close) -> "
         "torch.testing.assert_close(encode(data[2:3]), z[2:3])": "right codecs give one example's code to rounding",
-        "line 22: torch.testing.assert_close(encode(both), (z[:9] + z[9:18]) / 2, **close) -> "
+        "line 23: torch.testing.assert_close(encode(both), (z[:9] + z[9:18]) / 2, **close) -> "
         "torch.testing.assert_close(encode(both), (z[:9] + z[9:18]) / 2)": "right codecs are linear to rounding",
-        "line 23: float((made - data).square().mean()) -> (made - data).square().mean()": "a tensor compares as well",
+        "line 24: float((made - data).square().mean()) -> (made - data).square().mean()": "a tensor compares as well",
     },
 }
