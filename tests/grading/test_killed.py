@@ -102,7 +102,8 @@ def test_nothing_is_lost_or_doubled_or_left_whenever_a_grading_is_ended(inbox, t
         seen = students_on_disk(out)
         assert nobody_is_left(temporary)
         if lived and "SIGTERM" in way:
-            assert process.returncode == 128 + signal.SIGTERM
+            over = {-signal.SIGTERM} if known == len(NAMES) else set()  # all is written, and Python is on its way out
+            assert process.returncode in {128 + signal.SIGTERM} | over
             assert list(temporary.iterdir()) == []
     assert ended
     assert begin(inbox, out, temporary).wait(300) == 0
