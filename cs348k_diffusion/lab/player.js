@@ -154,14 +154,14 @@ const drawImages = (canvas, panel, past) => {
 
 // Raw losses thin, their running mean thick, and a mark where the pictures above were taken.
 const drawCurve = (canvas, { step, loss, size }, mark) => {
-  const look = theme(canvas), g = context(canvas, size, 170), box = { x: 44, y: 4, w: size - 52, h: 126 };
+  const look = theme(canvas), g = context(canvas, size, 170), box = { x: 44, y: 4, w: size - 64, h: 126 };
   const reach = Math.ceil(loss.length / 40), smooth = loss.map((_, k) => {
     const near = loss.slice(Math.max(0, k - reach), k + reach + 1);
     return near.reduce((sum, v) => sum + v, 0) / near.length;
   });
   const top = Math.max(...smooth) * 1.08, bottom = Math.min(0, ...smooth);
   const right = Math.max(step[step.length - 1], step[0] + 1);
-  const [X, Y] = axes(g, box, [0, right, bottom, top > bottom ? top : bottom + 1], look, ["training step", "loss"]);
+  const [X, Y] = axes(g, box, [0, right, bottom, top > bottom ? top : bottom + 1], look, ["step", "loss"]);
   g.save();
   g.beginPath();
   g.rect(box.x, box.y, box.w, box.h);
@@ -193,7 +193,7 @@ const stage = async (root, spec) => {
   const panels = spec.panels.map(panel => ({
     panel, canvas: picture(panel.name ? `${panel.name}: ${spec.alt}` : spec.alt, `tp-${panel.kind}`),
     name: make("div", "tp-name", {}, panel.name || ""), caption: make("div", "tp-caption", {}, "\u00a0") }));
-  const curve = picture(`loss against training step: ${spec.alt}`);
+  const curve = picture(`loss against step: ${spec.alt}`);
   curve.hidden = true;
   const few = spec.panels.length < 4 ? "tp-few" : "", row = make("div", `tp-row ${few}`, {}, ...panels.map(p => make("div", "tp-panel", {}, ...(p.panel.name ? [p.name] : []), p.canvas, p.caption)));
   root.replaceChildren(...(spec.label ? [make("div", "tp-title", {}, spec.label)] : []), row, curve);
