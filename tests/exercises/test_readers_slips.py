@@ -1,4 +1,4 @@
-"""Slips of a reader of 09 to 11 (tests/answers/readers_slips.py): rejected, and by the names that are listed.
+"""Slips of a reader of 09 to 11 (tests/answers/slips): rejected, and by the names that are listed.
 
 Each exercise meets two of them, others each day; all with CS348K_ALL_SLIPS=1.
 """
@@ -12,7 +12,8 @@ import pytest
 
 from cs348k_diffusion.exercises.framework.catalogue import registry
 from cs348k_diffusion.exercises.framework.expecting import LIKELY
-from tests.answers import Given, readers_slips, records_of
+from tests.answers import Given, records_of
+from tests.answers.slips import readers_of_09_to_11 as readers_slips
 
 EVERY = bool(os.environ.get("CS348K_ALL_SLIPS"))
 SAMPLE = 2

@@ -6,8 +6,8 @@ shows by `stage`. The code is what a key of the deck shows to the audience, so i
 
 from __future__ import annotations
 
-from cs348k_diffusion.authoring.lecture.demo import FIRST, PROMPT, SEED, Control, Demo, slider
-from cs348k_diffusion.authoring.lecture.performance import PERFORMANCE
+from cs348k_diffusion.authoring.lecture.controls import FIRST, PROMPT, SEED, Control, Demo, slider
+from cs348k_diffusion.authoring.lecture.demos_second_half import PERFORMANCE
 
 RULES = ("modify_params", "add_leaf", "remove_leaf", "split_branch", "remove_branch", "add_anywhere", "begin again")
 

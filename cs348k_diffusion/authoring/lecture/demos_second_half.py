@@ -5,7 +5,7 @@ As in demos.py, each is a few lines of Python that define `demo(value)`.
 
 from __future__ import annotations
 
-from cs348k_diffusion.authoring.lecture.demo import PROMPT, SEED, Control, Demo, slider
+from cs348k_diffusion.authoring.lecture.controls import PROMPT, SEED, Control, Demo, slider
 
 PERFORMANCE = {
     "budget": Demo(slider("steps", 1, 40, 1, 16), f"""
