@@ -57,6 +57,10 @@ STRIP = 6  # pixels: a line of a chart is thinner, the paper around a figure is 
 MOST_WHITE = 0.2  # of a page in the dark: white strokes of digits, and no white paper
 SHOWN = "() => document.querySelector('.page:not([hidden]) .picture img').getAttribute('src')"
 WORDS = "text => document.querySelector('.page:not([hidden]) .words').textContent.includes(text)"
+MOVED = """() => {
+  const live = document.querySelector(".page:not([hidden]) .live");
+  return live.querySelector(".words").textContent || live.querySelector("img[src]");
+}"""
 STATE = "() => document.querySelector('.page:not([hidden]) .state').textContent"
 
 
@@ -67,9 +71,8 @@ def deck(tmp_path_factory):
     return path
 
 
-@pytest.mark.parametrize(
-    ("width", "height", "theme"), [(1920, 1080, "light"), (1024, 768, "dark"), (1280, 720, "dark")]
-)
+@pytest.mark.parametrize("theme", ["light", "dark"])
+@pytest.mark.parametrize(("width", "height"), [(1920, 1080), (1024, 768), (1280, 720)])
 def test_page_down_walks_every_page_and_all_is_large_enough(browser, deck, width, height, theme):
     place = browser.new_context(viewport={"width": width, "height": height}, offline=True, color_scheme=theme)
     page, errors = place.new_page(), []
@@ -151,6 +154,21 @@ def test_a_page_is_live_on_a_key_stops_and_lives_again_after_its_kernel_is_kille
     page.wait_for_function(SHOWN)
     page.keyboard.press("s")
     page.wait_for_function("() => document.querySelector('.page:not([hidden]) .state').textContent === 'stopped'")
+    page.close()
+
+
+def test_every_page_with_a_demo_comes_alive(browser, served):
+    page = browser.new_page(viewport={"width": 1280, "height": 720})
+    page.set_default_timeout(120_000)
+    page.goto(f"{served[0]}#1")
+    for slide in SLIDES:
+        assert page.inner_text(".page:not([hidden]) h1") == slide.title
+        if slide.demo:
+            page.keyboard.press("l")
+            page.wait_for_function(MOVED)
+            page.wait_for_timeout(300)
+            assert not re.search(r"Error\b|gone|failed", page.inner_text(".page:not([hidden])")), slide.title
+        page.keyboard.press("PageDown")
     page.close()
 
 
