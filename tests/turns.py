@@ -11,7 +11,12 @@ from typing import TypeVar
 T = TypeVar("T")
 
 
+def everything(name: str) -> bool:
+    """Whether CS348K_ALL_{name} asks for all."""
+    return bool(os.environ.get(f"CS348K_ALL_{name}"))
+
+
 def todays(things: Iterable[T], days: int, name: str) -> list[T]:
     """Every `days`-th of the things, another share each day; all of them with CS348K_ALL_{name}=1."""
     every = list(things)
-    return every if os.environ.get(f"CS348K_ALL_{name}") else every[datetime.date.today().toordinal() % days :: days]
+    return every if everything(name) else every[datetime.date.today().toordinal() % days :: days]

@@ -5,7 +5,6 @@ Each day a few mutants of another share of the exercises; the whole sample of ev
 
 import ast
 import datetime
-import os
 
 import jaxtyping
 import pytest
@@ -17,9 +16,9 @@ from cs348k_diffusion.exercises.framework.expecting import LIKELY
 from cs348k_diffusion.grading.batch import run as batch
 from tests import mutants
 from tests.answers import Given, definition, records_of, runs
-from tests.turns import todays
+from tests.turns import everything, todays
 
-EVERY = bool(os.environ.get("CS348K_ALL_MUTANTS"))
+EVERY = everything("MUTANTS")
 DAYS, FEW = 32, 2  # an exercise has its turn once in so many days, with so many mutants
 TODAY = datetime.date.today().toordinal()
 ENDLESS = ("timeout", "more than")  # how long an endless loop may run is another matter here than there
