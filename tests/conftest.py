@@ -16,6 +16,8 @@ if OFFLINE not in os.environ.get("PYTHONPATH", "").split(os.pathsep):  # for ker
 if not getattr(sys, "works_offline", False):  # and for this process
     runpy.run_path(str(Path(OFFLINE) / "sitecustomize.py"))
 
+import jaxtyping
+import pytest
 import torch
 from jaxtyping import install_import_hook
 
@@ -32,3 +34,11 @@ FIRST = ("test_hostile.py", "test_site.py", "test_release.py")  # what they shar
 def pytest_collection_modifyitems(items):
     """What a dear module's tests share is made by one process of two: only the last of the list move over."""
     items.sort(key=lambda item: item.path.name not in FIRST)
+
+
+@pytest.fixture
+def as_students_run_them():
+    """Without the checks of shapes and types, which draw random numbers and slow hundreds of thousands of calls."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    yield
+    jaxtyping.config.update("jaxtyping_disable", False)

@@ -8,29 +8,21 @@ import functools
 import re
 from pathlib import Path
 
-import jaxtyping
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
 from cs348k_diffusion.authoring import handout
 from cs348k_diffusion.exercises.framework.catalogue import FOLDER, Exercise, checks_of, of_notebook, registry
-from cs348k_diffusion.exercises.framework.expecting import LIKELY
 from cs348k_diffusion.grading.batch import run as batch
 from cs348k_diffusion.grading.checks.check import ours
 from tests import mutants
-from tests.answers import HERE, Given, answers, definition, records_of, runs, solution
+from tests.answers import HERE, Given, answers, definition, records_of, runs, solution, verdicts
 from tests.turns import todays
+
+pytestmark = pytest.mark.usefixtures("as_students_run_them")
 
 WORDS = sorted({exercise.word for exercise in registry().values()})
 EXERCISES = list(registry().values())
-
-
-@pytest.fixture(autouse=True)
-def as_students_run_them():
-    """Without the checks of shapes and types: fits make hundreds of thousands of small calls."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 def named(exercise: Exercise) -> str:
@@ -154,18 +146,6 @@ def test_workers_give_the_verdicts_and_names_of_the_kernel(word, tmp_path):
     here, there, few = verdicts(in_the_kernel(word)), verdicts(records), handed_in(word, few=True)
     asked = {key for key in here if key[1] in few.get(key[0], {})}
     assert {key: here[key] for key in asked} == {key: there[key] for key in asked}, "the notebook says otherwise"
-
-
-def verdicts(records) -> dict[tuple[str, str, str], tuple]:
-    """(student, exercise, test) -> status, points and the mistake that was named."""
-    return {
-        (r.student, r.exercise, r.test): (
-            r.status,
-            r.earned,
-            [x for x in r.message.splitlines() if x.startswith(LIKELY)],
-        )
-        for r in records
-    }
 
 
 DRAWN = {

@@ -15,6 +15,7 @@ from typing import Any, NamedTuple
 
 from cs348k_diffusion.exercises.framework.catalogue import FOLDER, Exercise
 from cs348k_diffusion.exercises.framework.errors import NotYet
+from cs348k_diffusion.exercises.framework.expecting import LIKELY
 from cs348k_diffusion.grading.checks.plugin import Grader, run_checks
 from cs348k_diffusion.grading.records import Record
 from cs348k_diffusion.grading.subject.subject import Subject, local
@@ -80,8 +81,10 @@ class Given:
         """Nothing is held."""
 
 
-def records_of(exercises: Iterable[Exercise], sources: list[Any], note: Callable[[Record], None] = lambda _: None):
-    """What the checks of these exercises say about each source; `note` hears of each record at once."""
+def records_of(
+    exercises: Iterable[Exercise], sources: list[Any], note: Callable[[Record], None] = lambda _: None, key: str = ""
+) -> list[Record]:
+    """What the checks of these exercises say about each source under a key; `note` hears of each record at once."""
     records: list[Record] = []
 
     def done(record: Record) -> None:
@@ -89,8 +92,18 @@ def records_of(exercises: Iterable[Exercise], sources: list[Any], note: Callable
         note(record)
 
     exercises = list(exercises)
-    grader = Grader(exercises, sources, done)
+    grader = Grader(exercises, sources, done, key=key)
     shown = run_checks(sorted({FOLDER / f"{exercise.word}.py" for exercise in exercises}), grader)
     assert not grader.errors, grader.errors
     assert records, shown
     return records
+
+
+def names_in(message: str) -> list[str]:
+    """The mistakes that a message names, as a student reads them after "this is what you get when"."""
+    return [line.removeprefix(LIKELY) for line in message.splitlines() if line.startswith(LIKELY)]
+
+
+def verdicts(records: Iterable[Record]) -> dict[tuple[str, str, str], tuple[Any, ...]]:
+    """(student, exercise, test) -> status, points and the mistakes that were named."""
+    return {(r.student, r.exercise, r.test): (r.status, r.earned, names_in(r.message)) for r in records}

@@ -6,30 +6,22 @@ Each day a few mutants of another share of the exercises; the whole sample of ev
 import ast
 import datetime
 
-import jaxtyping
 import pytest
 from nbformat.v4 import new_code_cell, new_notebook
 
 from cs348k_diffusion.authoring import handout
 from cs348k_diffusion.exercises.framework.catalogue import FOLDER, registry
-from cs348k_diffusion.exercises.framework.expecting import LIKELY
 from cs348k_diffusion.grading.batch import run as batch
 from tests import mutants
-from tests.answers import Given, definition, records_of, runs
+from tests.answers import Given, definition, records_of, runs, verdicts
 from tests.turns import everything, todays
+
+pytestmark = pytest.mark.usefixtures("as_students_run_them")
 
 EVERY = everything("MUTANTS")
 DAYS, FEW = 32, 2  # an exercise has its turn once in so many days, with so many mutants
 TODAY = datetime.date.today().toordinal()
 ENDLESS = ("timeout", "more than")  # how long an endless loop may run is another matter here than there
-
-
-@pytest.fixture(autouse=True)
-def as_students_run_them():
-    """Without the checks of shapes and types, as in tests/test_answers.py."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 def chosen(exercise):
@@ -62,14 +54,6 @@ def in_the_kernel(exercise, nodes):
     return sources
 
 
-def verdicts(records):
-    """(mutant, test) -> status, points and the mistakes that were named."""
-    return {
-        (r.student, r.test): (r.status, r.earned, [x for x in r.message.splitlines() if x.startswith(LIKELY)])
-        for r in records
-    }
-
-
 TURNS = todays(registry().values(), DAYS, "MUTANTS")
 
 
@@ -80,7 +64,7 @@ def test_a_mutant_is_judged_alike_in_the_kernel_and_in_workers(exercise, tmp_pat
     endless = {r.student for r in records if r.status == "timeout" or any(word in r.message for word in ENDLESS)}
     here = {key: value for key, value in verdicts(records).items() if key[0] not in endless}
     students = {}
-    for k, name in enumerate(dict.fromkeys(student for student, _ in here)):
+    for k, name in enumerate(dict.fromkeys(student for student, *_ in here)):
         path = tmp_path / f"{k}.ipynb"
         cell = new_code_cell(text_of(exercise, nodes[name]), id="mutant")
         path.write_text(handout.text(new_notebook(cells=[cell])), encoding="utf-8")

@@ -6,27 +6,18 @@ CS348K_ALL_KEYS=1.
 
 import importlib
 
-import jaxtyping
 import pytest
 
-from cs348k_diffusion.exercises.framework.catalogue import FOLDER, registry
-from cs348k_diffusion.exercises.framework.expecting import LIKELY
-from cs348k_diffusion.grading.checks.plugin import Grader, run_checks
-from tests.answers import Given, answers
+from cs348k_diffusion.exercises.framework.catalogue import registry
+from tests.answers import Given, answers, records_of, verdicts
 from tests.turns import everything, todays
+
+pytestmark = pytest.mark.usefixtures("as_students_run_them")
 
 EVERY = everything("KEYS")
 KEYS = ("", "one key", "another")
 DAYS = 32  # an exercise has its turn once in so many days
 IDS = sorted(registry(), key=lambda id: [int(part) for part in id[1:].split(".")])
-
-
-@pytest.fixture(autouse=True)
-def as_students_run_them():
-    """Without the checks of shapes and types, as in tests/test_answers.py."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 def sources(id):
@@ -40,24 +31,14 @@ def sources(id):
     return [Given(name, {id: answer}) for name, answer in found.items()]
 
 
-def verdicts(id, key):
-    """(answer, test) -> points, and the mistakes that were named."""
-    exercise, records = registry()[id], []
-    run_checks([FOLDER / f"{exercise.word}.py"], Grader([exercise], sources(id), records.append, key=key))
-    return {
-        (r.student, r.test): (r.status, r.earned, [x for x in r.message.splitlines() if x.startswith(LIKELY)])
-        for r in records
-    }
-
-
 @pytest.mark.parametrize("id", todays(IDS, DAYS, "KEYS"))
 def test_marks_and_names_are_the_same_under_every_key(id):
-    one, *others = [verdicts(id, key) for key in KEYS]
+    one, *others = [verdicts(records_of([registry()[id]], sources(id), key=key)) for key in KEYS]
     assert one
     told = [
-        f"{answer}: {test}: {one[answer, test]} under the key {KEYS[0]!r}, {other[answer, test]} under {key!r}"
+        f"{verdict}: {one[verdict]} under the key {KEYS[0]!r}, {other[verdict]} under {key!r}"
         for key, other in zip(KEYS[1:], others)
-        for answer, test in one
-        if other[answer, test] != one[answer, test]
+        for verdict in one
+        if other[verdict] != one[verdict]
     ]
     assert not told, "\n".join(told)

@@ -2,23 +2,15 @@
 
 import importlib
 
-import jaxtyping
 import pytest
 
 from cs348k_diffusion.exercises.framework.catalogue import of_notebook, registry
-from cs348k_diffusion.exercises.framework.expecting import LIKELY
-from tests.answers import Given, records_of
+from tests.answers import Given, names_in, records_of
+
+pytestmark = pytest.mark.usefixtures("as_students_run_them")
 
 WORDS = sorted({exercise.word for exercise in registry().values()})
 BY_DESIGN = {"E1.5", "E11.7"}  # a policy and a claim of a student's own; tests/answers holds wrong ones
-
-
-@pytest.fixture(autouse=True)
-def as_students_run_them():
-    """Without the checks of shapes and types, as in tests/test_answers.py."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 def slips(word):
@@ -27,8 +19,7 @@ def slips(word):
 
 def printed(messages):
     """The names that a student reads after "this is what you get when"."""
-    lines = [line.removeprefix(LIKELY) for line in messages.splitlines() if line.startswith(LIKELY)]
-    return {name for line in lines for name in line.split(", or: ")}
+    return {name for line in names_in(messages) for name in line.split(", or: ")}
 
 
 def verdict(expected, records):

@@ -1,6 +1,5 @@
 """Functions and schedules that a check hands in can be copied and differentiated, in the notebook and in the batch."""
 
-import jaxtyping
 import nbformat
 import nbformat.v4 as nb
 import pytest
@@ -9,6 +8,8 @@ from cs348k_diffusion.authoring import handout
 from cs348k_diffusion.exercises.framework.catalogue import find
 from cs348k_diffusion.grading.batch import run as batch
 from tests.answers import Given, records_of, solution
+
+pytestmark = pytest.mark.usefixtures("as_students_run_them")
 
 SCORE = "classifier(x, t).log_softmax(1).gather(1, y[:, None]).sum()"
 ANSWERS = {
@@ -39,14 +40,6 @@ def ddim_step(schedule, x_t, x0_hat, t, s):
     return alpha_s * x0_hat + sigma_s * (x_t - alpha_t * x0_hat) / sigma_t
 """),
 }  # fmt: skip
-
-
-@pytest.fixture(autouse=True)
-def as_students_run_them():
-    """Without the checks of types, which draw random numbers."""
-    jaxtyping.config.update("jaxtyping_disable", True)
-    yield
-    jaxtyping.config.update("jaxtyping_disable", False)
 
 
 @pytest.mark.parametrize("style", ANSWERS)

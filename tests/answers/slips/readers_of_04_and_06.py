@@ -9,7 +9,7 @@ from torch import nn
 from cs348k_diffusion.nets import Film, zeroed
 from cs348k_diffusion.nets.unet import group_norm
 
-S = {}
+SLIPS = {}
 
 
 def ab(schedule, x, t, s):
@@ -17,7 +17,7 @@ def ab(schedule, x, t, s):
     return a, b, c, d
 
 
-S["E4.1"] = {
+SLIPS["E4.1"] = {
     "x0 in float32": lambda x, v, a, s: ((a * x - s * v).float().to(x.dtype), s * x + a * v),
     "list": lambda x, v, a, s: [a * x - s * v, s * x + a * v],
     "dict": lambda x, v, a, s: {"x0": a * x - s * v, "eps": s * x + a * v},
@@ -55,7 +55,7 @@ def mean(x, x0, at, st, as_, ss, k, b2):
     return (as_ * b2 * x0 + k * ss**2 * x) / st**2
 
 
-S["E4.2"] = {
+SLIPS["E4.2"] = {
     "noise not rooted sd ss*b2": anc(
         lambda x, x0, z, at, st, as_, ss, k, b2: mean(x, x0, at, st, as_, ss, k, b2) + b2 * ss**2 / st**2 * z
     ),
@@ -145,7 +145,7 @@ def dd(f):
     return step
 
 
-S["E4.3"] = {
+SLIPS["E4.3"] = {
     "x+": dd(lambda x, x0, at, st, as_, ss, e: x + as_ * x0 + ss * e),
     "sign of noise read": dd(lambda x, x0, at, st, as_, ss, e: as_ * x0 + ss * (at * x0 - x) / st),
     "x0 from eps only": dd(lambda x, x0, at, st, as_, ss, e: as_ / at * (x - st * e) + ss * e),
@@ -177,7 +177,7 @@ def em(f):
     return lambda t, w: f(t, w, 1000 ** torch.linspace(0, 1, w // 2).to(t))
 
 
-S["E4.4"] = {
+SLIPS["E4.4"] = {
     "sin only concat neg": em(lambda t, w, f: torch.cat([(t[:, None] * f).sin(), -(t[:, None] * f).cos()], 1)),
     "no outer": em(lambda t, w, f: torch.cat([f.sin(), f.cos()])),
     "t+f": em(lambda t, w, f: torch.cat([(t[:, None] + f).sin(), (t[:, None] + f).cos()], 1)),
@@ -249,7 +249,7 @@ class NoSuper(nn.Module):
         self.norm_in = group_norm(i)
 
 
-S["E4.5"] = {
+SLIPS["E4.5"] = {
     "no super": NoSuper,
     "two args": type("ResBlock", (nn.Module,), {"__init__": lambda self, i, o: None}),
     "padding 0": ini(lambda b, i, o, w: setattr(b, "conv_in", nn.Conv2d(i, o, 3))),
@@ -302,7 +302,7 @@ def att(f, ax=-1):
     return lambda q, k, v: torch.softmax(f(q, k), ax) @ v
 
 
-S["E6.1"] = {
+SLIPS["E6.1"] = {
     "T": lambda q, k, v: (
         torch.softmax(q @ k.T / math.sqrt(q.shape[-1]), -1) @ v
         if q.ndim == 2
@@ -343,7 +343,7 @@ def mx(x):
     return x.amax(-1, keepdim=True)
 
 
-S["E6.2"] = {
+SLIPS["E6.2"] = {
     "max tuple": lambda x: (x.max(-1, keepdim=True), (x - mx(x)).exp(), (x - mx(x)).exp().sum(-1, keepdim=True)),
     "dim 0": pc(lambda x: x.amax(0, keepdim=True)),
     "dim 1": pc(lambda x: x.amax(1 if x.ndim > 1 else 0, keepdim=True)),
@@ -372,7 +372,7 @@ def mg(f):
 
 
 M = torch.maximum
-S["E6.3"] = {
+SLIPS["E6.3"] = {
     "add": mg(lambda ma, la, oa, mb, lb, ob: (M(ma, mb), la + lb, oa + ob)),
     "avg": mg(lambda ma, la, oa, mb, lb, ob: (M(ma, mb), (la + lb) / 2, (oa + ob) / 2)),
     "la m": mg(
@@ -480,7 +480,7 @@ def c(n, r):
     return -(-n // r)
 
 
-S["E6.5"] = {
+SLIPS["E6.5"] = {
     f"f{i}": f
     for i, f in enumerate(
         [
@@ -541,7 +541,7 @@ def both(
     return s.masked_fill(hidden, fill)
 
 
-S["E6.7"] = {
+SLIPS["E6.7"] = {
     "nan": hid(lambda *g: both(*g, fill=torch.nan)),
     "+inf": hid(lambda *g: both(*g, fill=torch.inf)),
     "-1e4": hid(lambda *g: both(*g, fill=-1e4)),
@@ -587,7 +587,7 @@ def std(q, k, v, do, lse, D, sc, P=lambda s, l: torch.exp(s - l[:, None]), dS=la
     return sc * ds @ k, sc * ds.T @ q, p.T @ do
 
 
-S["E6.8"] = {
+SLIPS["E6.8"] = {
     "P no exp": bw(lambda *g: std(*g, P=lambda s, l: s - l[:, None])),
     "lse col": bw(lambda *g: std(*g, P=lambda s, l: torch.exp(s - l.mean()))),
     "P/l": bw(lambda *g: std(*g, P=lambda s, l: torch.exp(s) / l[:, None])),

@@ -25,8 +25,8 @@ def resizing(
     return resize_matrix
 
 
-S = {}
-S["E9.1"] = {
+SLIPS = {}
+SLIPS["E9.1"] = {
     "ceil width": resizing(width=lambda n, s: max(math.ceil(n / s), 1)),
     "int division": resizing(centre=lambda i, n, s: (i + 0.5) * (n // s)),
     "width times": resizing(post=lambda w: w, width=lambda n, s: 1 / max(n / s, 1.0)),
@@ -50,7 +50,7 @@ def psnr_of(e, top=4.0, out=lambda e, top: 10 * torch.log10(top / e)):
     return lambda cov, k: float(out(torch.as_tensor(e(cov, k)), top))
 
 
-S["E9.2"] = {
+SLIPS["E9.2"] = {
     "median": psnr_of(lambda c, k: (1 + 1 / k) * c.diagonal().median()),
     "max var": psnr_of(lambda c, k: (1 + 1 / k) * c.diagonal().max()),
     "1/k only if finite": psnr_of(lambda c, k: (1 + (1 / k if k < 10 else 0)) * c.diagonal().mean()),
@@ -78,7 +78,7 @@ def joining(
     return lambda x, low_res, enlarge: j(x, zero(x) if low_res is None else shown(x, low_res, enlarge))
 
 
-S["E9.3"] = {
+SLIPS["E9.3"] = {
     "enlarge(x)": joining(lambda x, l, e: e(x, x.shape[-1])),
     "repeat": joining(lambda x, l, e: e(l, x.shape[-1]).repeat(len(x), 1, 1, 1)),
     "size of batch": joining(lambda x, l, e: e(l, x.shape[0])),
@@ -115,7 +115,7 @@ def pairing(
     return training_pair
 
 
-S["E9.4"] = {
+SLIPS["E9.4"] = {
     "noise minus mean": pairing(low=lambda s, l, n, h, e, sp: s + l * (n - n.mean())),
     "level max": pairing(low=lambda s, l, n, h, e, sp: s + l.max() * n),
     "vp": pairing(low=lambda s, l, n, h, e, sp: (1 - l) * s + l * n),
@@ -180,7 +180,7 @@ def extend(stages, x):
     return film
 
 
-S["E9.5"] = {
+SLIPS["E9.5"] = {
     "twice called": callstwice,
     "last only": film_append,
     "first stage only": only_first_stage,
@@ -210,7 +210,7 @@ def two_m(ahead, t_of=lambda r, t, s: (r, t, s)):
     return two_m_step
 
 
-S["E10.1"] = {
+SLIPS["E10.1"] = {
     "plus old": two_m(lambda n, o, b, c, a, r, t, s: n + (a - c) / (2 * (c - b)) * (n + o)),
     "minus": two_m(lambda n, o, b, c, a, r, t, s: n - (a - c) / (2 * (c - b)) * (n - o)),
     "no half": two_m(lambda n, o, b, c, a, r, t, s: n + (a - c) / (c - b) * (n - o)),
@@ -254,7 +254,7 @@ def solving(
     return two_steps_in_one
 
 
-S["E10.2"] = {
+SLIPS["E10.2"] = {
     "geo mid": solving(mid=lambda t, s: (t * s).sqrt()),
     "mid t": solving(mid=lambda t, s: t - (t - s) / 4),
     "second asks t": solving(second=lambda te, xt, h, t, m, s: te(h, t)),
@@ -306,7 +306,7 @@ def halving(
     return halve
 
 
-S["E10.3"] = {
+SLIPS["E10.3"] = {
     "no check": halving(check=lambda s, e: True),
     "always first teacher": halving(teach=lambda te, st: te),
     "allow equal": halving(check=lambda s, e: (lambda q: s % e == 0 and q >= 1 and q & (q - 1) == 0)(s // e)),
@@ -352,7 +352,7 @@ def telling(
     return guided_lesson
 
 
-S["E10.4"] = {
+SLIPS["E10.4"] = {
     "high-low swapped": telling(scale=lambda u, l, h: h + (l - h) * u),
     "no low": telling(scale=lambda u, l, h: (h - l) * u),
     "low times": telling(scale=lambda u, l, h: l + h * u),
@@ -389,7 +389,7 @@ def consistent(
     return consistency_function
 
 
-S["E10.5"] = {
+SLIPS["E10.5"] = {
     "no r": consistent(inp=lambda x, r: x),
     "times r": consistent(inp=lambda x, r: x * r),
     "r no sqrt": consistent(r_=lambda a, b, d: a**2 * d**2 + b**2),
@@ -425,7 +425,7 @@ def moving(f, noised=lambda x, a, b, n: a * x + b * n, tt=lambda t: t):
     return matching_move
 
 
-S["E10.6"] = {
+SLIPS["E10.6"] = {
     "swap": moving(lambda r, f, a, b, x, xt: a * (f - r)),
     "no alpha": moving(lambda r, f, a, b, x, xt: r - f),
     "a2": moving(lambda r, f, a, b, x, xt: a**2 * (r - f)),
@@ -451,7 +451,7 @@ def quantiles(v, l=0.025, h=0.975):
     return (float(v.quantile(l)), float(v.quantile(h)))
 
 
-S["E11.1"] = {
+SLIPS["E11.1"] = {
     "one-sided 5": lambda a, b, p: quantiles((a - b)[p].mean(1), 0.05, 0.95),
     "percent sorted idx": lambda a, b, p: (lambda s: (float(s[int(0.025 * len(s))]), float(s[int(0.975 * len(s))])))(
         (a - b)[p].mean(1).sort().values
@@ -482,7 +482,7 @@ def runs(f, r=math.ceil):
     return lambda differences, effect: r(f(float(differences.std()), abs(effect), len(differences), differences))
 
 
-S["E11.2"] = {
+SLIPS["E11.2"] = {
     "int": runs(lambda s, e, n, g: (2.8 * s / e) ** 2, int),
     "2 for 1.96": runs(lambda s, e, n, g: ((2 + 0.84) * s / e) ** 2),
     "2.8/n": runs(lambda s, e, n, g: (2.8 * s / e) ** 2 / n),
@@ -516,7 +516,7 @@ def fitting(u, w=None, out=lambda i, s, u, y: i):
     return fd_of_all
 
 
-S["E11.3"] = {
+SLIPS["E11.3"] = {
     "weights N": fitting(lambda n: 1 / n, lambda n: n),
     "weights sqrt": fitting(lambda n: 1 / n, lambda n: n**0.5),
     "min": lambda s, v: float(v.min()),
@@ -572,7 +572,7 @@ def effects(n, a, b, c):
     return ((a + c - n - b) / 2, (b + c - n - a) / 2)
 
 
-S["E11.4"] = {
+SLIPS["E11.4"] = {
     "index order": lambda t: (
         (t[:, 1] - t[:, 0]).mean(0),
         (t[1] - t[0]).mean(0),
@@ -643,7 +643,7 @@ def perseed(loss, settings, budget, seeds):
     return out
 
 
-S["E11.5"] = {
+SLIPS["E11.5"] = {
     "last settings": tuning(sub=lambda sp, k: sp[-k:]),
     "every other": tuning(sub=lambda sp, k: sp[::2][:k]),
     "product": tuning(judge=math.prod),
@@ -686,7 +686,7 @@ def auditing(**ch):
     return lambda report: [n for n, f in t.items() if f(report, list(report["arms"].values()))]
 
 
-S["E11.6"] = {
+SLIPS["E11.6"] = {
     "shown==min": auditing(minimum=lambda r, A: any(a["shown"] == min(a["runs"]) for a in A)),
     "exact": auditing(minimum=lambda r, A: any(a["shown"] != statistics.fmean(a["runs"]) for a in A)),
     "isclose rel": auditing(
@@ -709,7 +709,7 @@ S["E11.6"] = {
     "capital": lambda rep: [n.capitalize() for n in auditing()(rep)],
     "evals": lambda rep: [{"cost": "evaluations"}.get(n, n) for n in auditing()(rep)],
 }
-S["E11.7"] = {
+SLIPS["E11.7"] = {
     "t of n": claimed(interval=ends(GAPS, 2.571)),
     "z99": claimed(interval=ends(GAPS, 2.576)),
     "se only": claimed(interval=ends(GAPS, 1.0)),
@@ -764,7 +764,7 @@ def upsampler_test(*parts):
     return test_upsampler
 
 
-S["E9.6"] = {n: upsampler_test(*n) for n in ("mca", "mcr", "mar", "car", "s", "nc", "mcaR", "ecar", "Mcar", "mCar")}
+SLIPS["E9.6"] = {n: upsampler_test(*n) for n in ("mca", "mcr", "mar", "car", "s", "nc", "mcaR", "ecar", "Mcar", "mCar")}
 
 
 def student_test(*parts):
@@ -798,10 +798,10 @@ def student_test(*parts):
     return test_student
 
 
-S["E10.7"] = {n: student_test(*n) for n in ("t", "ts", "ta", "Tsa", "esa", "mdsa", "tSa", "xsa", "1sa", "msa")}
+SLIPS["E10.7"] = {n: student_test(*n) for n in ("t", "ts", "ta", "Tsa", "esa", "mdsa", "tSa", "xsa", "1sa", "msa")}
 
 
-NAMES = {
+NAMED = {
     "E9.1": {
         "ceil width": ("the kernel is stretched by a whole number: n / size is rounded up",),
         "int division": ("n / size is rounded down",),
