@@ -73,6 +73,11 @@ def once(a, b):
     return lambda x, beta, noise: a(beta) * x + b(beta) * noise
 
 
+def divided(x):
+    """x by its standard deviation."""
+    return x / x.std()
+
+
 KERNEL_MISTAKES = {
     "variance for standard deviation": once(lambda b: (1 - b) ** 0.5, lambda b: b),
     "1 - beta without the root": once(lambda b: 1 - b, lambda b: b**0.5),
@@ -98,6 +103,30 @@ KERNEL_MISTAKES = {
     "a root too many for x": once(lambda b: (1 - b) ** 0.25, lambda b: b**0.5),
     "the result is cut off at -1 and 1": lambda x, beta, noise: ((1 - beta) ** 0.5 * x + beta**0.5 * noise).clamp(
         -1, 1
+    ),
+    "** 1/2 is a half of it: a root is ** 0.5": once(lambda b: (1 - b) / 2, lambda b: b / 2),
+    "1 - sqrt(1 - beta) for the noise: it is the squares of the two factors that add up to 1": once(
+        lambda b: (1 - b) ** 0.5, lambda b: 1 - (1 - b) ** 0.5
+    ),
+    "sqrt(beta) (noise - x): x is shrunk twice": once(lambda b: (1 - b) ** 0.5 - b**0.5, lambda b: b**0.5),
+    "squares where roots belong": once(lambda b: (1 - b) ** 2, lambda b: b**2),
+    "1 - beta^2 for 1 - beta": once(lambda b: (1 - b * b) ** 0.5, lambda b: b**0.5),
+    "exp(-beta) for sqrt(1 - beta)": once(lambda b: math.exp(-b), lambda b: (1 - math.exp(-2 * b)) ** 0.5),
+    "x is returned for beta = 1, where all is noise": lambda x, beta, noise: (
+        x if beta >= 1 else (1 - beta) ** 0.5 * x + beta**0.5 * noise
+    ),
+    "the root is taken of the noise, too: only beta has one": lambda x, beta, noise: (
+        (1 - beta) ** 0.5 * x + (beta * noise) ** 0.5
+    ),
+    "one root of the whole sum: each factor has its own": lambda x, beta, noise: ((1 - beta) * x + beta * noise) ** 0.5,
+    "the root of a sum of squares: that loses the signs": lambda x, beta, noise: (
+        ((1 - beta) * x**2 + beta * noise**2) ** 0.5
+    ),
+    "the noise is standardised: it is N(0, I) already": lambda x, beta, noise: (
+        (1 - beta) ** 0.5 * x + beta**0.5 * (noise - noise.mean()) / noise.std()
+    ),
+    "the result is divided by its standard deviation": lambda x, beta, noise: divided(
+        (1 - beta) ** 0.5 * x + beta**0.5 * noise
     ),
 }
 
@@ -173,7 +202,63 @@ def summed_bar(betas, k):
     return (1 - torch.cat([betas.new_zeros(1), betas.cumsum(0)])[k]).clamp(min=0)
 
 
+def with_noise_of(variance):
+    """A wrong jump: alpha_bar is right for x0, and the noise gets the root of variance(betas)[k]."""
+
+    def jump(x0, betas, k, noise):
+        shape = (-1,) + (1,) * (x0.ndim - 1)
+        return bars(betas)[k].view(shape).sqrt() * x0 + variance(betas)[k].view(shape).sqrt() * noise
+
+    return jump
+
+
+def after_zero(values):
+    """values[k - 1] at k, and 0 at k = 0."""
+    return torch.cat([values.new_zeros(1), values])
+
+
+def same_noise(x0, betas, k, noise):
+    """A wrong jump: a walk whose steps all meet the same noise."""
+    x, shape = x0, (-1,) + (1,) * (x0.ndim - 1)
+    for j, beta in enumerate(betas):
+        x = torch.where((k > j).view(shape), (1 - beta).sqrt() * x + beta.sqrt() * noise, x)
+    return x
+
+
+def in_shape(*shape):
+    """A wrong jump: alpha_bar gets this shape whatever that of x0 is."""
+
+    def jump(x0, betas, k, noise):
+        bar = bars(betas)[k].view(*shape)
+        return bar.sqrt() * x0 + (1 - bar).sqrt() * noise
+
+    return jump
+
+
+def all_data_at_zero(x0, betas, k, noise):
+    """A wrong jump: where one k is 0, every example stays as it is."""
+    return x0 if (k == 0).any() else leap(right_bar)(x0, betas, k, noise)
+
+
 JUMP_MISTAKES = {
+    "1 minus the product of the betas instead of the product of 1 - beta": leap(
+        lambda betas, k: 1 - after_zero(betas.cumprod(0))[k]
+    ),
+    "alpha_bar_0 is 0: an empty product is 1": leap(lambda betas, k: after_zero((1 - betas).cumprod(0))[k]),
+    "betas[k - 1] alone: alpha_bar is a product, and k = 0 reads the last": leap(lambda betas, k: 1 - betas[k - 1]),
+    "(1 - beta_1)^k: every step has its own beta": leap(lambda betas, k: (1 - betas[0]) ** k),
+    "(1 - beta_k)^k: every step has its own beta": leap(lambda betas, k: (1 - after_zero(betas)[k]) ** k),
+    "the noise of the last step alone: the earlier ones left some, too": with_noise_of(after_zero),
+    "the betas add up under the noise's root: earlier noise shrinks, too": with_noise_of(
+        lambda betas: after_zero(betas.cumsum(0))
+    ),
+    "the noise of k = T for every k": with_noise_of(lambda betas: 1 - bars(betas)[-1:].expand(len(betas) + 1)),
+    "sigma = sqrt(1 - alpha): alpha is not squared": leap(right_bar, lambda bar: (1 - bar.sqrt()).sqrt()),
+    "the same noise in every step: the steps of a walk have noise of their own": same_noise,
+    "one k of 0 leaves the whole batch as it is": all_data_at_zero,
+    "alpha_bar meets the last axis of x0, not its first: give it trailing axes": in_shape(-1),
+    "alpha_bar.view(-1, 1): that is for points alone, x0 has any shape": in_shape(-1, 1),
+    "alpha_bar.view(-1, 1, 1, 1): that is for images alone, x0 has any shape": in_shape(-1, 1, 1, 1),
     "off by one: betas[0] is beta_1, so alpha_bar_k has k factors": leap(lambda betas, k: bars(betas)[k + 1]),
     "one factor too few: alpha_bar_k has k factors": leap(lambda betas, k: bars(betas)[(k - 1).clamp(min=0)]),
     "variance for standard deviation": leap(right_bar, lambda bar: 1 - bar, lambda bar: bar),
@@ -246,7 +331,50 @@ def by_shares(alpha, sigma):
     )
 
 
+def overflowing(log_snr):
+    """A wrong answer: the SNR itself, which float32 cannot hold above exp(88)."""
+    snr = torch.exp(log_snr)
+    return (snr / (1 + snr)).sqrt(), (1 / (1 + snr)).sqrt()
+
+
+def by_angle(log_snr):
+    """A wrong answer far out: cos and sin of an angle that is rounded near 90 degrees."""
+    angle = torch.atan(torch.exp(-log_snr / 2))
+    return torch.cos(angle), torch.sin(angle)
+
+
+def by_tanh(log_snr):
+    """A wrong answer far out: (1 + tanh) / 2 is the sigmoid, with no digits left near 0."""
+    half = torch.tanh(log_snr / 2)
+    return ((1 + half) / 2).sqrt(), ((1 - half) / 2).sqrt()
+
+
 SNR_MISTAKES = {
+    "the exponential overflows: infinity / infinity is NaN": overflowing,
+    "alpha = exp(log_snr / 2) sigma: a sigma of 0 gives an alpha of 0": lambda x: (
+        torch.exp(x / 2) * torch.sigmoid(-x).sqrt(), torch.sigmoid(-x).sqrt()
+    ),
+    "alpha = sqrt(1 - sigma^2) has no digits left at low log-SNR": by_shares(
+        lambda p, q: (1 - q).sqrt(), lambda p, q: q.sqrt()
+    ),
+    "sigma = sqrt(1 - alpha): alpha is not squared": by_shares(
+        lambda p, q: p.sqrt(), lambda p, q: (1 - p.sqrt()).sqrt()
+    ),
+    "sigmoid(log_snr / 2): alpha + sigma is 1, not the sum of their squares": lambda x: (
+        torch.sigmoid(x / 2), torch.sigmoid(-x / 2)
+    ),
+    "the denominators have no root": lambda x: (torch.exp(x / 2) * torch.sigmoid(-x), torch.sigmoid(-x)),
+    "cos and sin of an angle have no digits left at the ends": by_angle,
+    "(1 + tanh(log_snr / 2)) / 2 has no digits left at the ends": by_tanh,
+    "the log-SNR is taken for the SNR: exp is missing": lambda x: ((x / (1 + x)).sqrt(), (1 / (1 + x)).sqrt()),
+    "sigma = exp(-log_snr / 2): that is sigma / alpha": lambda x: (torch.sigmoid(x).sqrt(), torch.exp(-x / 2)),
+    "sigma = exp(-log_snr / 2): that is sigma / alpha; and alpha from it": lambda x: (
+        (1 - torch.exp(-x)).clamp(min=0).sqrt(), torch.exp(-x / 2)
+    ),
+    "a softmax over the batch: each log-SNR has an alpha of its own": lambda x: (
+        torch.softmax(x, 0).sqrt(), torch.softmax(-x, 0).sqrt()
+    ),
+    "both are sigmas: -log_snr stands in both": by_shares(lambda p, q: q.sqrt(), lambda p, q: q.sqrt()),
     "log(alpha / sigma): the squares are forgotten": lambda x: (
         torch.sigmoid(2 * x).sqrt(), torch.sigmoid(-2 * x).sqrt()
     ),
@@ -274,6 +402,24 @@ SNR_MISTAKES = {
         lambda p, q: (p + 1e-8).sqrt(), lambda p, q: (q + 1e-8).sqrt()
     ),
 }  # fmt: skip
+
+
+def cut(small):
+    """Wrong answers that keep alpha^2 between small and 1 - small, or add small under sigma's root."""
+    return {
+        f"alpha^2 is cut off at {small:g} and 1 - {small:g}": by_shares(
+            lambda p, q: p.clamp(small, 1 - small).sqrt(), lambda p, q: (1 - p.clamp(small, 1 - small)).sqrt()
+        ),
+        f"{small:g} is added under sigma's root: that is more than sigma^2 where it counts": by_shares(
+            lambda p, q: p.sqrt(), lambda p, q: (1 - p + small).sqrt()
+        ),
+    }
+
+
+for bound in (10, 15, 30, 40, 50, 60):
+    SNR_MISTAKES[f"the log-SNR is cut off at -{bound} and {bound}"] = lambda x, b=bound: from_log_snr(x.clamp(-b, b))
+for digits in range(4, 13):
+    SNR_MISTAKES |= cut(10.0**-digits)
 
 
 @pytest.mark.exercise("E2.3", points=1)
@@ -315,9 +461,6 @@ def test_preserves_variance(alpha_sigma):
 @pytest.mark.exercise("E2.3", points=1)
 def test_is_accurate_at_both_ends(alpha_sigma):
     ends = torch.tensor([25.0, -25.0, 40.0, -40.0, 80.0, -80.0])
-    alpha, sigma = alpha_sigma(2 * ends)
-    finite = bool((alpha.isfinite() & sigma.isfinite()).all())
-    assert finite, "The exponential overflows: NaN or infinity at a log-SNR of 160 or below."
     (case,) = varied(((6,),), seed=7)
     agree(
         alpha_sigma,
@@ -328,6 +471,16 @@ def test_is_accurate_at_both_ends(alpha_sigma):
         names=("alpha", "sigma"),
         rtol=1e-4,
         atol=0.0,
+    )
+    agree(
+        alpha_sigma,
+        from_log_snr,
+        [(torch.tensor([160.0, -160.0]),), (case.uniform(100, 160) * ends.sign(),)],
+        says="Far out, at a log-SNR of 160, alpha is 1 and sigma below 1e-17, and at -160 the other way round.",
+        mistakes=SNR_MISTAKES,
+        names=("alpha", "sigma"),
+        rtol=1e-4,
+        atol=1e-17,  # float32 has no sigma^2 that small
     )
 
 
@@ -404,11 +557,39 @@ def twitch(t):
     return cosine(t - 0.1 * moment)
 
 
+def rounded(t):
+    """A right schedule: it rests from t = 0.4 to 0.6 but for the last digit of float32."""
+    alpha, sigma = resting(t)
+    return alpha * (1 + 3e-7 * torch.sin(1e4 * t).sign()), sigma
+
+
+def on_average(t):
+    """The variance is 1 only on average: up to 5 % too small, then too large."""
+    alpha, sigma = cosine(t)
+    factor = torch.sqrt(1 - 0.05 * torch.sin(2 * math.pi * t))
+    return alpha * factor, sigma * factor
+
+
+def nan_on_the_way(t):
+    """The noise is NaN between t = 0.45 and 0.55."""
+    alpha, sigma = cosine(t)
+    return alpha, torch.where((t > 0.45) & (t < 0.55), torch.full_like(t, math.nan), sigma)
+
+
 RIGHT = {
     "the cosine schedule": cosine,
     "DDPM's betas in continuous time": beta_chain(1.0),
     "log-SNR on a straight line": snr_line,
     "a schedule that rests from t = 0.4 to 0.6": resting,
+    "a schedule that rests but for its last digit": rounded,
+}
+STRICTER = {  # questions: a test may have another reason
+    "the cosine schedule": "Does your test allow alpha(1) = 0, and rounding errors up to 1e-3?",
+    "DDPM's betas in continuous time": "Does your test allow sigma(0) = 0, and an alpha(1) just above 0?",
+    "log-SNR on a straight line": "It starts with a little noise, sigma(0) = 0.0025: does your test ask more than "
+    "alpha(0) > 0.99?",
+    "a schedule that rests from t = 0.4 to 0.6": "Does your test allow that alpha stays as it is for a while?",
+    "a schedule that rests but for its last digit": "Does every comparison of your test leave room for rounding, 1e-3?",
 }
 WRONG = {
     "the signal comes back for a moment, between t = 0.40 and 0.46": twitch,
@@ -421,6 +602,10 @@ WRONG = {
     "negative noise": negative,
     "the signal turns negative": overshooting,
     "starts half noisy": late_start,
+    "starts with some noise: alpha(0) = 0.95": lambda t: cosine(0.2022 + 0.7978 * t),
+    "a little signal is left: alpha(1) = 0.08": lambda t: cosine(0.949 * t),
+    "the variance is 1 only on average": on_average,
+    "the noise is NaN between t = 0.45 and 0.55": nan_on_the_way,
     "constant: never any noise": lambda t: (torch.ones_like(t), torch.zeros_like(t)),
 }
 
@@ -428,9 +613,9 @@ WRONG = {
 @pytest.mark.exercise("E2.4", points=2)
 def test_accepts_right_schedules_and_rejects_the_crude_ones(test_schedule):
     crude = ("time runs backwards", "constant: never any noise")
-    run_against(test_schedule, RIGHT, {name: WRONG[name] for name in crude})
+    run_against(test_schedule, RIGHT, {name: WRONG[name] for name in crude}, stricter=STRICTER)
 
 
 @pytest.mark.exercise("E2.4", points=3)
 def test_rejects_the_subtle_ones_too(test_schedule):
-    run_against(test_schedule, RIGHT, WRONG, seed=1)
+    run_against(test_schedule, RIGHT, WRONG, seed=1, stricter=STRICTER)

@@ -79,7 +79,7 @@ NAMED = {  # the names that may be printed; a slip that is not here has none
         "1 - alpha_bar under the wrong root": ("1 - sqrt(alpha_bar) instead of sqrt(1 - alpha_bar)",),
         "a sum of logs without the exponential": ("`x0` and `noise` have the wrong factors",),
         "cumsum for cumprod": ("a sum of 1 - beta instead of a product: cumsum for cumprod",),
-        "(1 - beta_k)^k": ("`x0` and `noise` have the wrong factors",),
+        "(1 - beta_k)^k": ("(1 - beta_k)^k: every step has its own beta",),
     },
     "E2.3": {
         "exp(log_snr / 2) is alpha": ("exp(log_snr / 2) is alpha / sigma, not alpha: sigma is not 1",),
