@@ -5,6 +5,7 @@ import torch
 
 from cs348k_diffusion.exact import Mixture
 from cs348k_diffusion.exercises import Counted, Exercise, agree, expect, must, normals, run_against, varied
+from cs348k_diffusion.exercises.framework.forms import kind_of
 from cs348k_diffusion.schedule import cosine, linear_beta, straight
 
 EXERCISES = (
@@ -131,7 +132,26 @@ BAYES_MISTAKES = {
         "divides by sigma, which is 0 at t = 0: x cancels, so no score is needed": lambda x, g, score, a, s: (
             torch.where(s > 0, g + s**2 / a * score, torch.nan)
         ),
+        "0 / 0 at t = 0 is turned into 0: nothing has to be divided by sigma": lambda x, g, score, a, s: torch.where(
+            s > 0, g + s**2 / a * score, 0.0
+        ),
+        "the score without y has the wrong sign: it is (alpha x0_hat - x) / sigma^2": lambda x, g, score, a, s: (
+            torch.where(s > 0, (2 * x + s**2 * score) / a - g, torch.nan)
+        ),
+        "1 - alpha^2 is sigma^2 only where alpha^2 + sigma^2 = 1": lambda x, g, score, a, s: g + (1 - a**2) / a * score,
+        "x0_hat is divided by alpha, too": lambda x, g, score, a, s: (g + s**2 * score) / a,
+        "half of sigma^2 / alpha": lambda x, g, score, a, s: g + s**2 / a * score / 2,
+        "the likelihood scores are averaged over the batch": lambda x, g, score, a, s: (
+            g + s**2 / a * score.mean(0, keepdim=True)
+        ),
+        "multiplied: probabilities multiply, what is made of their logarithms adds": lambda x, g, score, a, s: (
+            g * score
+        ),
     }.items()
+} | {
+    "the cosine schedule is written in: alpha and sigma come from `schedule`": lambda schedule, *given: RIGHT_BAYES(
+        cosine(), *given
+    )
 }
 
 
@@ -203,6 +223,8 @@ def slopes(logits, weights, x, t, y):
         return (keen * (push @ weights.to(x.dtype))).view_as(x)
 
     right, p = gradient(one_hot - share), share.gather(1, y[:, None]).view(-1, *[1] * (x.ndim - 1))
+    pushes = {name: gradient(push) for name, push in other_pushes(logits(x, t), one_hot).items()}
+    rows = y.bincount(minlength=len(x))[: len(x), None]  # how often log_p[y] takes each row
     most_likely = torch.nn.functional.one_hot(share.argmax(1), 3).to(x.dtype)
     return {
         "right": right,
@@ -213,6 +235,9 @@ def slopes(logits, weights, x, t, y):
         "the gradient of a loss averaged over the batch": -right / len(x),
         "all classes are summed, not the one asked for": gradient(1 - 3 * share),
         "the mean over all classes, not the one asked for": gradient(1 / 3 - share),
+        **pushes,
+        "log_p[y] takes whole rows, those with the numbers y: one number a row": gradient(rows * (1 - 3 * share)),
+        "divided by the length of the whole batch's gradient": right / right.norm(),
         "every example gets class 0": gradient(torch.eye(3, dtype=x.dtype)[:1] - share),
         "log_p[:, y] takes everybody's classes in every row: one number a row": gradient(
             one_hot.sum(0) - len(x) * share
@@ -233,6 +258,16 @@ def slopes(logits, weights, x, t, y):
         "log(softmax), which is -inf where softmax underflows for any class: use log_softmax": torch.where(
             (share > 0).all(1).view_as(p), right, torch.nan
         ),
+    }
+
+
+def other_pushes(logits, one_hot):
+    """How other numbers than log p(y) push each logit, (batch, classes)."""
+    others = logits.masked_fill(one_hot.bool(), -torch.inf).softmax(1)
+    return {
+        "each logit by itself: log(sigmoid) instead of log_softmax": one_hot * (1 - logits.sigmoid()),
+        "the logits have the wrong sign: softmax of -logits": (-logits).softmax(1) - one_hot,
+        "the log-odds, log p - log(1 - p), not log p": one_hot - others,
     }
 
 
@@ -302,7 +337,12 @@ def test_turns_a_guess_into_a_guess_given_y(classifier_score):
 
     def slips_of(classifier, x, t, y):
         want, p = right(classifier, x, t, y), logits(x, t).softmax(1).gather(1, y[:, None])
+        slope = torch.stack([exact.given(k).score(x, float(t[0])) for k in range(3)], 1)
+        one_hot = torch.nn.functional.one_hot(y, 3).to(x.dtype)
         return {
+            name: (push[..., None] * slope).sum(1) for name, push in other_pushes(logits(x, t), one_hot).items()
+        } | {
+            "divided by the length of the whole batch's gradient": want / want.norm(),
             "the gradient of the logit: the softmax is missing": exact.given(y).score(x, float(t[0])),
             "the gradient of p, not of log p": p * want,
             "the sign: this is the gradient of a cross-entropy loss": -want,
@@ -350,12 +390,14 @@ def test_asks_once_for_the_whole_batch(classifier_score):
 # E5.3
 
 
-def labelled(classes=6):
+def labelled(classes=16):
     """A made-up denoiser of some classes and a null label among them, whose guess has the input's shape."""
     table = normals(classes, 6, seed=10)
 
     def denoise(x, t, y):
-        shift = table.to(x.dtype)[y].view(-1, *x.shape[1:])
+        whole = not isinstance(y, torch.Tensor) or not y.is_floating_point()
+        must(whole, "labels are whole numbers, and this network was told others: make the null labels like y.")
+        shift = table.to(x.dtype)[y % classes].view(-1, *x.shape[1:])
         return torch.tanh(x + shift) * (1 - t.view(-1, *[1] * (x.ndim - 1)))
 
     return denoise
@@ -381,35 +423,64 @@ def mixing(mix, label=None):
 
 
 RIGHT_MIX = mixing(lambda cond, uncond, scale: uncond + scale * (cond - uncond))
-MIX_MISTAKES = {
-    name: mixing(mix)
-    for name, mix in {
-        "the paper's w: scale = w + 1 here": lambda c, u, scale: c + scale * (c - u),
-        "cond and uncond are swapped": lambda c, u, scale: c + scale * (u - c),
-        "only the difference is returned": lambda c, u, scale: scale * (c - u),
-        "right at scale 1, wrong elsewhere: the difference is the wrong way round": lambda c, u, scale: (
-            c + (scale - 1) * (u - c)
+MIX_MISTAKES = (
+    {
+        name: mixing(mix)
+        for name, mix in {
+            "the paper's w: scale = w + 1 here": lambda c, u, scale: c + scale * (c - u),
+            "cond and uncond are swapped": lambda c, u, scale: c + scale * (u - c),
+            "only the difference is returned": lambda c, u, scale: scale * (c - u),
+            "right at scale 1, wrong elsewhere: the difference is the wrong way round": lambda c, u, scale: (
+                c + (scale - 1) * (u - c)
+            ),
+            "the difference is the wrong way round: uncond + scale (uncond - cond)": lambda c, u, scale: (
+                u + scale * (u - c)
+            ),
+            "scale - 1 for scale: the paper's w the other way": lambda c, u, scale: u + (scale - 1) * (c - u),
+            "the two guesses are averaged": lambda c, u, scale: (c + u) / 2,
+            "scale times the mean of the two guesses": lambda c, u, scale: scale * (c + u) / 2,
+            "scale times the whole: it belongs to the difference": lambda c, u, scale: scale * (u + scale * (c - u)),
+            "scale is ignored, or both guesses are told the class": lambda c, u, scale: c,
+            "no class is given to either": lambda c, u, scale: u,
+            "the guesses are added": lambda c, u, scale: u + scale * c,
+            "scale is squared": lambda c, u, scale: u + scale**2 * (c - u),
+            "clipped: leave that to the outermost wrapper": lambda c, u, scale: (u + scale * (c - u)).clamp(-1, 1),
+            "the unconditional guess is forgotten": lambda c, u, scale: scale * c,
+            "no more than conditional: scale stops at 1": lambda c, u, scale: u + min(scale, 1) * (c - u),
+            "beyond scale 1 the difference is added to cond, not to uncond": lambda c, u, scale: (
+                (u if scale <= 1 else c) + scale * (c - u)
+            ),
+            "two answers alone: uncond at scale 0, cond at every other": lambda c, u, scale: c if scale else u,
+            "a mean of both, with scale as the weight of cond: it stays between them": lambda c, u, scale: (
+                (u + scale * c) / (1 + scale)
+            ),
+            "a mean of both, with scale as the weight of uncond": lambda c, u, scale: (c + scale * u) / (1 + scale),
+            "rescaled to the length of cond": lambda c, u, scale: (
+                (u + scale * (c - u)) * c.norm() / (u + scale * (c - u)).norm()
+            ),
+            "rescaled to the spread of cond": lambda c, u, scale: (
+                (u + scale * (c - u)) * c.std() / (u + scale * (c - u)).std()
+            ),
+        }.items()
+    }
+    | {
+        f"the null label is not used: the second guess is told {label} for everybody": mixing(
+            lambda c, u, scale: u + scale * (c - u), label
+        )
+        for label in (-1, 10, *range(6))
+    }
+    | {
+        "x_t is in the place of the guess without y": lambda denoise, x, t, y, null, scale: (
+            x + scale * (denoise(x, t, y) - x)
         ),
-        "the difference is the wrong way round: uncond + scale (uncond - cond)": lambda c, u, scale: (
-            u + scale * (u - c)
+        "the guess without y is asked at the guess with y, not at x": lambda denoise, x, t, y, null, scale: torch.lerp(
+            denoise(denoise(x, t, y), t, torch.full_like(y, null)), denoise(x, t, y), scale
         ),
-        "scale - 1 for scale: the paper's w the other way": lambda c, u, scale: u + (scale - 1) * (c - u),
-        "the two guesses are averaged": lambda c, u, scale: (c + u) / 2,
-        "scale times the mean of the two guesses": lambda c, u, scale: scale * (c + u) / 2,
-        "scale times the whole: it belongs to the difference": lambda c, u, scale: scale * (u + scale * (c - u)),
-        "scale is ignored, or both guesses are told the class": lambda c, u, scale: c,
-        "no class is given to either": lambda c, u, scale: u,
-        "the guesses are added": lambda c, u, scale: u + scale * c,
-        "scale is squared": lambda c, u, scale: u + scale**2 * (c - u),
-        "clipped: leave that to the outermost wrapper": lambda c, u, scale: (u + scale * (c - u)).clamp(-1, 1),
-        "the unconditional guess is forgotten": lambda c, u, scale: scale * c,
-    }.items()
-} | {
-    f"the null label is not used: the second guess is told {label} for everybody": mixing(
-        lambda c, u, scale: u + scale * (c - u), label
-    )
-    for label in range(6)
-}
+        "t is not passed on: the network is asked at t = 0": lambda denoise, x, t, y, null, scale: RIGHT_MIX(
+            denoise, x, 0 * t, y, null, scale
+        ),
+    }
+)
 
 
 @pytest.mark.exercise("E5.3", points=1)
@@ -431,7 +502,8 @@ def test_beyond_1_it_exaggerates(cfg):
         cfg,
         RIGHT_MIX,
         cfg_inputs((3.0, 7.5, 0.5)),
-        says="x0_hat = uncond + scale (cond - uncond): what the class changes, times scale.",
+        says="The guess must move on one straight line: equal steps of scale make equal steps of the guess, beyond 1, "
+        "too.",
         mistakes=MIX_MISTAKES,
         rtol=1e-4,
         atol=1e-5,
@@ -445,6 +517,10 @@ def test_asks_once_with_the_class_and_once_without(cfg):
         asked = []
 
         def watched(x, t, y, asked=asked):
+            says = (
+                f"the network takes one label for each of the {len(x)} examples, a tensor y; it was told {kind_of(y)}."
+            )
+            must(isinstance(y, torch.Tensor) and y.shape == x.shape[:1], says)
             asked.extend(y.tolist())
             return denoise(x, t, y)
 
@@ -458,6 +534,9 @@ def test_asks_once_with_the_class_and_once_without(cfg):
         )
         want = sorted([0, 1, 1, 2] + [null] * 4)
         expect(sorted(asked), want, says=f"These labels must be asked for, when y = [2, 0, 1, 1] and null = {null}.")
+    once = Counted(denoise)
+    cfg(once, x, t, y, 3, 1.0)
+    must(once.calls <= 2, f"wrong number of evaluations: two are enough at scale 1, too; you asked for {once.calls}.")
 
 
 # E5.4
@@ -477,8 +556,25 @@ def first_word(y, null, p, uniform):
     return lost if y.ndim == 1 else torch.cat([lost[:, :1], y[:, 1:]], 1)
 
 
+def all_but_the_last(y, null, p, uniform):
+    lost = torch.where(rows(uniform < p, y), null, y)
+    return lost if y.ndim == 1 else torch.cat([lost[:, :-1], y[:, -1:]], 1)
+
+
 DROP_MISTAKES = {
     "the wrong way round: p is the share that is kept": dropping(lambda u, p: u >= p),
+    "the wrong way round: uniform > p": dropping(lambda u, p: u > p),
+    "dropped to 1, the flag itself, not to `null`": lambda y, null, p, u: torch.where(rows(u < p, y), 1, y),
+    "dropped to 10, whatever `null` is": lambda y, null, p, u: torch.where(rows(u < p, y), 10, y),
+    "`null` is added to y, not put in its place": lambda y, null, p, u: y + null * rows(u < p, y).to(y.dtype),
+    "y < p: the numbers that decide are `uniform`": lambda y, null, p, u: torch.where(y < p, null, y),
+    "`p` is squared": dropping(lambda u, p: u < p * p),
+    "p is not used: uniform < 0.1": dropping(lambda u, p: u < 0.1),
+    "p is not used: uniform < 0.5": dropping(lambda u, p: u < 0.5),
+    "uniform is rounded to 0 or 1 first": dropping(lambda u, p: u.round() < p),
+    "an axis too many: labels have shape (batch,), and need none": lambda y, null, p, u: torch.where(
+        (u < p)[:, None], null, y
+    ),
     "dropped to 0, which is a class": lambda y, null, p, u: torch.where(rows(u < p, y), 0, y),
     "dropped to -1, not to `null`": lambda y, null, p, u: torch.where(rows(u < p, y), -1, y),
     "nothing is dropped": lambda y, null, p, u: y,
@@ -490,8 +586,15 @@ DROP_MISTAKES = {
         lambda u, p: torch.arange(len(u)) < round(p * len(u))
     ),
     "always the same number is dropped, by rank": dropping(fewest),
+    "the first ones are dropped, int(p * batch) of them, whatever uniform says": dropping(
+        lambda u, p: torch.arange(len(u)) < int(p * len(u))
+    ),
+    "always the same number is dropped, the int(p * batch) smallest": dropping(
+        lambda u, p: u.argsort().argsort() < int(p * len(u))
+    ),
     "the dropped examples are left out": lambda y, null, p, u: y[u >= p],
     "only the first word of a caption is dropped": first_word,
+    "the last word of a caption stays": all_but_the_last,
     "(batch,) meets words, not examples: give uniform < p an axis behind": lambda y, null, p, u: torch.where(
         u < p, null, y
     ),
@@ -510,7 +613,7 @@ def right_drop(y, null, p, uniform):
 
 @pytest.mark.exercise("E5.4", points=2)
 def test_drops_the_examples_that_the_numbers_say(drop_condition):
-    y, uniform = torch.tensor([4, 1, 7, 2, 9, 5]), torch.tensor([0.3, 0.05, 0.5, 0.95, 0.0005, 0.125])
+    y, uniform = torch.tensor([4, 1, 7, 0, 9, 5]), torch.tensor([0.3, 0.05, 0.5, 0.95, 0.0005, 0.125])
     some = [*varied(((8,), (1,), (40,)), seed=14)]
     batches = [(y, 10, uniform), (y.int(), 8, uniform.flip(0))]
     batches += [(case.integers(1, 10), 10 + case.batch, case.uniform(0, 1)) for case in some]
@@ -521,6 +624,12 @@ def test_drops_the_examples_that_the_numbers_say(drop_condition):
         says="Where uniform < p the label becomes the null label, elsewhere it stays.",
         mistakes=DROP_MISTAKES,
     )
+    kept = drop_condition.construct(y, 10, 0.4, uniform)  # some labels that stay where the answer runs: the next y
+    new = drop_condition.construct(kept, 10, 0.0, uniform)
+    says = (
+        "Where nothing is dropped y itself comes back: what changes one of the two changes both. Return a new tensor."
+    )
+    must(new.data_ptr() != kept.data_ptr(), says)
 
 
 @pytest.mark.exercise("E5.4", points=1)
@@ -590,6 +699,23 @@ WITHIN_MISTAKES = {
         choosing(guided)(cond, uncond, x, t, scale, low, high) if low <= t <= high else x
     ),
     "outside, zeros": choosing(guided, lambda c, u, scale: torch.zeros_like(c)),
+    "inside, only the difference is returned": choosing(lambda c, u, scale: scale * (c - u)),
+    "inside, the guesses are added": choosing(lambda c, u, scale: u + scale * c),
+    "inside, scale times cond: the unconditional guess is forgotten": choosing(lambda c, u, scale: scale * c),
+    "clipped to [-1, 1] inside": choosing(lambda c, u, scale: guided(c, u, scale).clamp(-1, 1)),
+    "scales below 1 are not guided": choosing(lambda c, u, scale: guided(c, u, max(scale, 1))),
+    "`high` is taken for a width: low <= t <= low + high": choosing(
+        guided, where=lambda t, low, high: low <= t <= low + high
+    ),
+    "1 - t is compared with the interval": choosing(guided, where=lambda t, low, high: low <= 1 - t <= high),
+    "t is rounded before it is compared": choosing(guided, where=lambda t, low, high: low <= round(t, 1) <= high),
+    "guided only where t is low or high": choosing(guided, where=lambda t, low, high: t in (low, high)),
+    "the scale grows from 0 at `low` to `scale` at `high`": lambda cond, uncond, x, t, scale, low, high: choosing(
+        guided
+    )(cond, uncond, x, t, scale * (t - low) / (high - low), low, high),
+    "uncond is asked at cond's guess, not at x": lambda cond, uncond, x, t, scale, low, high: (
+        guided(cond(x, t), uncond(cond(x, t), t), scale) if low <= t <= high else cond(x, t)
+    ),
 }
 
 
@@ -630,11 +756,25 @@ def test_pays_for_the_second_guess_only_where_it_is_used(guided_within):
 # E5.6
 
 
-RIGHT_GUIDANCE = [
-    lambda cond, uncond, scale: torch.lerp(uncond, cond, scale),
-    lambda cond, uncond, scale: cond + (scale - 1) * (cond - uncond),
-    lambda cond, uncond, scale: scale * cond + (1 - scale) * uncond,
-]
+def careful(cond, uncond, scale):
+    """A right one that knows scales in [0, 10] alone."""
+    if not 0 <= scale <= 10:
+        raise ValueError("this guidance takes scales in [0, 10] alone, and may")
+    return cond + (scale - 1) * (cond - uncond)
+
+
+RIGHT_GUIDANCE = {
+    "torch.lerp(uncond, cond, scale)": lambda cond, uncond, scale: torch.lerp(uncond, cond, scale),
+    "cond + (scale - 1) (cond - uncond)": careful,
+    "scale cond + (1 - scale) uncond": lambda cond, uncond, scale: scale * cond + (1 - scale) * uncond,
+    "one that computes in float64 and returns float32": lambda cond, uncond, scale: torch.lerp(
+        uncond.double(), cond.double(), scale
+    ).float(),
+}
+ROUNDING = "Right formulas differ by rounding, the more the larger the numbers: compare with a tolerance."
+STRICTER = dict.fromkeys(RIGHT_GUIDANCE, ROUNDING) | {
+    "one that computes in float64 and returns float32": f"{ROUNDING} Guesses are float32."
+}
 WRONG_GUIDANCE = {
     "returns cond at every scale": lambda cond, uncond, scale: cond.clone(),
     "cond and uncond are swapped": lambda cond, uncond, scale: cond + scale * (uncond - cond),
@@ -650,6 +790,15 @@ WRONG_GUIDANCE = {
     "the mean of all numbers is not guided": lambda cond, uncond, scale: (
         uncond + scale * (cond - uncond) - (scale - 1) * (cond - uncond).mean()
     ),
+    "the difference has lost its sign": lambda cond, uncond, scale: uncond + scale * (cond - uncond).abs(),
+    "cut off at 1 from above": lambda cond, uncond, scale: (uncond + scale * (cond - uncond)).clamp(max=1),
+    "clipped to [-3, 3]": lambda cond, uncond, scale: (uncond + scale * (cond - uncond)).clamp(-3, 3),
+    "the numbers come in the opposite order": lambda cond, uncond, scale: (
+        (uncond + scale * (cond - uncond)).flatten().flip(0).view_as(cond)
+    ),
+    "the mean of uncond in the place of uncond": lambda cond, uncond, scale: (
+        uncond.mean() + scale * (cond - uncond.mean())
+    ),
     "rescaled to the length of cond beyond scale 1": lambda cond, uncond, scale: (
         (uncond + scale * (cond - uncond)) * (cond.norm() / (uncond + scale * (cond - uncond)).norm())
         if scale > 1
@@ -661,9 +810,9 @@ WRONG_GUIDANCE = {
 @pytest.mark.exercise("E5.6", points=2)
 def test_accepts_right_guidance_and_rejects_the_crude(test_guidance):
     crude = ("returns cond at every scale", "cond and uncond are swapped", "the unconditional guess is forgotten")
-    run_against(test_guidance, RIGHT_GUIDANCE, {name: WRONG_GUIDANCE[name] for name in crude})
+    run_against(test_guidance, RIGHT_GUIDANCE, {name: WRONG_GUIDANCE[name] for name in crude}, stricter=STRICTER)
 
 
 @pytest.mark.exercise("E5.6", points=3)
 def test_rejects_the_subtle_too(test_guidance):
-    run_against(test_guidance, RIGHT_GUIDANCE, WRONG_GUIDANCE, seed=1)
+    run_against(test_guidance, RIGHT_GUIDANCE, WRONG_GUIDANCE, seed=1, stricter=STRICTER)

@@ -20,6 +20,7 @@ from cs348k_diffusion.exercises import (
     same_form,
     varied,
 )
+from cs348k_diffusion.exercises.framework.difference import agrees
 from cs348k_diffusion.schedule import cosine, exploding, linear_beta, straight
 
 EXERCISES = (
@@ -113,8 +114,8 @@ EXERCISES = (
         "A property test for a step",
         hints=(
             "What is the answer when s = t? And when s = 0? Both are known without any formula.",
-            "A third one: with the same x0_hat, a step from t to r and another from r to s must land where one step "
-            "from t to s lands.",
+            "A third one: with the same x0_hat, a step from t to a time between and another from there to s must land "
+            "where one step from t to s lands.",
             "Draw x_t and x0_hat with torch.randn, and compare with torch.testing.assert_close(..., rtol=1e-3, "
             "atol=1e-4); try times below 1, where nothing cancels.",
         ),
@@ -151,7 +152,8 @@ X0_MISTAKES = {
     "x0: the sign of v": lambda x, v, a, s: a * x + s * v,
     "x0: sigma is taken for a variance and squared": lambda x, v, a, s: a * x - s**2 * v,
     "x0: alpha is taken for a variance and squared": lambda x, v, a, s: a**2 * x - s * v,
-    "x0: the sign of x": lambda x, v, a, s: s * v - a * x,
+    "x0: the sign of x": lambda x, v, a, s: -a * x - s * v,
+    "x0: both signs": lambda x, v, a, s: s * v - a * x,
     "x0: alpha and sigma are swapped": lambda x, v, a, s: s * x - a * v,
     "x0 and eps are returned in the wrong order": lambda x, v, a, s: s * x + a * v,
     "x0: divides by alpha, as for eps-prediction: v is no noise, and alpha may be 0": lambda x, v, a, s: over(
@@ -195,6 +197,22 @@ EPS_MISTAKES = {
 }
 
 
+def in_both(value):
+    """The slips that spoil x0 and eps alike, by one name, as they show in value 0 or 1 of the answer."""
+    also = {name.removeprefix("eps: "): wrong for name, wrong in EPS_MISTAKES.items() if name.startswith("eps: ")}
+    pairs = {
+        f"{name}, for x0 and for eps": (wrong, also[name])
+        for said, wrong in X0_MISTAKES.items()
+        if (name := said.removeprefix("x0: ")) in also
+    }
+    pairs["divides by alpha, as for eps-prediction: v is taken for the noise, and alpha may be 0"] = (
+        lambda x, v, a, s: over(x - s * v, a),
+        lambda x, v, a, s: v,
+    )
+    pairs["x and v are returned as they are"] = lambda x, v, a, s: x, lambda x, v, a, s: v
+    return {name: pair[value] for name, pair in pairs.items()}
+
+
 @pytest.mark.exercise("E4.1", points=1)
 def test_gives_back_the_clean_image(x0_and_eps):
     agree(
@@ -202,7 +220,7 @@ def test_gives_back_the_clean_image(x0_and_eps):
         lambda x, v, alpha, sigma: turned_back(x, v, alpha, sigma)[0],
         velocities(41),
         says="x0 must come back from x and v, also where alpha or sigma is 0.",
-        mistakes=X0_MISTAKES,
+        mistakes=X0_MISTAKES | in_both(0),
     )
 
 
@@ -213,7 +231,7 @@ def test_gives_back_the_noise(x0_and_eps):
         lambda x, v, alpha, sigma: turned_back(x, v, alpha, sigma)[1],
         velocities(42),
         says="eps must come back from x and v, also where alpha or sigma is 0.",
-        mistakes=EPS_MISTAKES,
+        mistakes=EPS_MISTAKES | in_both(1),
     )
 
 
@@ -278,6 +296,9 @@ def mean_of(x, x0, at, st, as_, ss, keep2, b2):
 ONLY_VP = "b2 = 1 - (alpha_t / alpha_s)^2 holds only where alpha^2 + sigma^2 = 1"
 ONLY_VP_MEAN = "the paper's mean with beta = 1 - (alpha_t / alpha_s)^2 holds only where alpha^2 + sigma^2 = 1"
 FORWARD = "the variance of the step from s to t (beta) instead of the posterior's"
+NOISED_ON = "one more step of the forward process: towards more noise"
+X_T_ALONE = "x0_hat is not used: x_t alone"
+ANEW = "x0_hat is noised anew to the level of s: x_t is forgotten"
 MEAN_MISTAKES = {
     name: ancestral(formula)
     for name, formula in {
@@ -332,10 +353,9 @@ MEAN_MISTAKES = {
         "divided by b2 + sigma_s^2, which is not sigma_t^2": lambda x, x0, z, at, st, as_, ss, k2, b2: (
             (as_ * b2 * x0 + k2.sqrt() * ss**2 * x) / (b2 + ss**2)
         ),
-        "one more step of the forward process: towards more noise": lambda x, x0, z, at, st, as_, ss, k2, b2: (
-            k2.sqrt() * x
-        ),
-        "x0_hat is not used: x_t alone": lambda x, x0, z, at, st, as_, ss, k2, b2: x / k2.sqrt(),
+        NOISED_ON: lambda x, x0, z, at, st, as_, ss, k2, b2: k2.sqrt() * x,
+        X_T_ALONE: lambda x, x0, z, at, st, as_, ss, k2, b2: x / k2.sqrt(),
+        ANEW: lambda x, x0, z, at, st, as_, ss, k2, b2: as_ * x0,
         "x0_hat is clipped: leave that to the denoiser": lambda x, x0, z, at, st, as_, ss, k2, b2: mean_of(
             x, x0.clamp(-1, 1), at, st, as_, ss, k2, b2
         ),
@@ -356,6 +376,9 @@ NOISE_MISTAKES = {
     for name, formula in {
         "variance for standard deviation": lambda x, x0, z, at, st, as_, ss, k2, b2: b2 * ss**2 / st**2 * z,
         FORWARD: lambda x, x0, z, at, st, as_, ss, k2, b2: b2.sqrt() * z,
+        NOISED_ON: lambda x, x0, z, at, st, as_, ss, k2, b2: b2.sqrt() * z,
+        X_T_ALONE: lambda x, x0, z, at, st, as_, ss, k2, b2: b2.sqrt() * z,
+        ANEW: lambda x, x0, z, at, st, as_, ss, k2, b2: ss * z,
         "no noise is added": lambda x, x0, z, at, st, as_, ss, k2, b2: 0 * z,
         "all of the noise at s is drawn anew": lambda x, x0, z, at, st, as_, ss, k2, b2: ss * z,
         "the noise has the wrong sign": lambda x, x0, z, at, st, as_, ss, k2, b2: -b2.sqrt() * ss / st * z,
@@ -386,9 +409,45 @@ NOISE_MISTAKES = {
 }
 
 
-def noise_part(step):
-    """What the noise adds: the step with it less the step without it."""
-    return lambda *given: step(*given) - step(*given[:-1], torch.zeros_like(given[-1]))
+NOISELESS = ("all the noise is kept: that is DDIM", "returns x0_hat", "returns x_t unchanged", "t and s are swapped")
+
+
+def still(given):
+    """The arguments of a step, with noise 0."""
+    return *given[:-1], torch.zeros_like(given[-1])
+
+
+def noise_part(step, means):
+    """What the noise adds: the step with it less the step without it, which is kept in `means` by its x_t."""
+
+    def added(*given):
+        means[id(given[1])] = step(*still(given))
+        return step(*given) - means[id(given[1])]
+
+    return added
+
+
+def whole(name):
+    """A slip as a whole step, with its mean and its noise; what it does not spoil is right."""
+
+    def step(*given):
+        mean = MEAN_MISTAKES.get(name, right_ancestral)(*still(given))
+        right = right_ancestral(*given) - right_ancestral(*still(given))
+        noise = NOISE_MISTAKES[name](*given) if name in NOISE_MISTAKES else right
+        return mean if name in NOISELESS else mean + noise
+
+    return step
+
+
+def noiseless(name, means):
+    """No noise, as part of a mistake that has none: ValueError where the mean is not that mistake's."""
+
+    def answer(*given):
+        if not agrees(means[id(given[1])], MEAN_MISTAKES[name](*still(given)), 1e-4, 3e-5):
+            raise ValueError("another mean")
+        return torch.zeros_like(given[1])
+
+    return answer
 
 
 @pytest.mark.exercise("E4.2", points=2)
@@ -410,12 +469,13 @@ def test_has_the_variance_of_the_posterior(ancestral_step):
     def added(schedule, x_t, x0_hat, t, s, noise):
         return (posterior(schedule, x_t, x0_hat, t, s)[1].sqrt() * noise).to(x_t.dtype)
 
+    means = {}
     agree(
-        noise_part(ancestral_step),
+        noise_part(ancestral_step, means),
         added,
-        moves(SCHEDULES, MOVES, 44, tensors=3),
+        [*moves(SCHEDULES, MOVES, 44, tensors=3)],
         says="The noise must have the posterior's standard deviation.",
-        mistakes=NOISE_MISTAKES,
+        mistakes=NOISE_MISTAKES | {name: noiseless(name, means) for name in NOISELESS},
         rtol=1e-3,
         atol=3e-5,
     )
@@ -433,11 +493,18 @@ def test_holds_at_both_ends(ancestral_step):
 
         return step
 
-    for given in moves(SCHEDULES, ENDS[:2], 45, tensors=3):
-        added = noise_part(ancestral_step)(*given).abs().max()
-        if added > 1e-3:
-            problem = f"the noise moved a number by {added:.3g}; tried {given[0].name}, t = {given[3]}, s = 0"
-            raise Wrong("The noise must not count at s = 0.", problem, ["noise is added at the last step"])
+    try:
+        agree(
+            lambda *given: noise_part(ancestral_step, {})(*given).nan_to_num(0.0, 0.0, 0.0),  # NaN is told below
+            lambda *given: torch.zeros_like(given[1]),
+            [*moves(SCHEDULES, ENDS[:2], 45, tensors=3)],
+            says="The noise must not count at s = 0.",
+            mistakes=NOISE_MISTAKES,
+            atol=1e-3,
+        )
+    except Wrong as error:
+        names = [name for name in error.names if name in NOISE_MISTAKES]
+        raise Wrong(error.says, error.problem, names or ["noise is added at the last step"]) from None
     agree(
         ancestral_step,
         right_ancestral,
@@ -448,7 +515,8 @@ def test_holds_at_both_ends(ancestral_step):
             "0/0 at s = 0, because something is divided by sigma_s: multiply it out": nan_where(
                 lambda at, st, as_, ss: ss == 0
             ),
-        },
+        }
+        | {name: whole(name) for name in (*MEAN_MISTAKES, *NOISE_MISTAKES)},
         atol=1e-4,
         rtol=1e-3,
     )

@@ -10,7 +10,6 @@ from cs348k_diffusion.exact import Mixture
 from cs348k_diffusion.exercises import (
     Counted,
     Exercise,
-    Wrong,
     agree,
     expect,
     must,
@@ -19,7 +18,6 @@ from cs348k_diffusion.exercises import (
     run_against,
     varied,
 )
-from cs348k_diffusion.exercises.framework.expecting import Evidence, explaining
 from cs348k_diffusion.exercises.framework.forms import kind_of
 from cs348k_diffusion.schedule import cosine, exploding, straight
 
@@ -571,10 +569,15 @@ def walked(anneal):
         got, count = torch.stack(items) if items else x.new_zeros(0, *x.shape), len(sigmas) * repeats
         if len(got) != count:
             given = score, x, sigmas, step, repeats, noises
-            wrong = {name: lambda formula=formula: formula(*given) for name, formula in CHAIN_MISTAKES.items()}
-            fits = explaining(wrong, [Evidence(got, wrong, *LOOSE)])
-            problem = f"got {len(got)} of them, expected {count}; tried sigmas = {sigmas}, repeats = {repeats}"
-            raise Wrong("There must be one x for each update, `repeats` of them at each sigma.", problem, fits)
+            expect(
+                got,
+                chained()(*given),
+                says="There must be one x for each update, `repeats` of them at each sigma: "
+                f"got {len(got)} of them, expected {count}; tried sigmas = {sigmas}, repeats = {repeats}.",
+                mistakes={name: lambda wrong=wrong: wrong(*given) for name, wrong in CHAIN_MISTAKES.items()},
+                rtol=LOOSE[0],
+                atol=LOOSE[1],
+            )
         return got
 
     return answer

@@ -379,7 +379,7 @@ WRONG = {
             alpha * x - sigma * v,
             (v + sigma * (alpha * x - sigma * v)) / torch.tensor(alpha),
         ),
-        "x0: alpha and sigma are roots already": lambda x, v, alpha, sigma: (
+        "alpha and sigma are roots already": lambda x, v, alpha, sigma: (
             alpha**2 * x - sigma**2 * v,
             sigma**2 * x + alpha**2 * v,
         ),
