@@ -94,8 +94,8 @@ EXERCISES = (
             "Which of Q, K and V comes from the picture, and which from the tokens? What are their shapes?",
             "Heads are cut from the last axis: q.unflatten(-1, (heads, -1)) is (batch, N, heads, width / heads), and "
             "transpose(1, 2) puts the heads next to the batch. The mask (batch, M) needs two axes in its middle.",
-            "Hide before the softmax, with -inf. On the way back first transpose(1, 2), then flatten(2): the heads lie "
-            "side by side again for to_out.",
+            "Hide before the softmax, with -inf. To put the heads side by side again, first transpose(1, 2), then "
+            "flatten(2).",
         ),
         withheld=("attention.Attention", "attention.dense_attention", "attention.attention_map", "attention._hide"),
         seconds=20,
@@ -1169,10 +1169,10 @@ BACKWARD = {
     "one D for all rows": "mean D",
     "p (1 - p) is the sigmoid's slope, not softmax's": "sigmoid",
     "D of this tile's keys alone: it is given, from all keys": "tile D",
-    "1/sqrt(d) twice on the way back": "twice scaled",
-    "sqrt(d) for 1/sqrt(d) on the way back": "multiplied",
+    "1/sqrt(d) twice in the backward pass": "twice scaled",
+    "sqrt(d) for 1/sqrt(d) in the backward pass": "multiplied",
     "dV has no factor 1/sqrt(d)": "scaled dV",
-    "forgotten 1/sqrt(d) on the way back": "no scale",
+    "forgotten 1/sqrt(d) in the backward pass": "no scale",
     "forgotten 1/sqrt(d) in dQ": "no scale in dQ",
     "forgotten 1/sqrt(d) in dK": "no scale in dK",
     "dK = dS~ Q: the transpose is missing": "untransposed",

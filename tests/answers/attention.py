@@ -848,7 +848,7 @@ WRONG = {
         "P is the softmax of the tile alone": backward(softmax=True),
         "D is forgotten": backward(d=False),
         "D is subtracted outside the brackets": backward(brackets=False),
-        "forgotten 1/sqrt(d) on the way back": backward(scale=False),
+        "forgotten 1/sqrt(d) in the backward pass": backward(scale=False),
         "dK and dV are swapped": backward(swap=True),
         "got 2 values, expected 3": lambda *args: backward()(*args)[:2],
         "dQ and dK are swapped": backward_with(order=(1, 0, 2)),

@@ -404,13 +404,13 @@ WRONG = {
     "E7.5": {
         "divides by all prompts": counting(share=lambda asks, right: right.float().mean(0)),
         "what is not asked counts as kept": counting(share=lambda asks, right: (right | ~asks).float().mean(0)),
-        "what is not asked counts as missed": counting(full=lambda asks, right: right.all(1)),
+        "in full: what is not asked counts as missed": counting(full=lambda asks, right: right.all(1)),
         "nan is replaced by 0": counting(share=lambda asks, right: right.sum(0) / asks.sum(0).clamp(min=1)),
         "one attribute kept is not a prompt fully satisfied": counting(full=lambda asks, right: right.any(1)),
         "shares by prompt, not by attribute": counting(share=lambda asks, right: right.sum(1) / asks.sum(1)),
         "the share of misses": counting(share=lambda asks, right: 1 - right.sum(0) / asks.sum(0)),
         "in full as numbers, not bool": counting(full=lambda asks, right: (right | ~asks).all(1).float()),
-        "does not look at what is asked": lambda asked, seen: (
+        "-1 is compared too": lambda asked, seen: (
             (asked == seen).float().mean(0),
             (asked == seen).all(1),
         ),

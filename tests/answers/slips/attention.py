@@ -237,8 +237,8 @@ NAMED = {  # the names that may be printed; a slip that is not here has none
     },
     "E6.8": {
         "dQ has the wrong sign": ("dQ has the wrong sign",),
-        "divided by d": ("1/sqrt(d) twice on the way back",),
-        "multiplied by sqrt(d)": ("sqrt(d) for 1/sqrt(d) on the way back",),
+        "divided by d": ("1/sqrt(d) twice in the backward pass",),
+        "multiplied by sqrt(d)": ("sqrt(d) for 1/sqrt(d) in the backward pass",),
     },
     "E6.9": {
         "one size that divides": ("It accepts",),

@@ -136,7 +136,7 @@ NAMED = {  # the names that may be printed; a slip that is not here has none
         "scale is rooted": ("the root of `scale`",),
     },
     "E7.5": {
-        "the mean of all": ("does not look at what is asked",),
+        "the mean of all": ("-1 is compared too, so that what is not asked counts as missed",),
         "misses among those asked": ("the share of misses",),
         "any": ("one attribute kept is not a prompt fully satisfied",),
     },
