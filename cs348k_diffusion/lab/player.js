@@ -18,11 +18,12 @@ const inflate = async text => {
   return new Uint8Array(await new Response(stream).arrayBuffer());
 };
 
-// The colours of the page at this moment: a recording made in the light theme is read in the dark one.
+// The colours of the page at this moment: a recording made in the light theme is read in the dark one. A page that is
+// seen from far away says in --tp-letters how many pixels high the words of axes are.
 const theme = node => {
-  const [r, g, b] = getComputedStyle(node).color.match(/[\d.]+/g).map(Number);
+  const style = getComputedStyle(node), [r, g, b] = style.color.match(/[\d.]+/g).map(Number);
   const ink = alpha => `rgba(${r}, ${g}, ${b}, ${alpha})`;
-  return { ink, rgb: [r, g, b], colours: r + g + b > 382 ? DARK : LIGHT, font: getComputedStyle(node).fontFamily };
+  return { ink, rgb: [r, g, b], colours: r + g + b > 382 ? DARK : LIGHT, font: style.fontFamily, letters: parseFloat(style.getPropertyValue("--tp-letters")) || 11 };
 };
 
 const context = (canvas, width, height) => {
@@ -42,22 +43,29 @@ const ticks = (low, high, wanted) => {
   return found;
 };
 
+// Where a chart of (wide, high) is drawn: left of it numbers of `digits` characters, below it numbers and `lines` more.
+const inside = (wide, high, { letters }, digits, lines, right) => {
+  const x = Math.round(letters * 0.6 * digits + 9), y = Math.max(4, Math.round(letters / 2 - 4));
+  return { x, y, w: wide - x - right, h: high - y - Math.round(11 + letters * (1 + 1.25 * lines)), right };
+};
+
 // Hairlines, ticks and names around `box`; returns the two maps from data to pixels.
 const axes = (g, box, [x0, x1, y0, y1], look, names = ["", ""]) => {
   const X = x => box.x + (x - x0) / (x1 - x0) * box.w, Y = y => box.y + box.h - (y - y0) / (y1 - y0) * box.h;
-  g.font = `11px ${look.font}`;
+  const size = look.letters, within = (x, text) => Math.min(x, box.x + box.w + box.right - g.measureText(text).width / 2);
+  g.font = `${size}px ${look.font}`;
   g.lineWidth = 1;
   g.strokeStyle = look.ink(0.22);
   g.fillStyle = look.ink(0.75);
   g.strokeRect(box.x + 0.5, box.y + 0.5, box.w - 1, box.h - 1);
   g.textAlign = "center";
   g.textBaseline = "top";
-  for (const v of ticks(x0, x1, box.w / 62)) g.fillText(String(v), X(v), box.y + box.h + 5);
-  g.fillText(names[0], box.x + box.w / 2, box.y + box.h + 19);
+  for (const v of ticks(x0, x1, box.w / Math.max(62, 3.2 * size))) g.fillText(String(v), within(X(v), v), box.y + box.h + 5);
+  g.fillText(names[0], box.x + box.w / 2, box.y + box.h + 5 + 1.25 * size);
   g.textAlign = "right";
   g.textBaseline = "middle";
-  for (const v of ticks(y0, y1, box.h / 62)) g.fillText(String(v), box.x - 5, Y(v));
-  g.fillText(names[1], box.x + box.w - 8, box.y + 11);
+  for (const v of ticks(y0, y1, box.h / Math.max(62, 2 * size))) g.fillText(String(v), box.x - 5, Y(v));
+  g.fillText(names[1], box.x + box.w - 8, box.y + 5 + size / 2);
   return [X, Y];
 };
 
@@ -98,7 +106,7 @@ const density = (background, look) => {   // a veil in the colour of the text: r
 
 const drawPoints = (canvas, panel, past, limits) => {
   const look = theme(canvas), side = panel.size, g = context(canvas, side, side), ratio = window.devicePixelRatio || 1;
-  const box = { x: 30, y: 4, w: side - 36, h: side - 26 };
+  const box = inside(side, side, look, 3, 0, 6);
   const half = Math.max((limits[1] - limits[0]) / box.w, (limits[3] - limits[2]) / box.h) / 2;   // equal axes
   const [cx, cy] = [(limits[0] + limits[1]) / 2, (limits[2] + limits[3]) / 2];
   const [X, Y] = axes(g, box, [cx - half * box.w, cx + half * box.w, cy - half * box.h, cy + half * box.h], look);
@@ -154,14 +162,16 @@ const drawImages = (canvas, panel, past) => {
 
 // Raw losses thin, their running mean thick, and a mark where the pictures above were taken.
 const drawCurve = (canvas, { step, loss, size }, mark) => {
-  const look = theme(canvas), g = context(canvas, size, 170), box = { x: 44, y: 4, w: size - 64, h: 126 };
+  const look = theme(canvas), g = context(canvas, size, 170), box = inside(size, 170, look, 5, 1, 20);
   const reach = Math.ceil(loss.length / 40), smooth = loss.map((_, k) => {
     const near = loss.slice(Math.max(0, k - reach), k + reach + 1);
     return near.reduce((sum, v) => sum + v, 0) / near.length;
   });
   const top = Math.max(...smooth) * 1.08, bottom = Math.min(0, ...smooth);
   const right = Math.max(step[step.length - 1], step[0] + 1);
-  const [X, Y] = axes(g, box, [0, right, bottom, top > bottom ? top : bottom + 1], look, ["step", "loss"]);
+  const [X, Y] = axes(g, box, [0, right, bottom, top > bottom ? top : bottom + 1], look, ["step", "loss"]), last = loss[loss.length - 1];
+  g.textBaseline = "bottom";   // the last loss, over the end of the curve
+  g.fillText(String(+last.toPrecision(2)), box.x + box.w - 8, Math.max(Y(last) - 5, box.y + 5 + 2.2 * look.letters));
   g.save();
   g.beginPath();
   g.rect(box.x, box.y, box.w, box.h);

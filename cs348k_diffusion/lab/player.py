@@ -35,6 +35,7 @@ from cs348k_diffusion.lab.page import Html, img_tag, need_alt, png_url
 
 MOST_BYTES = 900_000  # of frames: with the poster and the script the player stays under 1 MB
 MOMENT, SHARP = 150, 1.5  # CSS pixels of one moment of the poster, and dots per pixel where it is not made of pixels
+PLAY = "play(document.currentScript.previousElementSibling,"
 BLUE, GREY = (62, 146, 204), (128, 128, 128)  # readable on a white ground and on a dark one
 
 
@@ -148,7 +149,7 @@ def _smaller(recordings: Mapping[str, Recording]) -> dict[str, Recording] | None
 
 def _page(poster: str, spec: dict[str, Any], packed: str) -> str:
     described = json.dumps(spec, separators=(",", ":")).replace("</", "<\\/")  # a caption must not end the script
-    script = f'(()=>{{{source()}play(document.currentScript.previousElementSibling,{described},"{packed}")}})()'
+    script = f'(()=>{{{source()}{PLAY}{described},"{packed}")}})()'
     return f'<style>{asset("player.css")}</style><div class="tp">{poster}</div><script>{script}</script>'
 
 
@@ -221,6 +222,13 @@ def source() -> str:
     """`player.js` without its comments and up to its second use, whose export an inline script may not have."""
     lines = asset("player.js").split("// ---- the other use")[0].splitlines()
     return "\n".join(line for line in lines if not line.lstrip().startswith("//"))
+
+
+def renewed(html: str) -> str:
+    """A stored recording, drawn by `player.js` as it is now; any other HTML as it is."""
+    before, play, after = html.partition(PLAY)
+    start = before.rfind("<script>(()=>{")
+    return f"{before[:start]}<script>(()=>{{{source()}{play}{after}" if play and start >= 0 else html
 
 
 def _poster(recordings: Mapping[str, Recording], limits: Limits | None, look: Look, alt: str) -> str:

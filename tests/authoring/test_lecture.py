@@ -89,6 +89,21 @@ def test_a_figure_in_larger_letters_keeps_its_text_and_its_sheet(slide):
     assert abs(image.width / image.height - across / down) < 0.01
     assert re.findall('alt="[^"]*"', shown) == re.findall('alt="[^"]*"', lecture.stored(*slide.shown))
     assert len(image.convert("RGB").getcolors(1 << 20)) > 20
+    letters, width = re.search(r'data-letters="([\d.]+)".* width="(\d+)"', shown).groups()
+    assert float(letters) / int(width) * 984 > 31.5  # where the sheet is as wide as a window of 1024 pixels
+
+
+def test_the_smallest_letters_of_a_figure_are_found_and_powers_of_ten_are_numbers():
+    cells = [{"id": "one", "cell_type": "code", "source": [
+        "from cs348k_diffusion.lab import figure\n",
+        "fig, ax = figure(size=(4, 3))\n",
+        "ax.semilogy([1e-6, 1e3]); ax.minorticks_off(); ax.set_xticks(())\n",
+        "ax.text(0, 1, 'small', size=SIZE)\n",
+    ]}]  # fmt: skip
+    assert redraw(cells, LargerFigure(("one",), (4, 3), (("SIZE", "30"),)))[2] == 12 * 96 / 72  # the numbers
+    assert redraw(cells, LargerFigure(("one",), (4, 3), (("SIZE", "9"),)))[2] == 9 * 96 / 72
+    small = (("'small', size=SIZE", "'$x^2$', size=13"),)
+    assert redraw(cells, LargerFigure(("one",), (4, 3), small))[2] == pytest.approx(0.7 * 13 * 96 / 72)
 
 
 def test_words_that_a_figure_has_not_cannot_be_put_shorter():

@@ -31,6 +31,7 @@ from cs348k_diffusion.authoring.lecture.slides import LONG, SHORT, SLIDES, Slide
 from cs348k_diffusion.authoring.lecture.slides import script as script_of
 from cs348k_diffusion.commands.arguments import writable
 from cs348k_diffusion.lab.page import img_tag, png_url
+from cs348k_diffusion.lab.player import renewed
 
 SOLUTIONS = Path(__file__).parents[3] / "solutions"
 # what a waiting kernel imports: all that most pages need, and then what some do
@@ -48,8 +49,8 @@ def page(token: str | None = None) -> str:
     from cs348k_diffusion.authoring.site.extension import mathml  # not above: a demo's kernel imports this package
 
     here = files(HERE)
-    names = ("deck.css", "kernel.js", "deck.js", "deck.html")
-    css, kernel, js, template = ((here / name).read_text(encoding="utf-8") for name in names)
+    names = ("deck.css", "kernel.js", "deck.js", "notes.js", "deck.html")
+    css, *scripts, template = ((here / name).read_text(encoding="utf-8") for name in names)
     pages = [
         {
             "slide": slide,
@@ -60,7 +61,7 @@ def page(token: str | None = None) -> str:
     ]
     # what is inserted raw is our own: stored outputs of the solutions, MathML, and JSON with every < escaped
     made = Environment(autoescape=True).from_string(template)
-    return made.render(pages=pages, css=css.replace("FONT", _font()), js=kernel + js, data=_data(token))
+    return made.render(pages=pages, css=css.replace("FONT", _font()), js="".join(scripts), data=_data(token))
 
 
 def _font() -> str:
@@ -87,15 +88,16 @@ def shown(slide: Slide) -> str:
     html = stored(*slide.shown)
     if slide.redrawn:
         alt, caption = (re.findall(there, html) for there in (r'<img alt="([^"]*)"', r"<figcaption>(.*?)</figcaption>"))
-        address, width = _redrawn(slide.shown[0], slide.redrawn)
-        return img_tag(address, unescape(alt[0]), width, unescape(caption[0]) if caption else None)
-    return in_tiles(html, slide.labels) if slide.labels else in_pieces(html, slide.pieces)
+        address, width, letters = _redrawn(slide.shown[0], slide.redrawn)
+        drawn = img_tag(address, unescape(alt[0]), width, unescape(caption[0]) if caption else None)
+        return drawn.replace("<img ", f'<img data-letters="{letters:.2f}" ')
+    return in_tiles(html, slide.labels) if slide.labels else in_pieces(renewed(html), slide.pieces)
 
 
 @cache
-def _redrawn(notebook: str, wanted: LargerFigure) -> tuple[str, int]:
-    image, width = redraw(_cells(notebook), wanted)
-    return png_url(image), width
+def _redrawn(notebook: str, wanted: LargerFigure) -> tuple[str, int, float]:
+    image, width, letters = redraw(_cells(notebook), wanted)
+    return png_url(image), width, letters
 
 
 def stored(notebook: str, cell: str) -> str:

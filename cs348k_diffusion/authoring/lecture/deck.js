@@ -1,8 +1,7 @@
-/* The deck: pages, keys, the speaker's window, and live demos in kernels of a Jupyter server. */
+/* The deck: pages, keys, and live demos in kernels of a Jupyter server. */
 const pages = [...document.querySelectorAll(".page")];
 const $ = (selector, root = pages[now]) => root.querySelector(selector);
-let now = 0, typedNumber = "", notes = null;
-const began = Date.now();
+let now = 0, typedNumber = "";
 
 // ---- pages --------------------------------------------------------------------------------------------------------
 
@@ -47,10 +46,15 @@ function fitAll() {
   const sizes = [false, true].map((stacked) => { split.classList.toggle("stacked", stacked); return enlarge(film); });
   if (sizes[0] >= sizes[1]) split.classList.remove("stacked");  // words beside it, or above it
   growWords(split, film, Math.max(...sizes));
-  film.querySelector(".tp")?.tpRedraw?.();
+  const player = film.querySelector(".tp");
+  player?.tpRedraw?.();
+  if (player) grown.observe(player, { childList: true });
   recolour(film);
   setTimeout(() => recolour(film), 100);  // again: by then its player has drawn it
 }
+
+/* A player gets its pictures and its button when it has unpacked its frames: then it needs more room. */
+const grown = new MutationObserver(() => { grown.disconnect(); fitAll(); });
 
 /* Room that the film cannot use, because it is as wide as the window, goes to the words. */
 function growWords(split, film, zoom) {
@@ -68,15 +72,6 @@ function fitFormula(inner) {
   const wide = inner.getBoundingClientRect().width;
   if (wide > room) inner.style.fontSize = `${Math.max(1, 1.4 * room / wide)}rem`;
 }
-
-/* A player writes on its axes in 11 px. Here names have the size of words, and numbers, where the margins hold them. */
-const MARGIN = { name: 22, number: 17 }, fillText = CanvasRenderingContext2D.prototype.fillText;
-CanvasRenderingContext2D.prototype.fillText = function (text, x, y) {
-  const size = parseFloat(getComputedStyle(this.canvas).getPropertyValue("--words"));
-  if (size > MARGIN[isNaN(text) ? "name" : "number"]) return;
-  this.font = this.font.replace(/[\d.]+px/, `${size}px`);
-  fillText.call(this, text, x, y);
-};
 
 function dark() { return document.documentElement.dataset.theme === "dark"; }
 function setTheme(name) {
@@ -261,29 +256,6 @@ function makeControl(place, control, changed) {
   if (control.kind === "text") input.focus();
 }
 
-// ---- the speaker's window -----------------------------------------------------------------------------------------
-
-function openNotes() {
-  notes = window.open("", "cs348k-notes", "width=900,height=700");
-  if (!notes) { $(".state").textContent = "the browser blocked the notes: allow windows of this page"; return; }
-  notes.document.title = "Notes";
-  notes.document.body.innerHTML = '<main style="font:22px/1.4 system-ui,sans-serif;padding:1em;max-width:40em"><p id="clock" style="font-size:2em;margin:0"></p><h1 id="title"></h1><p id="notes"></p><p>Next: <b id="next"></b></p></main>';
-  tellNotes();
-}
-
-function tellNotes() {
-  if (!notes || notes.closed) return;
-  const put = (id, text) => { const place = notes.document.getElementById(id); if (place) place.textContent = text; };
-  const spent = Math.floor((Date.now() - began) / 1000), two = (n) => String(n).padStart(2, "0");
-  const planned = LECTURE.notes.slice(0, now + 1).reduce((sum, page) => sum + page.seconds, 0);
-  const clock = (s) => `${Math.floor(s / 60)}:${two(s % 60)}`;
-  put("clock", `${new Date().toLocaleTimeString()}   spent ${clock(spent)}, planned to the end of this page ${clock(planned)}`);
-  put("title", `${now + 1}. ${LECTURE.notes[now].title}`);
-  put("notes", LECTURE.notes[now].notes);
-  put("next", now + 1 < pages.length ? LECTURE.notes[now + 1].title : "the end");
-}
-setInterval(tellNotes, 1000);
-
 // ---- keys ---------------------------------------------------------------------------------------------------------
 
 function showCode() {
@@ -296,7 +268,7 @@ function showKeys() { const dialog = document.getElementById("keys"); dialog.ope
 
 const KEYS = {
   PageDown: () => go(now + 1), PageUp: () => go(now - 1), " ": () => go(now + 1), ArrowRight: () => go(now + 1), ArrowLeft: () => go(now - 1),
-  Home: () => go(0), End: () => go(pages.length - 1), l: goLive, s: stop, c: showCode, n: openNotes, "?": showKeys,
+  Home: () => go(0), End: () => go(pages.length - 1), l: goLive, s: stop, c: showCode, n: openNotes, r: restartClock, "?": showKeys,
   t: () => setTheme(dark() ? "light" : "dark"), ",": () => scrub(-1), ".": () => scrub(1), p: playFilm,
 };
 
@@ -314,9 +286,12 @@ addEventListener("keydown", (event) => {
   if (action) { event.preventDefault(); action(); }
 });
 addEventListener("resize", fitAll);
-addEventListener("pagehide", () => { live?.kernel?.close(); reserve?.then((kernel) => kernel.close(), () => {}); });
-const first = Number(location.hash.slice(1)) || 1;
-go(first - 1);
-requestAnimationFrame(fitAll);
-prepare();
-reserve?.catch(() => { $(".state").textContent = "no kernel could be started"; });
+
+/* The page that the address names, and a kernel for the first that goes live. */
+function begin() {
+  addEventListener("pagehide", () => { live?.kernel?.close(); reserve?.then((kernel) => kernel.close(), () => {}); });
+  go((Number(location.hash.slice(1)) || 1) - 1);
+  requestAnimationFrame(fitAll);
+  prepare();
+  reserve?.catch(() => { $(".state").textContent = "no kernel could be started"; });
+}

@@ -1,17 +1,22 @@
 """Figures of the notebooks for a lecture hall: their own cells, run on a smaller sheet, so that letters are larger.
 
-A letter of 12 points on a sheet 7 inches wide is 44 pixels high where the sheet fills a screen of 1920 pixels. What a
-cell draws is drawn, with nothing added: only its sheet, and the words that would not fit on it, are other ones.
+A letter of 12 points on a sheet 5.1 inches wide is 32 pixels high where the sheet fills a window of 1024 pixels. What a
+cell draws is drawn, with nothing added: its sheet, and the words that would not fit on it, are other ones, and a power
+of ten on an axis is written as a number, since exponents are smaller than what they stand on.
 """
 
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Callable, Iterable, Mapping
 from io import BytesIO
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 from PIL import Image
+
+if TYPE_CHECKING:
+    from matplotlib.figure import Figure
 
 SHARP, WIDE = 264, 96  # dots an inch of the picture, and CSS pixels an inch of the page
 
@@ -19,18 +24,16 @@ SHARP, WIDE = 264, 96  # dots an inch of the picture, and CSS pixels an inch of 
 class LargerFigure(NamedTuple):
     """Cells that draw a figure, the last of them as the slide needs it.
 
-    size: of the sheet, (width, height) in inches; shorter: words of the last cell, and what stands in their place;
-    points: of its smallest letters, exponents aside.
+    size: of the sheet, (width, height) in inches; shorter: words of the last cell, and what stands in their place.
     """
 
     cells: tuple[str, ...]
     size: tuple[float, float]
     shorter: tuple[tuple[str, str], ...] = ()
-    points: int = 12
 
 
-def redraw(cells: Iterable[Mapping[str, Any]], wanted: LargerFigure) -> tuple[Image.Image, int]:
-    """The figure that these cells of a notebook draw, and its width on the page in CSS pixels.
+def redraw(cells: Iterable[Mapping[str, Any]], wanted: LargerFigure) -> tuple[Image.Image, int, float]:
+    """The figure that these cells of a notebook draw, and in CSS pixels its width and its smallest letters.
 
     Raises ValueError where a cell is missing, or has not the words that are to be shorter.
     """
@@ -56,10 +59,30 @@ def redraw(cells: Iterable[Mapping[str, Any]], wanted: LargerFigure) -> tuple[Im
     names |= {"figure": figure, "show_figure": _quiet, "print": _quiet, "explore": _first}
     for source in (*before, last):
         exec(source, names)
+    _plain_numbers(drawn[-1])
     file = BytesIO()
     with plot.house_style():
         drawn[-1].savefig(file, dpi=SHARP, facecolor="white")
-    return Image.open(file).convert("RGB").quantize(256), round(WIDE * wanted.size[0])
+    image = Image.open(file).convert("RGB").quantize(256)
+    return image, round(WIDE * wanted.size[0]), smallest(drawn[-1]) * WIDE / 72
+
+
+def _plain_numbers(figure: Figure) -> None:
+    """Write 0.01 and 1e-5 where an axis has powers of ten."""
+    from matplotlib.ticker import LogFormatter
+
+    for axes in figure.axes:
+        for axis in (axes.xaxis, axes.yaxis):
+            if isinstance(axis.get_major_formatter(), LogFormatter):
+                axis.set_major_formatter(lambda value, _: f"{value:g}".replace("e-0", "e-"))
+
+
+def smallest(figure: Figure) -> float:
+    """The size of the smallest letters that a drawn figure shows, in points; exponents and indices count."""
+    from matplotlib.text import Text
+
+    shown: list[Any] = [text for text in figure.findobj(Text) if text.get_visible() and text.get_text().strip()]
+    return min(text.get_fontsize() * (0.7 if re.search(r"\$.*[\^_].*\$", text.get_text()) else 1) for text in shown)
 
 
 def _imports(sources: Iterable[str]) -> Iterable[ast.stmt]:

@@ -75,7 +75,7 @@ SLIDES = (
         ("What is the claimed idea?", "What is the proposed solution?", "What are the best known alternatives?",
          "Which questions would a reasonable person ask?", "Which experiments answer them?"),
         shown=("01", "contest-figure"), demo="contest",
-        redrawn=LargerFigure(("contest", "contest-figure"), (6.6, 2.35), (
+        redrawn=LargerFigure(("contest", "contest-figure"), (5.1, 2.3), (
             ("range(len(names)), names", "range(4), ('moves', 'gradient', 'pruned', 'both')"),
             ("left.legend(fontsize=11)", ""),
             ("loss, median of the trees", "median loss"),
@@ -91,14 +91,21 @@ SLIDES = (
         ("Are the results good?", "Is the idea responsible for them?", "Could a known alternative do as well?",
          "What are the limits?"),
         shown=("11", "drag"), demo="claim",
-        redrawn=LargerFigure(("clouds", "drag"), (6.7, 2.75), (('va="center")', 'va="center", size=14)'),)),
+        redrawn=LargerFigure(("clouds", "drag"), (5.1, 2.4), (
+            ('va="center")', 'va="center", size=13)'),
+            ("difference of a seed (dots), 95 % interval of their mean (bar)", "difference (dots; bar: mean, 95 %)"),
+        )),
         notes="Live: a claim of the course, read from its stored runs, with verdict and interval. Notebook 11.",
         seconds=210, short=30,
     ),
     Slide(
         "A significant fraction of your project grade",
         ("How thoughtfully did you define your problem?", "How thoughtfully did you evaluate your idea?"),
-        shown=("11", "forks"), redrawn=LargerFigure(("paths", "forks"), (6.7, 2.75)), demo="forks",
+        shown=("11", "forks"), demo="forks",
+        redrawn=LargerFigure(("paths", "forks"), (5.1, 2.4), (
+            ("of 24 paths; after Holm ", "of 24; after Holm "),
+            ("'some stay' if honest else 'none'}; chosen before: {words[0]}", "'some' if honest else 'none'}"),
+        )),
         notes="24 ways to cut one noisy experiment: one of them often looks good. Live: another experiment. Grades go "
         "to the design, not the star.",
         seconds=100,
@@ -168,14 +175,28 @@ SLIDES = (
         "Performance/efficiency optimizations",
         ("Where does the time go?", "The network, its attention, and the number of steps."),
         shown=("06", "replay-figure"), demo="budget",
-        redrawn=LargerFigure(("replay-figure",), (6.85, 2.75), (("legend()", "legend(fontsize=12)"),)),
+        redrawn=LargerFigure(("replay-figure",), (5.1, 2.6), (
+            ("axes[0].legend()", "fig.legend(*axes[0].get_legend_handles_labels(), loc='outside lower center', "
+             "ncols=4, fontsize=12, columnspacing=1)"),
+            ("memory beyond the inputs (MiB)", "extra memory (MiB)"),
+            ('(256, 1024, 4096, 16384), ("256", "1024", "4096", "16384")', "[256, 2048, 16384], [256, 2048, 16384]"),
+            ("N queries and N keys", "N queries and keys"),
+        )),
         notes="Half of the lecture is left. Each of the next slides takes one factor out. Live: one picture's.",
         seconds=50,
     ),
     Slide(
         "A basic U-Net architecture",
         ("Classic: convolutions.", "Modern: transformer modules with cross-attention."),
-        shown=("07", "unet-figure"), redrawn=LargerFigure(("unet-figure",), (8.8, 3.5), points=14), demo="listening",
+        shown=("07", "unet-figure"), demo="listening",
+        redrawn=LargerFigure(("unet-figure",), (5.9, 3.1), (
+            ('"16x16", "8x8", "4x4", "middle", "4x4", "8x8", "16x16"', '"16", "8", "4", "mid", "4", "8", "16"'),
+            ('name == "16x16"', 'name == "16"'),
+            ("pad=0.5", "pad=0.3"),
+            ("two orange cats at night → caption encoder → words and mean (dotted: mean)",
+             "sentence → encoder → words, mean (dotted)"),
+            ('(-2.2, 3, "', '(-2.9, 3, "'), ('(14.2, 3, "', '(15.1, 3, "'), ("xlim=(-3.2, 15.2)", "xlim=(-4.3, 16.9)"),
+        )),
         notes="Notebook 04 builds the classic one, 07 the modern one. Live: where each word is listened to.",
         seconds=260, short=25,
     ),
@@ -234,9 +255,10 @@ SLIDES = (
         ("Pixels: represent all, train long.", "Sweet spot: a good model, trained quickly.",
          "Too compressed: cannot represent the data."),
         shown=("08", "study-plot"), demo="factor",
-        redrawn=LargerFigure(("study-read", "study-plot"), (6.5, 2.6), (
-            ("ncols=6", "ncols=3, columnspacing=1, fontsize=12"),
-            ("FD (features of a frozen network)", "FD"),
+        redrawn=LargerFigure(("study-read", "study-plot"), (5.1, 2.3), (
+            ("ncols=6", "ncols=3, columnspacing=0.6, handlelength=1.2, fontsize=12"),
+            ("FD (features of a frozen network)", "FD against f"), ("distance of textures", "textures, against f"),
+            ('xlabel="f", ', ""),
             ("distance to true pictures", "distance"),
         )),
         notes="The U of the slide, at four budgets. Live: how many numbers a piece of a picture needs.",
