@@ -108,6 +108,7 @@ def served(tmp_path_factory):
     finally:
         os.killpg(process.pid, signal.SIGKILL)
         process.wait()
+    assert "without encryption" not in process.stdout.read()  # a kernel's warning, in the speaker's terminal
 
 
 def test_a_page_is_live_on_a_key_stops_and_lives_again_after_its_kernel_is_killed(browser, served):
@@ -149,6 +150,67 @@ def test_every_page_with_a_demo_comes_alive(browser, served):
             assert not re.search(r"Error\b|gone|failed", page.inner_text(".page:not([hidden])")), slide.title
         page.keyboard.press("PageDown")
     page.close()
+
+
+def test_the_letters_of_a_chart_that_is_drawn_live_are_as_large(browser, served):
+    for width, height in ((1920, 1080), (1024, 768)):
+        page = browser.new_page(viewport={"width": width, "height": height})
+        page.set_default_timeout(120_000)
+        page.goto(f"{served[0]}#{1 + [slide.demo for slide in SLIDES].index('forks')}")
+        page.keyboard.press("l")
+        page.wait_for_function(SHOWN)
+        shown = page.evaluate("""() => {
+          const image = document.querySelector(".page:not([hidden]) .picture img"), box = image.getBoundingClientRect();
+          return Math.min(box.width / image.naturalWidth, box.height / image.naturalHeight);
+        }""")
+        assert 12 / 72 * 264 * shown > SMALLEST[width] - 0.5  # 12 points at 264 dots an inch
+        page.close()
+
+
+def test_the_notes_follow_and_lead_and_can_be_loaded_again(browser, deck, axe):
+    place = browser.new_context(viewport={"width": 1280, "height": 720}, offline=True)
+    page, errors = place.new_page(), []
+    place.set_default_timeout(120_000)
+    place.on("weberror", lambda error: errors.append(str(error.error)))
+    page.goto(deck.as_uri())
+
+    def opened():
+        with place.expect_page() as found:
+            page.keyboard.press("n")
+        return found.value
+
+    def both_show(number):
+        page.wait_for_function("n => document.querySelector('.page:not([hidden])').id === `page-${n}`", arg=number)
+        slide, after = SLIDES[number - 1 : number + 1]
+        told = "told => told.every(([id, text]) => document.getElementById(id)?.textContent === text)"
+        texts = [["title", f"{number}. {slide.title}"], ["notes", slide.notes], ["next", after.title]]
+        notes.wait_for_function(told, arg=texts)
+        shown = notes.frame_locator("iframe").locator(".page:not([hidden]) h1")
+        shown.filter(has_text=after.title).wait_for()
+
+    notes = opened()
+    both_show(1)
+    page.keyboard.press("PageDown")
+    both_show(2)
+    for key, number in (("PageDown", 3), ("PageUp", 2), ("PageDown", 3)):
+        notes.keyboard.press(key)  # a clicker, where the notes are in front
+        both_show(number)
+    page.reload()
+    both_show(3)
+    began = page.evaluate("clock.began")
+    notes.reload()
+    both_show(3)
+    assert page.evaluate("clock.began") == began < page.evaluate("Date.now()")
+    page.keyboard.press("r")
+    assert page.evaluate("clock.began") > began
+    notes.wait_for_function("() => / spent 0:0/.test(document.getElementById('clock').textContent)")
+    assert axe(notes) == []
+    notes.close()
+    page.keyboard.press("PageDown")
+    notes = opened()
+    both_show(4)
+    assert errors == []
+    place.close()
 
 
 def test_a_sentence_is_drawn_as_it_is_typed(browser, served, axe):

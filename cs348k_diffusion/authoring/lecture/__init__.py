@@ -213,6 +213,7 @@ def serve(say: Callable[[str], object], port: int, browser: bool) -> None:
                 "log_level": "ERROR",
             },
             "IdentityProvider": {"token": token},
+            "MappingKernelManager": {"transport_encryption": "auto"},  # of what kernels say and hear on this machine
         }
         server = ServerApp.instance(config=Config(settings))
         server.initialize(argv=[], find_extensions=False)

@@ -115,7 +115,7 @@ def demo(experiment):
     noise = torch.randn(25, 8, generator=torch.Generator().manual_seed(int(experiment)))
     found = [student_t(way) for way in 0.5**0.5 * (noise[:24] + noise[24])]  # 8 seeds, an idea that does nothing
     good = [one.low > 0 for one in found]
-    fig, ax = figure(size=(7, 2.4))
+    fig, ax = figure(size=(5, 2))
     fig.set_dpi(264)
     for k, one in enumerate(found):
         ax.plot((one.low, one.high), (k, k), lw=3, color="#009E73" if good[k] else "0.65")
