@@ -44,8 +44,8 @@ EXERCISES = (
         gives="m: tensor, l: tensor, o: tensor",
         hints=(
             "What would the maximum of all keys be? And what did each block use in its place?",
-            "What was computed with m_a is too large or too small by one factor for each row, e^(m_a - m). The same "
-            "factor serves l and o.",
+            "What was computed with m_a is too large, in each row by one factor: times e^(m_a - m) it is right. The "
+            "same factor serves l and o.",
             "Write the two factors, s_a and s_b, first; torch.maximum takes the larger of two tensors number by "
             "number. exp(-inf) is 0, so an empty block needs no case of its own.",
         ),
