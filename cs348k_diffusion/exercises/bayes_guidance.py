@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from cs348k_diffusion.exact import Mixture
-from cs348k_diffusion.exercises import Counted, Exercise, agree, expect, must, normals, run_against, varied
+from cs348k_diffusion.exercises import Counted, Exercise, Wrong, agree, expect, must, normals, run_against, varied
 from cs348k_diffusion.exercises.framework.forms import kind_of
 from cs348k_diffusion.schedule import cosine, linear_beta, straight
 
@@ -771,7 +771,10 @@ RIGHT_GUIDANCE = {
         uncond.double(), cond.double(), scale
     ).float(),
 }
-ROUNDING = "Right formulas differ by rounding, the more the larger the numbers: compare with a tolerance."
+WRONG_LAWS = ("the paper's w: scale 0 is already conditional", "cond and uncond are swapped")
+ROUNDING = (
+    "If its law is right, its tolerance is not: right formulas differ by rounding, the more the larger the numbers."
+)
 STRICTER = dict.fromkeys(RIGHT_GUIDANCE, ROUNDING) | {
     "one that computes in float64 and returns float32": f"{ROUNDING} Guesses are float32."
 }
@@ -807,12 +810,30 @@ WRONG_GUIDANCE = {
 }
 
 
+def graded(test_guidance, wrong, seed=0):
+    """run_against, and the names of wrong laws that the test takes for right where it rejects a right answer."""
+    try:
+        run_against(test_guidance, RIGHT_GUIDANCE, wrong, seed=seed, stricter=STRICTER)
+    except Wrong as error:
+        laws = [name for name in WRONG_LAWS if "rejects" in error.problem and accepts(test_guidance, name)]
+        raise (Wrong(error.says, error.problem, laws) if laws else error) from None
+
+
+def accepts(test_guidance, name):
+    """Whether a student's test passes on a wrong one."""
+    try:
+        run_against(test_guidance, {name: WRONG_GUIDANCE[name]}, {})
+    except Wrong:
+        return False
+    return True
+
+
 @pytest.mark.exercise("E5.6", points=2)
 def test_accepts_right_guidance_and_rejects_the_crude(test_guidance):
     crude = ("returns cond at every scale", "cond and uncond are swapped", "the unconditional guess is forgotten")
-    run_against(test_guidance, RIGHT_GUIDANCE, {name: WRONG_GUIDANCE[name] for name in crude}, stricter=STRICTER)
+    graded(test_guidance, {name: WRONG_GUIDANCE[name] for name in crude})
 
 
 @pytest.mark.exercise("E5.6", points=3)
 def test_rejects_the_subtle_too(test_guidance):
-    run_against(test_guidance, RIGHT_GUIDANCE, WRONG_GUIDANCE, seed=1, stricter=STRICTER)
+    graded(test_guidance, WRONG_GUIDANCE, seed=1)
