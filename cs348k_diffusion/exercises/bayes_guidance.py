@@ -517,9 +517,8 @@ def test_asks_once_with_the_class_and_once_without(cfg):
         asked = []
 
         def watched(x, t, y, asked=asked):
-            says = (
-                f"the network takes one label for each of the {len(x)} examples, a tensor y; it was told {kind_of(y)}."
-            )
+            given = kind_of(y) if isinstance(y, torch.Tensor) else "one number"
+            says = f"the network takes one label for each of the {len(x)} examples, a tensor y; it was told {given}."
             must(isinstance(y, torch.Tensor) and y.shape == x.shape[:1], says)
             asked.extend(y.tolist())
             return denoise(x, t, y)
