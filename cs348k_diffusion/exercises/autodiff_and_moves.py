@@ -198,6 +198,7 @@ def merging(change):
 MERGE_MISTAKES = {
     "the order is length, angle, u, v; yours is length, u, angle, v": merging(lambda l, a, u, v, *_: (l, u, a, v)),
     "the order is length, angle, u, v; yours begins with the angle": merging(lambda l, a, u, v, *_: (a, l, u, v)),
+    "the order is length, angle, u, v; yours is angle, length, v, u": merging(lambda l, a, u, v, *_: (a, l, v, u)),
     "u and v are returned in the wrong order": merging(lambda l, a, u, v, *_: (l, a, v, u)),
     "the angle of the first half is kept": merging(lambda l, a, u, v, l1, a1, l2, a2: (l, a1, u, v)),
     "both angles are added in full": merging(lambda l, a, u, v, l1, a1, l2, a2: (l, a1 + a2, u, v)),
@@ -280,6 +281,11 @@ def by_coordinates(points, centres, radii, softness):
     return torch.sigmoid((radii[:, None] - distance) / softness)
 
 
+def by_larger(points, centres, radii, softness):
+    distance = (points[None] - centres[:, None]).abs().amax(-1)
+    return torch.sigmoid((radii[:, None] - distance) / softness)
+
+
 def squared_sum(points, centres, radii, softness):
     distance = (points[None] - centres[:, None]).sum(-1).abs()
     return torch.sigmoid((radii[:, None] - distance) / softness)
@@ -303,9 +309,18 @@ DISC_MISTAKES = {
         "the axes of length 1 are squeezed away": lambda d, r, s: torch.sigmoid((r - d) / s).squeeze(),
         "logits, without the sigmoid": lambda d, r, s: (r - d) / s,
         "a linear ramp, not a sigmoid": lambda d, r, s: (0.5 + (r - d) / s / 4).clamp(0, 1),
+        "a linear ramp of width softness, not a sigmoid": lambda d, r, s: (0.5 + (r - d) / s).clamp(0, 1),
         "a bell curve, not a sigmoid": lambda d, r, s: torch.exp(-(((d - r) / s) ** 2)),
+        "softness is measured in radii": lambda d, r, s: torch.sigmoid((r - d) / (s * r)),
+        **{
+            f"an epsilon of {e:g} under the root: that is a distance of {e**0.5:.2g} at the centre": (
+                lambda d, r, s, e=e: torch.sigmoid((r - (d**2 + e).sqrt()) / s)
+            )
+            for e in (1e-2, 1e-3, 1e-4)
+        },
     }.items()
 } | {
+    "the larger of |x| and |y| instead of the distance": by_larger,
     "|x| + |y| instead of the distance": by_coordinates,
     "the coordinates are summed before they are squared": squared_sum,
 }
@@ -344,12 +359,18 @@ def test_can_be_moved_by_its_gradient(soft_disc):
     a = 1 / (1 + ((distance - radii[:, None]) / 0.1).exp())
     slope = cotangent * a * (1 - a) / 0.1
     got = soft_disc.vjp((points, centres, radii, 0.1), cotangent, wrt=(1, 2))
+    by_centre, by_radius = (slope[..., None] * away / distance[..., None]).sum(1), slope.sum(1)
     expect(
         got,
-        ((slope[..., None] * away / distance[..., None]).sum(1), slope.sum(1)),
+        (by_centre, by_radius),
         says="autodiff through your disc must give the derivative by centre and by radius: a (1 - a) / softness at "
         "each point, in the direction from the centre to it.",
-        mistakes={"detached gradient": (torch.zeros(3, 2), torch.zeros(3))},
+        mistakes={
+            "detached gradient": (torch.zeros(3, 2), torch.zeros(3)),
+            "the centres are detached": (torch.zeros(3, 2), by_radius),
+            "the radii are detached": (by_centre, torch.zeros(3)),
+        },
+        names=("by centre", "by radius"),
         rtol=1e-3,
         atol=1e-4,
     )
@@ -367,6 +388,12 @@ def test_survives_its_centre_and_sharp_edges(soft_disc):
         by_centre.isfinite().all(),
         "NaN in the gradient: one point lies on the centre, where the root of x^2 + y^2 has no derivative. "
         "Autodiff computes 0 * infinity there. Add 1e-12 under the root.",
+    )
+    sharp = soft_disc.vjp((points[1:], centre, radius, 1e-3), torch.ones(1, 2), wrt=(1, 2))
+    must(
+        all(slope.isfinite().all() for slope in sharp),
+        "NaN in the gradient where softness is 1e-3 and a point is far from the edge. An exponential overflows there, "
+        "and autodiff computes 0 * infinity; torch.sigmoid does not.",
     )
 
 
@@ -541,12 +568,15 @@ ACCEPT_MISTAKES = {
     "an epsilon in the logarithm of uniform: rare moves are never taken": deciding(
         lambda gain, q, u: (u + 1e-3).log() < gain + q
     ),
+    "what is better is always taken, and the proposals count for worse moves alone": deciding(
+        lambda gain, q, u: (gain > 0) | (u.log() < gain + q)
+    ),
+    "ratio / (1 + ratio) for min(1, ratio): balanced, but it refuses more": deciding(
+        lambda gain, q, u: u < torch.sigmoid(gain + q)
+    ),
     "p is taken for log p": lambda old, new, there, back, u: u < new / old * (back / there),
     "p underflows: stay with logarithms": lambda old, new, there, back, u: (
         u < new.exp() * back.exp() / (old.exp() * there.exp())
-    ),
-    "p underflows: stay with logarithms, e^-2000 is 0": lambda old, new, there, back, u: (
-        u < (new.exp() / old.exp() * (back.exp() / there.exp())).clamp(max=1)
     ),
 }
 
@@ -1031,6 +1061,8 @@ THETA_MISTAKES = {
     for name, formula in {
         "low is forgotten": lambda x, low, high, share: (high - low) * share,
         "stretched by high instead of high - low": lambda x, low, high, share: low + high * share,
+        "from 0 to high: low is forgotten": lambda x, low, high, share: high * share,
+        "from the middle, not from low": lambda x, low, high, share: (low + high) / 2 + (high - low) * share,
         "the range (0, 1)": lambda x, low, high, share: share,
         "tanh, which runs from -1 to 1": lambda x, low, high, share: low + (high - low) * torch.tanh(x),
         "upside down": lambda x, low, high, share: high - (high - low) * share,
@@ -1040,21 +1072,28 @@ THETA_MISTAKES = {
         ),
     }.items()
 }
+
+
+def overflowing_slope(width, exact, s, log_s):
+    """log(width) - x - 2 log(1 + exp(-x)), with x = 2 log sigmoid(x) - log(sigmoid(x) sigmoid(-x))."""
+    x = 2 * log_s - exact
+    return math.log(width) - x - 2 * torch.log1p(torch.exp(-x))
+
+
 SLOPE_MISTAKES = {
     name: squashing(None, formula)
     for name, formula in {
         "no logarithm": lambda width, exact, s, log_s: width * exact.exp(),
         "the width is forgotten": lambda width, exact, s, log_s: exact,
         "upside down: that is log |d x / d theta|": lambda width, exact, s, log_s: -math.log(width) - exact,
+        "the width counts twice": lambda width, exact, s, log_s: 2 * math.log(width) + exact,
+        "exp(-x) overflows where x is far below 0": overflowing_slope,
         "the width is divided by": lambda width, exact, s, log_s: exact - math.log(width),
         "the width itself, not its logarithm": lambda width, exact, s, log_s: width + exact,
         "only sigmoid(x), not times sigmoid(-x)": lambda width, exact, s, log_s: math.log(width) + log_s,
         "sigmoid(x) twice, not times sigmoid(-x)": lambda width, exact, s, log_s: math.log(width) + 2 * log_s,
         "summed over all parameters": lambda width, exact, s, log_s: (math.log(width) + exact).sum(),
         "underflows: log(sigmoid) far out is -inf": lambda width, exact, s, log_s: (width * s * (1 - s)).log(),
-        "underflows: the log of a product that is 0": lambda width, exact, s, log_s: (
-            math.log(width) + (s * (1 - s)).log()
-        ),
         **{
             f"an epsilon in the log, log(... + {e:g}): far out it alone is left": (
                 lambda width, exact, s, log_s, e=e: (width * exact.exp() + e).log()

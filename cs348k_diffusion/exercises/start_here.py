@@ -32,6 +32,10 @@ MISTAKES = {
     "divided by its deviation, as if variances had to be kept": lambda picture, noise, share: (
         ((1 - share) * picture + share * noise) / ((1 - share) ** 2 + share**2) ** 0.5
     ),
+    "nothing is weighted: both are at full strength": lambda picture, noise, share: picture + noise,
+    "1 - share * picture lacks its brackets: (1 - share) * picture": lambda picture, noise, share: (
+        1 - share * picture + share * noise
+    ),
     "the two are multiplied, not added": lambda picture, noise, share: (1 - share) * picture * share * noise,
     "the noise is forgotten": lambda picture, noise, share: (1 - share) * picture,
     "the picture is forgotten": lambda picture, noise, share: share * noise,

@@ -79,11 +79,23 @@ SLIPS = {
     "E1.1": {
         "the mean of the lengths": lambda l1, a1, l2, a2: ((l1 + l2) / 2, a1 + a2 / 2, l1 / (l1 + l2), a2 / 2),
         "the ratio of the halves, the other way": lambda l1, a1, l2, a2: (l1 + l2, a1 + a2 / 2, l2 / l1, a2 / 2),
+        "angle first, v third": lambda l1, a1, l2, a2: (a1 + a2 / 2, l1 + l2, a2 / 2, l1 / (l1 + l2)),
         "halved once too often": lambda l1, a1, l2, a2: (l1 + l2, a1 + a2 / 4, l1 / (l1 + l2), a2 / 4),
     },
     "E1.2": {
         "softness squared": disc(lambda d, r, s: torch.sigmoid((r - d) / s**2)),
         "twice softness": disc(lambda d, r, s: torch.sigmoid((r - d) / (2 * s))),
+        "the larger coordinate": disc(soft, lambda away: away.abs().amax(-1)),
+        "1e-4 under the root": disc(soft, lambda away: (away.square().sum(-1) + 1e-4).sqrt()),
+        "softness in radii": disc(lambda d, r, s: torch.sigmoid((r - d) / (s * r))),
+        "a ramp": disc(lambda d, r, s: ((r - d) / s + 0.5).clamp(0, 1)),
+        "radii detached": lambda points, centres, radii, softness: disc(soft)(
+            points, centres, radii.detach(), softness
+        ),
+        "centres detached": lambda points, centres, radii, softness: disc(soft)(
+            points, centres.detach(), radii, softness
+        ),
+        "1 / (1 + exp)": disc(lambda d, r, s: 1 / (1 + torch.exp(-(r - d) / s))),
         "the sum before the square": disc(soft, lambda away: (away.sum(-1).square() + 1e-12).sqrt()),
     },
     "E1.3": {
@@ -94,6 +106,13 @@ SLIPS = {
     "E1.4": {
         "twice the gain": lambda old, new, there, back, u: u.log() < 2 * (new - old) + back - there,
         "log10 of uniform": lambda old, new, there, back, u: u.log10() < new - old + back - there,
+        "better always, else with q": lambda old, new, there, back, u: (
+            (new > old) | (u.log() < new - old + back - there)
+        ),
+        "r / (1 + r)": lambda old, new, there, back, u: u < torch.sigmoid(new - old + back - there),
+        "the exponential of each": lambda old, new, there, back, u: (
+            u < new.exp() * back.exp() / (old.exp() * there.exp())
+        ),
         "log1p of uniform": lambda old, new, there, back, u: u.log1p() < new - old + back - there,
     },
     "E1.6": {
@@ -120,6 +139,22 @@ SLIPS = {
             low + (high - low) * torch.sigmoid(x),
             (math.log(high - low) + F.logsigmoid(x) + F.logsigmoid(-x)).sum(),
         ),
+        "0 to high": lambda x, low, high: (
+            high * torch.sigmoid(x),
+            math.log(high - low) + F.logsigmoid(x) + F.logsigmoid(-x),
+        ),
+        "from the middle": lambda x, low, high: (
+            (low + high) / 2 + (high - low) * torch.sigmoid(x),
+            math.log(high - low) + F.logsigmoid(x) + F.logsigmoid(-x),
+        ),
+        "log1p(exp(-x))": lambda x, low, high: (
+            low + (high - low) * torch.sigmoid(x),
+            math.log(high - low) - x - 2 * torch.log1p(torch.exp(-x)),
+        ),
+        "the width twice": lambda x, low, high: (
+            low + (high - low) * torch.sigmoid(x),
+            2 * math.log(high - low) + F.logsigmoid(x) + F.logsigmoid(-x),
+        ),
         "log(high) for log(high - low)": lambda x, low, high: (
             low + (high - low) * torch.sigmoid(x),
             math.log(abs(high) + 1e-9) + F.logsigmoid(x) + F.logsigmoid(-x),
@@ -141,6 +176,7 @@ NAMED = {  # the names that may be printed; a slip that is not here has none
     "E1.1": {
         "the mean of the lengths": ("half of length",),
         "the ratio of the halves, the other way": ("u is the ratio of the halves, upside down",),
+        "angle first, v third": ("the order is length, angle, u, v; yours is angle, length, v, u",),
         "halved once too often": (
             "half of `a2`",
             "half of v",
@@ -149,6 +185,13 @@ NAMED = {  # the names that may be printed; a slip that is not here has none
     "E1.2": {
         "softness squared": ("`softness` is squared",),
         "twice softness": ("twice `softness`",),
+        "the larger coordinate": ("the larger of |x| and |y| instead of the distance",),
+        "1e-4 under the root": ("an epsilon of 0.0001 under the root: that is a distance of 0.01 at the centre",),
+        "softness in radii": ("softness is measured in radii",),
+        "a ramp": ("a linear ramp of width softness, not a sigmoid",),
+        "radii detached": ("the radii are detached",),
+        "centres detached": ("the centres are detached",),
+        "1 / (1 + exp)": ("An exponential overflows there",),
         "the sum before the square": ("the coordinates are summed before they are squared",),
     },
     "E1.3": {
@@ -158,6 +201,11 @@ NAMED = {  # the names that may be printed; a slip that is not here has none
     "E1.4": {
         "twice the gain": ("twice the gain",),
         "log10 of uniform": ("the logarithm of uniform is to base 10, not e",),
+        "better always, else with q": (
+            "what is better is always taken, and the proposals count for worse moves alone",
+        ),
+        "r / (1 + r)": ("ratio / (1 + ratio) for min(1, ratio): balanced, but it refuses more",),
+        "the exponential of each": ("p underflows: stay with logarithms",),
         "log1p of uniform": ("log1p(uniform), which is never below 0, for log(uniform)",),
     },
     "E1.6": {
@@ -172,6 +220,10 @@ NAMED = {  # the names that may be printed; a slip that is not here has none
     "E1.8": {
         "the logarithm has the wrong sign": ("upside down: that is log |d x / d theta|",),
         "summed over all x": ("summed over all parameters",),
+        "0 to high": ("from 0 to high: low is forgotten",),
+        "from the middle": ("from the middle, not from low",),
+        "log1p(exp(-x))": ("exp(-x) overflows where x is far below 0",),
+        "the width twice": ("the width counts twice",),
         "log(high) for log(high - low)": ("one number too many is added to the result",),
     },
     "E1.9": {

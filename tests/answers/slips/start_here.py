@@ -13,6 +13,8 @@ SLIPS = {
         "only the picture": lambda picture, noise, share: (1 - share) * picture,
         "only the noise": lambda picture, noise, share: share * noise,
         "cut off at 0 and 1": lambda picture, noise, share: ((1 - share) * picture + share * noise).clamp(0, 1),
+        "brackets missing": lambda picture, noise, share: 1 - share * picture + share * noise,
+        "a plain sum": lambda picture, noise, share: picture + noise,
         "int(share)": lambda picture, noise, share: (1 - int(share)) * picture + int(share) * noise,
     },
 }
@@ -31,6 +33,8 @@ NAMED = {  # the names that may be printed; a slip that is not here has none
         "only the picture": ("the noise is forgotten",),
         "only the noise": ("the picture is forgotten",),
         "cut off at 0 and 1": ("the result is cut off at 0 and 1",),
+        "brackets missing": ("1 - share * picture lacks its brackets: (1 - share) * picture",),
+        "a plain sum": ("nothing is weighted: both are at full strength",),
         "int(share)": ("`share` is rounded down to a whole number",),
     },
 }
