@@ -357,10 +357,12 @@ def test_hidden_words_do_not_matter_and_large_scores_do_no_harm(read_caption):
     other = torch.where(mask[..., None], words, 7 - words)
     got = read_caption(h, other, mask, *weights)
     low = [hiding_with(score)(h, other, mask, *weights) for score in (-10.0, -20.0, -50.0, -100.0, -1000.0)]
-    mistakes = {name: partial(wrong, h, other, mask, *weights) for name, wrong in LOOK_MISTAKES.items()}
-    mistakes["hidden words get a low score, but others are lower still: -inf is the lowest"] = lambda: next(
-        (each for each in low if agrees(got, each, 1e-3, 1e-2)), low[0]
-    )
+    mistakes = {
+        **{name: partial(wrong, h, other, mask, *weights) for name, wrong in LOOK_MISTAKES.items()},
+        "hidden words get a low score, but others are lower still: -inf is the lowest": lambda: next(
+            (each for each in low if agrees(got, each, 1e-3, 1e-2)), low[0]
+        ),
+    }
     expect(
         got,
         looking(h, words, mask, *weights),
