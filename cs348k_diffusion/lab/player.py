@@ -241,16 +241,21 @@ def _poster(recordings: Mapping[str, Recording], limits: Limits | None, look: Lo
     for r, row in enumerate(rows):
         for c, image in enumerate(row):
             strip.paste(image, (c * (wide + gap), r * (high + gap)))
-    sharp = 1 if limits is None and any(r.frames for r in recordings.values()) else SHARP
-    return img_tag(png_url(_few_shades(strip)), alt, round(strip.width / sharp), look.get("label"))
+    images = limits is None and any(r.frames for r in recordings.values())
+    few = _few_shades(strip) if images else strip.quantize(64)
+    return img_tag(png_url(few), alt, round(strip.width / (1 if images else SHARP)), look.get("label"))
 
 
 def _few_shades(strip: Image.Image) -> Image.Image:
-    """The same picture in a third of the bytes: 16 greys, or 64 colours."""
+    """The same pictures in a third of the bytes: 16 greys, or 255 colours, near enough for a gradient without bands."""
     red, green, blue, alpha = strip.split()
-    if red.tobytes() != green.tobytes() or green.tobytes() != blue.tobytes():
-        return strip.quantize(64)
-    return Image.merge("LA", (red.point([round(v / 17) * 17 for v in range(256)]), alpha))
+    if red.tobytes() == green.tobytes() == blue.tobytes():
+        return Image.merge("LA", (red.point([round(v / 17) * 17 for v in range(256)]), alpha))
+    few = strip.convert("RGB").quantize(255, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
+    few.putpalette([*(few.getpalette() or ())[:765], 0, 0, 0])  # the last stands for the gaps
+    few.paste(255, mask=alpha.point([255 * (v < 128) for v in range(256)]))
+    few.info["transparency"] = 255
+    return few
 
 
 def _moments(count: int) -> list[int]:

@@ -253,3 +253,14 @@ def test_up_to_three_pictures_stand_in_one_row(count, columns):
     spec, _ = taken_apart(show_trajectory(images(shape=(count, 1, 6, 4)), alt="noise"))
     assert spec["panels"][0]["columns"] == columns
     assert tiled(np.zeros((count, 6, 4, 1), np.uint8), gap=0).width == 4 * columns
+
+
+def test_a_gradient_has_no_bands_in_the_poster_and_its_gaps_stay_empty():
+    across, down = torch.meshgrid(torch.linspace(-1, 1, 60), torch.linspace(-1, 1, 60), indexing="xy")
+    frame = torch.stack([across, down, -across])[None]
+    strip = poster(show_trajectory([frame, frame], alt="a plane of colours"))
+    seen = np.asarray(strip.convert("RGBA")).astype(int)
+    gap = seen[..., 3] == 0
+    assert gap.any() and gap.all(0).sum() * len(seen) == gap.sum()
+    steps = np.abs(np.diff(seen[:, ~gap.all(0), :3][:, :60], axis=1)).max(2)
+    assert np.quantile(steps, 0.99) < 26  # of 255; with 64 colours it is 38

@@ -13,7 +13,8 @@ const clock = {
 };
 
 function openNotes() {
-  notes = window.open(location.pathname + "?notes", "cs348k-notes", "width=1000,height=760");
+  if (notes && !notes.closed) { notes.focus(); return; }
+  notes = window.open(location.pathname + "?notes", "_blank", "width=1000,height=760");
   if (!notes) $(".state").textContent = "the browser blocked the notes: allow windows of this page";
 }
 
