@@ -206,6 +206,7 @@ def test_the_notes_follow_and_lead_and_can_be_loaded_again(browser, deck, axe):
     notes.wait_for_function("() => / spent 0:0/.test(document.getElementById('clock').textContent)")
     assert axe(notes) == []
     notes.close()
+    page.wait_for_function("() => notes.closed")
     page.keyboard.press("PageDown")
     notes = opened()
     both_show(4)
