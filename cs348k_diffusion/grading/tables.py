@@ -120,3 +120,8 @@ def _decoded(path: Path) -> str:
     if "\0" in text or "\N{REPLACEMENT CHARACTER}" in text:
         raise ValueError(f"{path.name} is not a table in text; save it from the spreadsheet as 'CSV UTF-8'")
     return text.replace("\r\n", "\n").replace("\r", "\n")
+
+
+def counted(number: float, noun: str) -> str:
+    """ "1 point", "3 points"."""
+    return f"{number:g} {noun}{'' if number == 1 else 's'}"

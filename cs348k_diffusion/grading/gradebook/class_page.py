@@ -16,7 +16,7 @@ import numpy as np
 
 from cs348k_diffusion.exercises.framework.catalogue import Exercise
 from cs348k_diffusion.grading.gradebook.feedback import MISTAKE, RAISED, Result, group
-from cs348k_diffusion.grading.gradebook.overrides import STATUSES, Override
+from cs348k_diffusion.grading.gradebook.overrides import STATUSES, TEST, Override
 from cs348k_diffusion.grading.gradebook.rules import NOT_SUBMITTED, StudentRow
 from cs348k_diffusion.grading.pages import page
 from cs348k_diffusion.grading.records import WAITING
@@ -127,9 +127,12 @@ def _mistakes(results: Mapping[str, Mapping[str, Result]], id: str) -> list[tupl
     for student, mine in results.items():
         answer = mine.get(id)
         wrong = [r for r in answer.records if r.status in WRONG] if answer and answer.grade != "full" else []
-        shown = [r for r in wrong if not r.held_back and not RAISED.match(r.message)]  # what was raised is student text
+        checked = [r for r in wrong if r.test != TEST]
+        shown = [r for r in checked if not r.held_back and not RAISED.match(r.message)]  # raised: their text
         names = {match[1] for record in shown for match in [MISTAKE.search(record.message)] if match}
-        if wrong and not names:
+        if wrong and not checked:
+            names = {"points taken off by hand"}
+        elif wrong and not names:
             names = {"out of time" if any(record.status == "timeout" for record in wrong) else "wrong, without a name"}
         for name in names:
             found.setdefault(name, []).append(student)

@@ -20,7 +20,7 @@ from cs348k_diffusion.grading.gradebook import free_text
 from cs348k_diffusion.grading.gradebook.overrides import TEST, Override, request_line
 from cs348k_diffusion.grading.pages import page
 from cs348k_diffusion.grading.records import WAITING, Record, property_of
-from cs348k_diffusion.grading.tables import write_whole
+from cs348k_diffusion.grading.tables import counted, write_whole
 
 ROUNDING = 1e-9  # of points that were added up
 MISTAKE = re.compile(r"^This is what you get when the mistake is: (.*)$", re.MULTILINE)
@@ -88,16 +88,18 @@ def write_feedback(
     regrades: Mapping[str, Override] | None = None,
     hints_used: Mapping[str, int] | None = None,
     name: str = "",
+    lost: float = 0.0,
 ) -> None:
     """Write the page of `student` to `path`; records of other students are ignored.
 
     exercises: by id, the package's own without; notes: sentences about the file handed in (a cell that does not parse);
     comments: the instructor's, by exercise; regrades: what the student asked to be graded again, by exercise;
-    hints_used: how many hints were opened, by exercise, where that is known; name: the student's on the roster.
+    hints_used: how many hints were opened, by exercise, where that is known; name: the student's on the roster; lost:
+    points that lateness cost.
     """
     known = registry() if exercises is None else exercises
     results = group([record for record in records if record.student == student], known)
-    write_whole(path, render(results, student, notes, comments or {}, hints_used or {}, regrades or {}, name))
+    write_whole(path, render(results, student, notes, comments or {}, hints_used or {}, regrades or {}, name, lost))
 
 
 def group(records: Iterable[Record], exercises: Mapping[str, Exercise]) -> list[Result]:
@@ -116,6 +118,7 @@ def render(
     hints_used: Mapping[str, int],
     regrades: Mapping[str, Override] = MappingProxyType({}),
     name: str = "",
+    lost: float = 0.0,
 ) -> str:
     """The whole page; whatever is put into it is escaped by the template."""
     cards = [
@@ -133,7 +136,8 @@ def render(
         notes=notes,
         notebooks=notebooks,
         summary=summary(results),
-        earned=f"{earned:g}",
+        earned=f"{earned - lost:g}",
+        late=f": {earned:g}, less {lost:g} for lateness" if lost else "",
         points=counted(points, "point"),
     )
 
@@ -258,8 +262,3 @@ def next_step(result: Result) -> Markup:
 def sentence(text: str) -> str:
     """The same text, with a capital at its start unless that is a symbol: k = 0, x_t, alpha(t)."""
     return text if SYMBOL.match(text) else text[:1].upper() + text[1:]
-
-
-def counted(number: float, noun: str) -> str:
-    """ "1 point", "3 points"."""
-    return f"{number:g} {noun}{'' if number == 1 else 's'}"

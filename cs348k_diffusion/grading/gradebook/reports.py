@@ -42,7 +42,7 @@ def _write_files_of(row: StudentRow, file: str, exercises: Mapping[str, Exercise
     result["score"] -= row.lost
     write_whole(out / "gradescope" / f"{file}.json", json.dumps(result, indent=1, ensure_ascii=False))
     page, more = out / "feedback" / f"{file}.html", {"notes": row.notes, "comments": row.comments}
-    more |= {"regrades": row.regrades, "hints_used": row.hints, "name": row.name}
+    more |= {"regrades": row.regrades, "hints_used": row.hints, "name": row.name, "lost": row.lost}
     write_feedback(row.records, row.student, page, exercises=exercises, **more)
 
 

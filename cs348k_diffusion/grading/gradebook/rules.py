@@ -14,7 +14,7 @@ from cs348k_diffusion.grading.gradebook.changes import Change, by_exercise
 from cs348k_diffusion.grading.gradebook.overrides import TEST, Override, correction
 from cs348k_diffusion.grading.gradebook.roster import RosterRow
 from cs348k_diffusion.grading.records import WAITING, Record, StudentResult
-from cs348k_diffusion.grading.tables import key
+from cs348k_diffusion.grading.tables import counted, key
 
 NOT_SUBMITTED = "Nothing was handed in."
 EARLIER = "No file was found this time; these are earlier marks."
@@ -197,4 +197,5 @@ def _take_off(row: StudentRow, rules: Rules) -> None:
     over = max(0, row.days_late - rules.late.free)
     row.lost = row.earned * min(1.0, over * rules.late.penalty)
     if row.lost:
-        row.notes.append(f"Handed in {row.days_late} days late, {over} of them at a cost: {row.lost:g} points off.")
+        late, cost = counted(row.days_late, "day"), counted(row.lost, "point")
+        row.notes.append(f"Handed in {late} late, {over} of them at a cost: {cost} off.")
