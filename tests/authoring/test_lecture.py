@@ -95,7 +95,6 @@ def test_a_figure_in_larger_letters_keeps_its_text_and_its_sheet(slide):
 
 def test_the_smallest_letters_of_a_figure_are_found_and_powers_of_ten_are_numbers():
     cells = [{"id": "one", "cell_type": "code", "source": [
-        "from cs348k_diffusion.lab import figure\n",
         "fig, ax = figure(size=(4, 3))\n",
         "ax.semilogy([1e-6, 1e3]); ax.minorticks_off(); ax.set_xticks(())\n",
         "ax.text(0, 1, 'small', size=SIZE)\n",
