@@ -23,5 +23,6 @@ READER = Split(2, 3)  # the reader of attributes, by whose features and answers 
 UPSAMPLERS = Split(6, 7)
 FACES = Split(7, 8)  # the reader of faces, on the card of pictures_64
 LATENT = Split(60, 61)  # the study of codes; from 62 on two for each seed of the claims about linear codes
+EQUAL = Split(80, 81)  # the study of three ways to 64 pixels at equal compute
 GUIDANCE = 6  # the study of guidance scales evaluates `pictures` here
 README = 9  # prompts of the pictures at the top of README

@@ -1,6 +1,7 @@
-"""Claims of notebook 09, S1 to S7: ways to enlarge pictures, read from the card `superresolution`.
+"""Claims of notebook 09, S1 to S7: ways to enlarge pictures, read from the cards `superresolution`, `equal_compute`.
 
-A seed has pictures and noise of its own, the same for every way. FD is of as many pictures for every setting.
+A seed has pictures (of the second card, prompts) and noise of its own, the same for every way. FD is of as many
+pictures for every setting. No model is trained twice: an interval says nothing about another training.
 """
 
 from __future__ import annotations
@@ -11,8 +12,10 @@ from typing import Any
 from cs348k_diffusion.evaluate import RESULTS as FOLDER
 from cs348k_diffusion.evaluate import runs
 from cs348k_diffusion.evaluate.claim import Claim
+from cs348k_diffusion.evaluate.studies.equal_compute import BUDGETS, HIGH
 
 HERE, CARD = "cs348k_diffusion.evaluate.claims.superresolution:", "superresolution"
+EQUAL, LONG, (_, FEW, MANY) = "equal_compute", max(BUDGETS), HIGH
 
 
 def row_of(seed: int, part: str, folder: Path = FOLDER, **levels: Any) -> dict[str, Any]:
@@ -50,12 +53,22 @@ def split(seed: int, low: int, high: int, folder: Path = FOLDER) -> dict[str, fl
     return {"FD": row["fd"], "cost": row["gigaflops"]}
 
 
+def at_equal_compute(seed: int, way: str, budget: float, high: int = 1, folder: Path = FOLDER) -> dict[str, float]:
+    """FD and adherence of one set at 64 pixels; high: evaluations at 64 pixels, of a cascade."""
+    (run,) = runs(EQUAL, folder, way=way, budget=budget, high=high if way == "cascade" else 0)
+    row = run["sets"][seed]
+    return {"FD": row["fd"], "share of parts": row["parts"], "cost": budget}
+
+
 SAME: dict[str, Any] = {
     "seeds": 5, "source": "Saharia et al. 2021, tables 1 and 2", "notebook": "09", "card": CARD,
 }  # fmt: skip
 CASCADES: dict[str, Any] = {**SAME, "source": "Ho et al. 2021, Cascaded Diffusion Models"}
 AUGMENTED: dict[str, Any] = {**CASCADES, "factors": {"start": ("true", "generated"), "level": (0.0, 0.1)}}
 DRAW, REGRESSION, BICUBIC = ({"method": name} for name in ("one draw", "regression", "bicubic"))
+TRAINED = f"{LONG:g}e12 multiply-adds of training"
+PIXELS, CASCADE, CODES = ({"way": way, "budget": LONG} for way in ("pixels", "cascade", "linear codes"))
+EQUALLY: dict[str, Any] = {**CASCADES, "card": EQUAL, "unit": "10^12 multiply-adds"}
 CLAIMS = (
     Claim(
         "S1a", "PSNR in dB, from 8 to 32 pixels: regression is above one draw of diffusion",
@@ -103,8 +116,24 @@ CLAIMS = (
         **AUGMENTED,
     ),
     Claim(
-        "S7", "At equal cost many steps low and few high beat the reverse: FD of 24 and 4 steps against 8 and 12",
+        "S7a", f"At equal cost ({TRAINED}) a cascade to 64 pixels is nearer to the data than one model of pixels: FD",
+        "FD", "less", CASCADE, HERE + "at_equal_compute", (PIXELS,), **EQUALLY,
+    ),
+    Claim(
+        "S7b", "And it draws more of what its prompt asks for: the share of the prompt's parts that a reader finds",
+        "share of parts", "more", CASCADE, HERE + "at_equal_compute", (PIXELS,), **EQUALLY,
+    ),
+    Claim(
+        "S7c", "Codes are better still at that cost, even by a linear codec: FD below the cascade's",
+        "FD", "less", CODES, HERE + "at_equal_compute", (CASCADE,), **EQUALLY,
+    ),
+    Claim(
+        "S7d", "At equal cost many steps low and few high beat the reverse: FD of 24 and 4 steps against 8 and 12",
         "FD", "less", {"low": 24, "high": 4}, HERE + "split", ({"low": 8, "high": 12},), unit="gigaflops", **CASCADES,
         remark="Our first stage is exact and done after 8 steps; the network at 32 pixels uses the others better.",
+    ),
+    Claim(
+        "S7e", f"The same where a trained first stage reads prompts: FD of {FEW} evaluations at 64 pixels against {MANY}",
+        "FD", "less", {**CASCADE, "high": FEW}, HERE + "at_equal_compute", ({**CASCADE, "high": MANY},), **EQUALLY,
     ),
 )  # fmt: skip
