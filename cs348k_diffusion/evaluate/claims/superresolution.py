@@ -133,7 +133,7 @@ CLAIMS = (
         remark="Our first stage is exact and done after 8 steps; the network at 32 pixels uses the others better.",
     ),
     Claim(
-        "S7e", f"The same where a trained first stage reads prompts: FD of {FEW} evaluations at 64 pixels against {MANY}",
+        "S7e", f"The same where the first stage is trained: FD of {FEW} evaluations at 64 pixels against {MANY}",
         "FD", "less", {**CASCADE, "high": FEW}, HERE + "at_equal_compute", ({**CASCADE, "high": MANY},), **EQUALLY,
     ),
 )  # fmt: skip
