@@ -2,7 +2,7 @@
 
     python -m cs348k_diffusion.evaluate.studies.equal_compute
 
-Recomputes `evaluate.result("equal_compute")`, which notebook 09 and the claims S7a to S7d read; killed and started
+Recomputes `evaluate.result("equal_compute")`, which notebook 09 and the claims S7a to S7c read; killed and started
 again it goes on where it was. Compute is counted in multiply-adds: of a training, those of a forward pass times three
 times its examples; of a drawing, those of all evaluations and of the decoder. The networks are those of the recipes at
 half their width. Each way is trained once: intervals are over sets of prompts, with noise of their own, not over
@@ -21,29 +21,26 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from cs348k_diffusion.cascade import Stage, diffusion, regression, resize
+from cs348k_diffusion.cascade import regression
 from cs348k_diffusion.data.images import from_bytes, to_bytes
 from cs348k_diffusion.data.pictures import Pictures, parse, pictures
 from cs348k_diffusion.data.pictures.splits import EQUAL
 from cs348k_diffusion.evaluate.studies import from_command_line
-from cs348k_diffusion.evaluate.studies.latent_claims import finished, in_parts, strip
+from cs348k_diffusion.evaluate.studies.latent_claims import finished, strip
 from cs348k_diffusion.evaluate.studies.superresolution import flops
 from cs348k_diffusion.metrics import frechet, texture_distance
 from cs348k_diffusion.metrics.intervals import rounded
 from cs348k_diffusion.pipeline import Pipeline, Prompts
 from cs348k_diffusion.recipes import cards
-from cs348k_diffusion.recipes.pictures import TOKENIZER, satisfied, share, two_sample_accuracy
-from cs348k_diffusion.recipes.pictures_cascade import LEVEL, LIMITS
+from cs348k_diffusion.recipes.pictures import TOKENIZER, satisfied, share
+from cs348k_diffusion.recipes.pictures_cascade import LIMITS
 from cs348k_diffusion.recipes.stages import half_width, pictures_codec
 from cs348k_diffusion.recipes.stages.half_width import PARTS, SIZE, SMALL, WAYS, linear_codec
 from cs348k_diffusion.recipes.stages.upsamplers import features
-from cs348k_diffusion.running import last
-from cs348k_diffusion.sampling import path
 
-BUDGETS = (0.5, 1.0)  # of training a way, in 10^12 multiply-adds
+BUDGETS = (0.5,)  # of training a way, in 10^12 multiply-adds
 SETS, N, SCALE = 5, 40, 3.0  # sets of prompts, prompts in a set, scale of guidance
 STEPS = 8  # of the codes; the others take as many as cost the same
-HIGH = (1, 6, 16)  # evaluations at 64 pixels in a cascade, whose other steps are at 16: one answers with the mean
 
 
 # ---- what it costs ---------------------------------------------------------------------------------------------------
@@ -75,9 +72,9 @@ def sampling_cost() -> int:
     return 2 * STEPS * cost_of("codes") + decoder_cost()
 
 
-def steps_of(way: str, high: int = 0) -> int:
-    """Steps under guidance that a way may take; in a cascade, beside `high` evaluations at 64 pixels."""
-    other = {"codes": decoder_cost(), "cascade": high * cost_of("upsampler")}.get(way, 0)
+def steps_of(way: str) -> int:
+    """Steps under guidance that a way may take; a cascade enlarges once, by the mean."""
+    other = {"codes": decoder_cost(), "cascade": cost_of("upsampler")}.get(way, 0)
     return (sampling_cost() - other) // (2 * cost_of(WAYS[way][0]))
 
 
@@ -89,21 +86,17 @@ def trained(work: Path, part: str, budget: float) -> Any:
     return half_width.trained(work, part, updates_of(part, budget))
 
 
-def pipeline(work: Path, way: str, budget: float, high: int = 0) -> Pipeline:
-    """How a trained way draws; high: evaluations at 64 pixels of a cascade, one of which answers with the mean."""
+def pipeline(work: Path, way: str, budget: float) -> Pipeline:
+    """How a trained way draws; the last picture of a cascade is the mean of all that the small one allows."""
     codecs = {"codes": pictures_codec.frozen, "linear codes": linear_codec}
     kept: dict[str, Any] = {"shape": (3, SIZE, SIZE)}
     if way == "cascade":
-        large = trained(work, "upsampler", budget)
-
-        def stage(generator: torch.Generator) -> Stage:
-            return regression(large) if high == 1 else diffusion(large, path(high), LEVEL, generator)
-
-        kept = {"shape": (3, SMALL, SMALL), "limits": LIMITS, "stages": (stage,)}
+        enlarge = regression(trained(work, "upsampler", budget))
+        kept = {"shape": (3, SMALL, SMALL), "limits": LIMITS, "stages": (lambda generator: enlarge,)}
     elif way in codecs:
         kept |= {"limits": None, "codec": codecs[way]()}
     model, prompts = trained(work, WAYS[way][0], budget), Prompts(TOKENIZER, parse)
-    return Pipeline(model, condition=prompts, scale=SCALE, steps=steps_of(way, high), **kept)
+    return Pipeline(model, condition=prompts, scale=SCALE, steps=steps_of(way), **kept)
 
 
 # ---- how well --------------------------------------------------------------------------------------------------------
@@ -141,51 +134,27 @@ def judged(images: Tensor) -> dict[str, Any]:
     return {"sets": rows, "adherence": adherence, "pictures": strip(images[:3])}
 
 
-def run_of(work: Path, way: str, budget: float, high: int) -> dict[str, Any]:
-    """What a trained way draws at the equal cost; high: see `pipeline`, 0 for other ways than the cascade."""
+def run_of(work: Path, way: str, budget: float) -> dict[str, Any]:
+    """What a trained way draws at the equal cost, and how good it is."""
     updates = {part: updates_of(part, budget) for part in WAYS[way]}
     seconds = sum(half_width.seconds_of(work, part, done) for part, done in updates.items())
-    walk = pipeline(work, way, budget, high)
+    walk = pipeline(work, way, budget)
     images = images_of(
-        work / f"images_{named(way, budget, high)}.safetensors",
+        work / f"images_{named(way, budget)}.safetensors",
         lambda one: walk.images(asked(one).captions, seed=1000 * one),
     )
-    row = {"way": way, "budget": budget, "steps": walk.steps, "high": high, "updates": updates}
-    return {**row, "core_minutes": seconds / 60, **judged(images)}
+    row = {"way": way, "budget": budget, "steps": walk.steps, "updates": updates, "core_minutes": seconds / 60}
+    return {**row, **judged(images)}
 
 
-def named(way: str, budget: float, high: int) -> str:
+def named(way: str, budget: float) -> str:
     """The name of a run in names of files."""
-    return f"{way.replace(' ', '_')}_{budget:g}_{high}"
+    return f"{way.replace(' ', '_')}_{budget:g}"
 
 
-def limits(work: Path) -> dict[str, Any]:
-    """True pictures of other prompts, and what is left of true ones after a codec or the last upsampler: the limits."""
-    large, codec = trained(work, "upsampler", max(BUDGETS)), pictures_codec.frozen()
-    ways = {
-        "true pictures": lambda x: x,
-        "codec alone": lambda x: codec.decode(codec.encode(x)),
-        "linear codec alone": lambda x: linear_codec().decode(linear_codec().encode(x)),
-        "upsampler alone": lambda x: last(regression(large)(resize(x, SMALL))).x,
-    }
-    true = torch.cat([asked(one).images for one in range(SETS)])
-    found = {name: judged(in_parts(make, true).clamp(-1, 1)) for name, make in ways.items()}
-    return {**found, "other true pictures": judged(others())}
-
-
-def others() -> Tensor:
+def others() -> dict[str, Any]:
     """As many true pictures of other prompts: the floor of distances, and chance for adherence."""
-    return torch.cat([asked(SETS + one).images for one in range(SETS)])
-
-
-def told_apart(work: Path, way: str) -> dict[str, Any]:
-    """The two-sample test of a way at the largest budget, or of the true pictures of the prompts, against others."""
-    high = int(way == "cascade")
-    if way in WAYS:
-        images = from_bytes(load_file(work / f"images_{named(way, max(BUDGETS), high)}.safetensors")["images"])
-    else:
-        images = torch.cat([asked(one).images for one in range(SETS)])
-    return two_sample_accuracy(others(), images)
+    return judged(torch.cat([asked(SETS + one).images for one in range(SETS)]))
 
 
 def settings() -> dict[str, Any]:
@@ -213,13 +182,12 @@ def main(folder: str) -> None:
     """Train, draw, judge and write the card; what was finished before is read from the folder."""
     torch.set_num_threads(1)
     work, runs = Path(folder) / "equal_compute", []
-    asked_for = [(way, budget, int(way == "cascade")) for budget in BUDGETS for way in WAYS]
-    for way, budget, high in [*asked_for, *(("cascade", max(BUDGETS), high) for high in HIGH[1:])]:
-        for part in WAYS[way]:
-            half_width.train(work, part, updates_of(part, budget))
-        path = work / f"run_{named(way, budget, high)}.json"
-        runs.append(finished(path, partial(run_of, work, way, budget, high)))
-        print({name: value for name, value in runs[-1].items() if name not in ("pictures", "adherence")}, flush=True)
+    for budget in BUDGETS:
+        for way, parts in WAYS.items():
+            for part in parts:
+                half_width.train(work, part, updates_of(part, budget))
+            runs.append(finished(work / f"run_{named(way, budget)}.json", partial(run_of, work, way, budget)))
+            print(way, budget, runs[-1]["sets"], flush=True)
     card = {
         "name": "equal_compute",
         "about": "64 pixels from a prompt, by pixels, a cascade and codes, at equal compute in training and drawing",
@@ -228,11 +196,7 @@ def main(folder: str) -> None:
         "weights_sha256": {name: cards.card(name)["sha256"] for name in ("pictures_codec", "picture_reader")},
         "torch": torch.__version__,
         "threads": 1,
-        "limits": finished(work / f"limits_{max(BUDGETS):g}.json", partial(limits, work)),
-        "two_sample": {
-            way: finished(work / f"told_{way.replace(' ', '_')}_{max(BUDGETS):g}.json", partial(told_apart, work, way))
-            for way in (*WAYS, "true pictures")
-        },
+        "other_true_pictures": finished(work / "others.json", others),
         "runs": runs,
     }
     cards.write_card(rounded(card), folder)
