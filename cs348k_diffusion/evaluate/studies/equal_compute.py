@@ -113,7 +113,7 @@ def images_of(path: Path, draw: Callable[[int], Tensor]) -> Tensor:
     if not path.is_file():
         made = torch.cat([draw(one) for one in range(SETS)])
         part = path.with_suffix(".part")  # written whole or not at all
-        save_file({"images": to_bytes(made.clamp(-1, 1))}, part)
+        save_file({"images": to_bytes(made.clamp(-1, 1)).contiguous()}, part)
         part.replace(path)
     return from_bytes(load_file(path)["images"])
 
