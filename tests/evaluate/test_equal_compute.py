@@ -62,7 +62,7 @@ def small_world(monkeypatch):
     monkeypatch.setattr(half_width, "BATCH", 4)
     monkeypatch.setattr(study, "updates_of", lambda part, budget: int(2 * budget))
     monkeypatch.setattr(study, "STEPS", 2)
-    cached = (half_width.drawn, half_width.linear_codec, half_width.trained, study.sampling_cost)
+    cached = (half_width.drawn, half_width.trained, study.sampling_cost)
     for each in cached:
         each.cache_clear()
     yield

@@ -67,7 +67,7 @@ CASCADES: dict[str, Any] = {**SAME, "source": "Ho et al. 2021, Cascaded Diffusio
 AUGMENTED: dict[str, Any] = {**CASCADES, "factors": {"start": ("true", "generated"), "level": (0.0, 0.1)}}
 DRAW, REGRESSION, BICUBIC = ({"method": name} for name in ("one draw", "regression", "bicubic"))
 TRAINED = f"{LONG:g}e12 multiply-adds of training"
-PIXELS, CASCADE, CODES = ({"way": way, "budget": LONG} for way in ("pixels", "cascade", "linear codes"))
+PIXELS, CASCADE, CODES = ({"way": way, "budget": LONG} for way in ("pixels", "cascade", "codes"))
 EQUALLY: dict[str, Any] = {**CASCADES, "card": EQUAL, "unit": "10^12 multiply-adds"}
 CLAIMS = (
     Claim(
@@ -124,7 +124,7 @@ CLAIMS = (
         "share of parts", "more", CASCADE, HERE + "at_equal_compute", (PIXELS,), **EQUALLY,
     ),
     Claim(
-        "S7c", "Codes are better still at that cost, even by a linear codec: FD below the cascade's",
+        "S7c", "Codes, whose codec is given, are nearer still after that much training: FD below the cascade's",
         "FD", "less", CODES, HERE + "at_equal_compute", (CASCADE,), **EQUALLY,
     ),
     Claim(

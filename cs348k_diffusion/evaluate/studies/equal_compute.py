@@ -7,7 +7,7 @@ again it goes on where it was. Compute is counted in multiply-adds: of a trainin
 times its examples; of a drawing, those of all evaluations and of the decoder. The networks are those of the recipes at
 half their width. Each way is trained once: intervals are over sets of prompts, with noise of their own, not over
 trainings. The learning rate is constant, so the model after fewer updates is the one that a shorter run would have
-given. The codec of "codes" is the shipped one, whose training is not counted; that of "linear codes" is `PCACodec`.
+given. The codec is the shipped one: its training is not counted, its decoder is.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ from cs348k_diffusion.recipes import cards
 from cs348k_diffusion.recipes.pictures import TOKENIZER, satisfied, share
 from cs348k_diffusion.recipes.pictures_cascade import LIMITS
 from cs348k_diffusion.recipes.stages import half_width, pictures_codec
-from cs348k_diffusion.recipes.stages.half_width import PARTS, SIZE, SMALL, WAYS, linear_codec
+from cs348k_diffusion.recipes.stages.half_width import PARTS, SIZE, SMALL, WAYS
 from cs348k_diffusion.recipes.stages.upsamplers import features
 
 BUDGETS = (0.5,)  # of training a way, in 10^12 multiply-adds
@@ -62,7 +62,7 @@ def updates_of(part: str, budget: float) -> int:
 
 @cache
 def decoder_cost() -> int:
-    """Multiply-adds of the shipped codec's decoder for one picture; a linear one costs next to nothing."""
+    """Multiply-adds of the shipped codec's decoder for one picture."""
     return flops(lambda z, _: pictures_codec.frozen().decode(z), torch.zeros(1, 4, 16, 16)) // 2
 
 
@@ -88,13 +88,12 @@ def trained(work: Path, part: str, budget: float) -> Any:
 
 def pipeline(work: Path, way: str, budget: float) -> Pipeline:
     """How a trained way draws; the last picture of a cascade is the mean of all that the small one allows."""
-    codecs = {"codes": pictures_codec.frozen, "linear codes": linear_codec}
     kept: dict[str, Any] = {"shape": (3, SIZE, SIZE)}
     if way == "cascade":
         enlarge = regression(trained(work, "upsampler", budget))
         kept = {"shape": (3, SMALL, SMALL), "limits": LIMITS, "stages": (lambda generator: enlarge,)}
-    elif way in codecs:
-        kept |= {"limits": None, "codec": codecs[way]()}
+    elif way == "codes":
+        kept |= {"limits": None, "codec": pictures_codec.frozen()}
     model, prompts = trained(work, WAYS[way][0], budget), Prompts(TOKENIZER, parse)
     return Pipeline(model, condition=prompts, scale=SCALE, steps=steps_of(way), **kept)
 
@@ -140,16 +139,11 @@ def run_of(work: Path, way: str, budget: float) -> dict[str, Any]:
     seconds = sum(half_width.seconds_of(work, part, done) for part, done in updates.items())
     walk = pipeline(work, way, budget)
     images = images_of(
-        work / f"images_{named(way, budget)}.safetensors",
+        work / f"images_{way}_{budget:g}.safetensors",
         lambda one: walk.images(asked(one).captions, seed=1000 * one),
     )
     row = {"way": way, "budget": budget, "steps": walk.steps, "updates": updates, "core_minutes": seconds / 60}
     return {**row, **judged(images)}
-
-
-def named(way: str, budget: float) -> str:
-    """The name of a run in names of files."""
-    return f"{way.replace(' ', '_')}_{budget:g}"
 
 
 def others() -> dict[str, Any]:
@@ -186,7 +180,7 @@ def main(folder: str) -> None:
         for way, parts in WAYS.items():
             for part in parts:
                 half_width.train(work, part, updates_of(part, budget))
-            runs.append(finished(work / f"run_{named(way, budget)}.json", partial(run_of, work, way, budget)))
+            runs.append(finished(work / f"run_{way}_{budget:g}.json", partial(run_of, work, way, budget)))
             print(way, budget, runs[-1]["sets"], flush=True)
     card = {
         "name": "equal_compute",

@@ -23,7 +23,6 @@ from cs348k_diffusion.data.images import from_bytes, to_bytes
 from cs348k_diffusion.data.pictures import WORDS, pictures
 from cs348k_diffusion.data.pictures.splits import EQUAL
 from cs348k_diffusion.denoiser import NetDenoiser
-from cs348k_diffusion.latent import PCACodec
 from cs348k_diffusion.nets import TextUNet
 from cs348k_diffusion.nets.upsampler import UpsamplerUNet
 from cs348k_diffusion.noise import noise_like
@@ -34,7 +33,7 @@ from cs348k_diffusion.schedule import cosine
 from cs348k_diffusion.training import Fitting, denoising, fit
 
 TRAIN_SIZE, BATCH, RATE, EMA = 3000, 16, 1e-3, 0.998
-SMALL, SIZE, D = 16, 64, 8  # rows of the cascade's first picture, and of all others; numbers a place of a linear code
+SMALL, SIZE = 16, 64  # rows of the cascade's first picture, and of all others
 SPREAD = 0.127  # standard deviation of what bicubic enlargement from 16 to 64 pixels misses
 SAVED = 100  # updates between two checkpoints
 
@@ -72,14 +71,8 @@ PARTS = {
     "small": Part(small_model, (3, SMALL, SMALL), 0.6),
     "upsampler": Part(upsampler, (3, SIZE, SIZE), 0.4),
     "codes": Part(partial(text_model, 4), (4, 16, 16)),
-    "linear codes": Part(partial(text_model, D), (D, 16, 16)),
 }
-WAYS = {
-    "pixels": ("pixels",),
-    "cascade": ("small", "upsampler"),
-    "codes": ("codes",),
-    "linear codes": ("linear codes",),
-}
+WAYS = {"pixels": ("pixels",), "cascade": ("small", "upsampler"), "codes": ("codes",)}
 
 
 # ---- the data --------------------------------------------------------------------------------------------------------
@@ -93,19 +86,11 @@ def drawn() -> tuple[Tensor, Tensor]:
     return torch.cat([to_bytes(some.images) for some in made]), caption_tokens(scenes, (0,))[0]
 
 
-@cache
-def linear_codec() -> PCACodec:
-    """The best linear codec of 4 x 4 pieces of the training pictures."""
-    some = pictures(min(1000, TRAIN_SIZE), SIZE, EQUAL.training).images
-    return PCACodec.of(from_bytes(to_bytes(some)), 4, D)
-
-
 def encoded(part: str, x: Tensor) -> Tensor:
     """What a part that reads captions draws, of pictures of 64 pixels."""
     if part == "small":
         return resize(x, SMALL)
-    codecs = {"codes": pictures_codec.frozen, "linear codes": linear_codec}
-    return codecs[part]().encode(x) if part in codecs else x
+    return pictures_codec.frozen().encode(x) if part == "codes" else x
 
 
 def captioned_batches(part: str, generator: torch.Generator) -> Batches:
@@ -147,7 +132,7 @@ def training(part: str, updates: int, seed: int = 0) -> Fitting:
 
 def weights_of(work: Path, part: str, updates: int) -> Path:
     """Where the weights of a part after so many updates lie."""
-    return work / f"{part.replace(' ', '_')}_{updates}.safetensors"
+    return work / f"{part}_{updates}.safetensors"
 
 
 def train(work: Path, part: str, updates: int) -> None:
@@ -155,7 +140,7 @@ def train(work: Path, part: str, updates: int) -> None:
     if weights_of(work, part, updates).is_file():
         return
     identity = {"study": "equal_compute", "part": part, "torch": torch.__version__}
-    kept, run = Checkpoints(work / f"checkpoint_{part.replace(' ', '_')}", identity), training(part, updates)
+    kept, run = Checkpoints(work / f"checkpoint_{part}", identity), training(part, updates)
     seconds = kept.restore(run).get("cpu_seconds", 0.0)
     began = time.process_time() - seconds
     while run.done < updates:
