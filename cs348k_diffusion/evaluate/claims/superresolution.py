@@ -122,10 +122,11 @@ CLAIMS = (
     Claim(
         "S7b", "And it draws more of what its prompt asks for: the share of the prompt's parts that a reader finds",
         "share of parts", "more", CASCADE, HERE + "at_equal_compute", (PIXELS,), **EQUALLY,
+        remark="After a core-minute of training both obey the sky, and other words no more than by chance.",
     ),
     Claim(
         "S7c", "Codes, whose codec is given, are nearer still after that much training: FD below the cascade's",
-        "FD", "less", CODES, HERE + "at_equal_compute", (CASCADE,), **EQUALLY,
+        "FD", "less", CODES, HERE + "at_equal_compute", (CASCADE,), **{**EQUALLY, "source": "Rombach et al. 2022"},
     ),
     Claim(
         "S7d", "At equal cost many steps low and few high beat the reverse: FD of 24 and 4 steps against 8 and 12",
