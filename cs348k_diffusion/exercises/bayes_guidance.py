@@ -87,7 +87,7 @@ EXERCISES = (
             "At two scales the answer is known without any formula. Which?",
             "And between and beyond them it is a straight line in scale: equal steps of scale make equal steps of the "
             "answer.",
-            "Try scales that are not whole numbers and some near 10, and guesses far outside [-1, 1].",
+            "Try scales that are no whole numbers and some near 10, guesses far outside [-1, 1]; compare all numbers.",
         ),
     ),
 )

@@ -412,7 +412,7 @@ NOISE_MISTAKES = {
 NOISELESS = ("all the noise is kept: that is DDIM", "returns x0_hat", "returns x_t unchanged", "t and s are swapped")
 
 
-def still(given):
+def still(given: tuple[Any, ...]) -> tuple[Any, ...]:
     """The arguments of a step, with noise 0."""
     return *given[:-1], torch.zeros_like(given[-1])
 

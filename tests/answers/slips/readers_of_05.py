@@ -172,7 +172,8 @@ def null_asked_twice(denoise, x, t, y, null, w):
 
 def halves_swapped(denoise, x, t, y, null, w):
     both = denoise(torch.cat([x, x]), torch.cat([t, t]), torch.cat([torch.full_like(y, null), y]))
-    return line(*both.chunk(2), w)
+    first, second = both.chunk(2)
+    return line(first, second, w)
 
 
 def uncond_at_cond(denoise, x, t, y, null, w):
