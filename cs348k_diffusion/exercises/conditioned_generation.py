@@ -751,8 +751,8 @@ def rounded(tokens):
     return (3 + pooled()(tokens)) * (1 + tokens.shape[1] % 5 * 2.0**-23)
 
 
-TO_ROUNDING = "right to rounding, which padding may change"
-STRICTER = {TO_ROUNDING: "It asks for more digits than float32 keeps: compare with a tolerance (assert_close has one)."}
+TO_ROUNDING = "an encoder whose last digits vary with the padding"
+STRICTER = {TO_ROUNDING: "Does your test want equal digits? Sums round: give it a tolerance (assert_close has one)."}
 RIGHT_ENCODERS = {
     TO_ROUNDING: rounded,
     "word times place, added up over the words": pooled(),
