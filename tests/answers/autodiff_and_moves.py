@@ -481,6 +481,7 @@ WRONG = {
         "the radius is taken for a diameter": disc(lambda d, r, s: torch.sigmoid((r / 2 - d) / s)),
         "tanh": disc(lambda d, r, s: torch.tanh((r - d) / s)),
         "a hard edge": disc(lambda d, r, s: (d < r).to(d.dtype)),
+        "NaN in the gradient where softness": disc(lambda d, r, s: 1 / (1 + torch.exp((d - r) / s))),
         "detached gradient": disc(lambda d, r, s: torch.sigmoid((r - d) / s).detach()),
         "one radius for all discs": disc(lambda d, r, s: torch.sigmoid((r[0] - d) / s)),
         "wrong shape": disc(lambda d, r, s: torch.sigmoid((r - d) / s).T),
