@@ -800,17 +800,38 @@ def slope(x):
     return torch.linspace(-1, 1, 4 * x.shape[-1]).to(x).expand_as(nearest(x))
 
 
+def as_promised(upsample):
+    """The function as the docstring has it: what it does not promise to take raises ValueError."""
+
+    def checked(x):
+        if x.ndim != 4 or x.dtype != torch.float32 or min(x.shape[2:]) < 6:
+            said = "upsample takes float32 pictures (batch, channels, h, w), h and w at least 6"
+            raise ValueError(f"{said}, got shape {tuple(x.shape)} in {str(x.dtype).removeprefix('torch.')}")
+        return upsample(x)
+
+    return checked
+
+
+def of_the_one_before(x):
+    """Each example's contrast from its predecessor, the first one's from itself."""
+    return edges(torch.cat([x[:1], x[:-1]]))
+
+
 RIGHT_UPSAMPLERS = {
     "repeated pixels": nearest,
     "bicubic, with the means of its blocks corrected": consistent("bicubic"),
     "bilinear, with the means of its blocks corrected": consistent("bilinear"),
     "repeated pixels, with more contrast at edges (not linear, and nobody said so)": crispened,
 }
+RIGHT_UPSAMPLERS = {name: as_promised(upsample) for name, upsample in RIGHT_UPSAMPLERS.items()}
 STRICTER = (
-    "Compare with a tolerance of 1e-3, and moved pictures away from the borders only; and ask for no more than the "
-    "exercise says."
+    "Compare with a tolerance of 1e-3, not exactly, and moved pictures away from the borders only: by 4 large pixels "
+    "for each small one. Ask for no more than the exercise says: not for one certain way to enlarge, for a small pixel "
+    "somewhere in its block, for linearity, mirror images, the range of the small picture, or each channel by itself."
 )
 WRONG_UPSAMPLERS = {
+    "cuts off what is below 0": lambda x: nearest(x.clamp(min=0)),
+    "takes detail of an example from the one before it": with_detail(lambda x: 0.2 * stripes(x) * of_the_one_before(x)),
     "does not enlarge faithfully: too bright": lambda x: nearest(x) + 0.1,
     "is a nearest neighbour moved by two pixels": lambda x: nearest(x).roll(2, -1),
     "loses contrast": lambda x: 0.8 * nearest(x),
@@ -821,6 +842,7 @@ WRONG_UPSAMPLERS = {
     "invents more detail at the left than at the right": with_detail(lambda x: 0.3 * stripes(x) * edges(x) * slope(x)),
     "forgets the other examples: the first one for all": lambda x: nearest(x[:1]).expand(len(x), -1, -1, -1),
 }
+WRONG_UPSAMPLERS = {name: as_promised(upsample) for name, upsample in WRONG_UPSAMPLERS.items()}
 
 
 @pytest.mark.exercise("E9.6", points=2)

@@ -276,6 +276,7 @@ def test_by_statistics(codec):
     torch.testing.assert_close(alone, encode(some), rtol=0, atol=1e-3)
     torch.testing.assert_close(encode(some.roll((4, 12), (2, 3))), alone.roll((1, 3), (2, 3)), rtol=0, atol=1e-3)
     assert abs(16 * float(F.mse_loss(decode(encode(data)), data)) - error) < 1e-3
+    torch.testing.assert_close(encode((data[:1] + data[1:2]) / 2), (alone[:1] + alone[1:2]) / 2, rtol=0, atol=1e-3)
     third = decode(0.3 * alone[:1] + 0.7 * alone[1:2])
     torch.testing.assert_close(third, 0.3 * once[:1] + 0.7 * once[1:2], rtol=0, atol=1e-3)
 
@@ -340,7 +341,7 @@ WRONG = {
         "the root of the squared error": linear(error=lambda e, d, p: e[:-d].sum().clamp(min=0).sqrt()),
         "a share of the variance": linear(error=lambda e, d, p: e[:-d].sum() / e.sum()),
         "the mean of each row is taken away": best_linear_code_by_rows,
-        "rows of `vectors` are kept": linear(lambda v, _, d: v.flip(1)[:d]),
+        "these are its first rows, turned round": linear(lambda v, _, d: v.flip(1)[:d]),
         "singular values are not variances": best_linear_code_of_singular_values,
         "the largest variances are dropped": linear(error=lambda e, d, p: e[d:].sum()),
     },
@@ -432,7 +433,11 @@ WRONG = {
         "treats places unlike": without("move"),
         "promises the error of a number": without("error"),
         "0.8 of the contrast": without("twice"),
-        "is not linear": without("linear"),
+        "is not linear: it bends": without("linear"),
+        "encode is not linear, though decode is": without("linear"),
+        "four times the mean of the batch in hand": without("batch", "linear"),
+        "channels have means of 1/2 and -1/2": without("mean"),
+        "channels have variances of 3/2 and 1/2": without("variance"),
         "It rejects: three directions at random": some_of(*EVERY, best=True),
         "Your test must pass on every right answer": some_of(*EVERY, tolerance=0.0),
         "measure std or var with correction=0": some_of(*EVERY, correction=1),

@@ -367,6 +367,8 @@ WRONG = {
         "It accepts": some_of("constant", "batch", "move"),
         "draws stripes over a picture of one colour": some_of("shrink", "batch", "move"),
         "mixes the pictures of a batch": some_of("shrink", "constant", "move"),
+        "takes detail of an example from the one before it": some_of("shrink", "constant", "move"),
+        "cuts off what is below 0": some_of("constant", "batch", "move"),
         "invents more detail at the left": some_of("shrink", "constant", "batch"),
         "with the means of its blocks corrected, which is right": some_of(*EVERY, "nearest"),
         "not linear, and nobody said so": some_of(*EVERY, "linear"),
