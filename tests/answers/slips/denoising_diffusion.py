@@ -119,14 +119,8 @@ SLIPS = {
 NAMED = {  # the names that may be printed; a slip that is not here has none
     "E4.1": {
         "sigma is used as a variance": ("x0: sigma is taken for a variance and squared",),
-        "the wrong way round, for both": (
-            "x0: alpha and sigma are swapped",
-            "eps: alpha and sigma are swapped",
-        ),
-        "the minus goes to the other": (
-            "x0: the sign of v",
-            "eps: the sign of v",
-        ),
+        "the wrong way round, for both": ("alpha and sigma are swapped, for x0 and for eps",),
+        "the minus goes to the other": ("the sign of v, for x0 and for eps",),
     },
     "E4.2": {
         "divided by sigma_t once": (
