@@ -150,48 +150,8 @@ def uncentred(x):
 
 
 def otherwise_centred(change):
-    """(directions, variances) where the rows are moved or scaled otherwise, greatest first."""
-
-    def found(x):
-        rows = change(x).double()
-        values, vectors = torch.linalg.eigh(rows.T @ rows / len(rows))
-        return vectors.flip(1).T.to(x.dtype), values.flip(0).to(x.dtype)
-
-    return found
-
-
-def cut_at_d(found):
-    """A wrong answer: the first d directions, and the sum of the other variances."""
-    return lambda x, d: (found(x)[0][:d], found(x)[1][d:].sum())
-
-
-ELSEWHERE = {  # seen in the basis and in the error alike
-    "the mean of each row is taken away, not the rows' mean": otherwise_centred(lambda x: x - x.mean(1, keepdim=True)),
-    "one mean of all numbers is taken away: each column has its own": otherwise_centred(lambda x: x - x.mean()),
-    "the columns are divided by their standard deviation: that finds directions of other rows": otherwise_centred(
-        lambda x: (x - x.mean(0)) / x.std(0, correction=0)
-    ),
-}
-
-
-def agreeing(basis):
-    """A basis in a form that does not know the sign of a direction: each row times its transpose."""
-    return basis[:, :, None] * basis[:, None, :]
-
-
-def of_eigh(x):
-    """What torch.linalg.eigh gives: eigenvectors as columns, that of the smallest variance first."""
-    centred = (x - x.mean(0)).double()
-    return torch.linalg.eigh(centred.T @ centred / len(x))[1].to(x.dtype)
-
-
-COLUMN = "an eigenvector is a column of eigh's matrix: "
-ROW_MISTAKES = {  # seen in the squares alone: the sign of each column is chance
-    COLUMN + "these are its first rows": lambda x, d: of_eigh(x)[:d],
-    COLUMN + "these are its last rows": lambda x, d: of_eigh(x)[-d:],
-    COLUMN + "these are its last rows, the last first": lambda x, d: of_eigh(x).flip(0)[:d],
-    COLUMN + "these are its first rows, turned round": lambda x, d: of_eigh(x).flip(1)[:d],
-}
+    """The directions where the rows are moved or scaled otherwise, the greatest first."""
+    return lambda x, d: uncentred(change(x))[:d]
 
 
 BASIS_MISTAKES = {
@@ -214,7 +174,11 @@ BASIS_MISTAKES = {
     "torch.cov takes rows for variables: these are directions among examples": lambda x, d: (
         torch.linalg.eigh(torch.cov(x))[1].flip(1).T[:d]
     ),
-    **{name: lambda x, d, found=found: cut_at_d(found)(x, d)[0] for name, found in ELSEWHERE.items()},
+    "the mean of each row is taken away, not the rows' mean": otherwise_centred(lambda x: x - x.mean(1, keepdim=True)),
+    "one mean of all numbers is taken away: each column has its own": otherwise_centred(lambda x: x - x.mean()),
+    "the columns are divided by their standard deviation: that finds directions of other rows": otherwise_centred(
+        lambda x: (x - x.mean(0)) / x.std(0, correction=0)
+    ),
 }
 
 
@@ -265,7 +229,6 @@ ERROR_MISTAKES = {
     "one error for each row: their mean is asked for": left_of,
     "the error of the first row alone": lambda x, d: left_of(x, d)[0],
     "a tensor of one number, (1,), for one without axes, ()": lambda x, d: dropped(x, d).view(1),
-    **{name: lambda x, d, found=found: error_of(cut_at_d(found))(x, d) for name, found in ELSEWHERE.items()},
     "one direction too many is dropped": lambda x, d: svd(x)[1][d - 1 :].sum().to(x.dtype),
     "one direction too few is dropped": lambda x, d: svd(x)[1][d + 1 :].sum().to(x.dtype),
 }
@@ -1078,6 +1041,7 @@ WRONG_CODECS = {
     "mixes the pictures of a batch": codec_of(
         BEST, change=lambda z, x: z + 0.2 * (z.roll(1, 0) - z) if len(z) > 1 else z
     ),
+    "gives a picture that comes alone half its code": codec_of(BEST, change=lambda z, x: z if len(z) > 1 else z / 2),
     "treats places unlike: codes are mirrored, and decoded from there": codec_of(
         BEST, change=lambda z, x: z.flip(-1), undo=lambda z, _: z.flip(-1)
     ),

@@ -431,6 +431,7 @@ WRONG = {
         "codes have a mean that is not 0": without("mean"),
         "mixes the pictures of a batch": without("batch", "twice", "variance", "error"),
         "treats places unlike": without("move"),
+        "gives a picture that comes alone half its code": without("batch"),
         "promises the error of a number": without("error"),
         "0.8 of the contrast": without("twice"),
         "is not linear: it bends": without("linear"),
