@@ -49,11 +49,13 @@ TENSORS = {
     "{} is cut off at 0 and 1": lambda v: v.clamp(0, 1),
     "one {}, the first, for all": lambda v: v[:1].expand_as(v),
     "one {}, the last, for all": lambda v: v[-1:].expand_as(v),
-    "one number of {}, the first, for all": lambda v: v.flatten()[0].expand_as(v),
-    "one number of {} for each example": lambda v: v.flatten(1)[:, :1].view(-1, *(1,) * (v.ndim - 1)).expand_as(v),
     "the mean of {} for all": lambda v: v.mean().expand_as(v),
     "{} is in the opposite order": lambda v: v.flip(0),
     "{} has length 1": lambda v: v / v.norm(),
+}
+EXAMPLES = {  # of a tensor with more than one axis
+    "one number of {}, the first, for all": lambda v: v.flatten()[0].expand_as(v),
+    "one number of {} for each example": lambda v: v.flatten(1)[:, :1].view(-1, *(1,) * (v.ndim - 1)).expand_as(v),
 }
 INTEGERS = {
     "{} is one too large": lambda v: v + 1,
@@ -160,7 +162,7 @@ def names_of(function: Callable, args: tuple) -> list[str]:
 def changes(value: Any) -> Mapping[str, Callable[[Any], Any]]:
     """The changes that make sense for a value of this kind."""
     if isinstance(value, Tensor) and value.is_floating_point():
-        return FLOATS | TENSORS if value.ndim else FLOATS
+        return FLOATS | (TENSORS if value.ndim else {}) | (EXAMPLES if value.ndim > 1 else {})
     if isinstance(value, Tensor):
         return INTEGER_TENSORS if value.ndim and value.dtype != torch.bool else {}
     if isinstance(value, bool):
