@@ -117,7 +117,9 @@ CLAIMS = (
             threshold=-0.05, source="Meng et al. 2023: one student serves every scale", remark=said, **SAME,
         )
         for letter, scale, evaluations, said in (
-            ("b", 1.0, 16, f"{FEW} -.006 [-.040, .024]."), ("c", 3.0, 32, f"{FEW} -.014 [-.034, .004]."), ("d", 6.0, 32, ""),
+            ("b", 1.0, 16, f"{FEW} -.006 [-.040, .024]."),
+            ("c", 3.0, 32, f"{FEW} -.014 [-.034, .004]."),
+            ("d", 6.0, 32, ""),
         )
     ),
     Claim(
