@@ -154,6 +154,26 @@ def otherwise_centred(change):
     return lambda x, d: uncentred(change(x))[:d]
 
 
+def agreeing(basis):
+    """A basis in a form that does not know the sign of a direction: each row times its transpose."""
+    return basis[:, :, None] * basis[:, None, :]
+
+
+def of_eigh(x):
+    """What torch.linalg.eigh gives: eigenvectors as columns, that of the smallest variance first."""
+    centred = (x - x.mean(0)).double()
+    return torch.linalg.eigh(centred.T @ centred / len(x))[1].to(x.dtype)
+
+
+COLUMN = "an eigenvector is a column of eigh's matrix: "
+ROW_MISTAKES = {  # seen in the squares alone: the sign of each column is chance
+    COLUMN + "these are its first rows": lambda x, d: of_eigh(x)[:d],
+    COLUMN + "these are its last rows": lambda x, d: of_eigh(x)[-d:],
+    COLUMN + "these are its last rows, the last first": lambda x, d: of_eigh(x).flip(0)[:d],
+    COLUMN + "these are its first rows, turned round": lambda x, d: of_eigh(x).flip(1)[:d],
+}
+
+
 BASIS_MISTAKES = {
     "the rows are not centred: the first direction points at their mean": lambda x, d: uncentred(x)[:d],
     "the smallest variances are kept: eigh sorts upwards": lambda x, d: svd(x)[0].flip(0)[:d].to(x.dtype),
