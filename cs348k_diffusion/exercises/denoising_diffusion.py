@@ -298,6 +298,7 @@ ONLY_VP_MEAN = "the paper's mean with beta = 1 - (alpha_t / alpha_s)^2 holds onl
 FORWARD = "the variance of the step from s to t (beta) instead of the posterior's"
 NOISED_ON = "one more step of the forward process: towards more noise"
 X_T_ALONE = "x0_hat is not used: x_t alone"
+AND_QUIET = "all the noise is kept and none is added: that is DDIM"
 ANEW = "x0_hat is noised anew to the level of s: x_t is forgotten"
 MEAN_MISTAKES = {
     name: ancestral(formula)
@@ -305,6 +306,7 @@ MEAN_MISTAKES = {
         "all the noise is kept: that is DDIM": lambda x, x0, z, at, st, as_, ss, k2, b2: (
             as_ * x0 + ss * (x - at * x0) / st
         ),
+        AND_QUIET: lambda x, x0, z, at, st, as_, ss, k2, b2: as_ * x0 + ss * (x - at * x0) / st,
         "x_t is forgotten: the mean is not alpha_s x0_hat": lambda x, x0, z, at, st, as_, ss, k2, b2: as_ * x0,
         "returns x0_hat": lambda x, x0, z, at, st, as_, ss, k2, b2: x0,
         "returns x_t unchanged": lambda x, x0, z, at, st, as_, ss, k2, b2: x,
@@ -409,7 +411,8 @@ NOISE_MISTAKES = {
 }
 
 
-NOISELESS = ("all the noise is kept: that is DDIM", "returns x0_hat", "returns x_t unchanged", "t and s are swapped")
+NOISELESS = (AND_QUIET, "returns x0_hat", "returns x_t unchanged")
+SWAPPED = "t and s are swapped"
 
 
 def still(given: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -516,7 +519,7 @@ def test_holds_at_both_ends(ancestral_step):
                 lambda at, st, as_, ss: ss == 0
             ),
         }
-        | {name: whole(name) for name in (*MEAN_MISTAKES, *NOISE_MISTAKES)},
+        | {name: whole(name) for name in (*MEAN_MISTAKES, *NOISE_MISTAKES) if name != SWAPPED},
         atol=1e-4,
         rtol=1e-3,
     )

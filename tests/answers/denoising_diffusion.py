@@ -399,6 +399,9 @@ WRONG = {
         "all of the noise at s is drawn anew": ancestral(lambda variance, b2, sigma_s: sigma_s),
         "the noise has the wrong sign": ancestral(sign=-1.0),
         "all the noise is kept: that is DDIM": ancestral(mean=lambda a, sd, x0, eps, x: a * x0 + sd * eps),
+        "all the noise is kept and none is added": lambda schedule, x_t, x0_hat, t, s, noise: ddim_by_ratio(
+            schedule, x_t, x0_hat, t, s
+        ),
         "x_t is forgotten: the mean is not alpha_s x0_hat": ancestral(mean=lambda a, sd, x0, eps, x: a * x0),
         "returns x_t unchanged": lambda schedule, x_t, x0_hat, t, s, noise: x_t,
         "returns x0_hat": lambda schedule, x_t, x0_hat, t, s, noise: x0_hat,
