@@ -116,13 +116,12 @@ CLAIMS = (
         **AUGMENTED,
     ),
     Claim(
-        "S7a", f"At equal cost ({TRAINED}) a cascade to 64 pixels is nearer to the data than one model of pixels: FD",
+        "S7a", f"At equal cost ({TRAINED}) a cascade to 64 pixels is nearer to the data than pixels alone: FD",
         "FD", "less", CASCADE, HERE + "at_equal_compute", (PIXELS,), **EQUALLY,
     ),
     Claim(
         "S7b", "And it draws more of what its prompt asks for: the share of the prompt's parts that a reader finds",
         "share of parts", "more", CASCADE, HERE + "at_equal_compute", (PIXELS,), **EQUALLY,
-        remark="After a core-minute of training both obey the sky, and other words no more than by chance.",
     ),
     Claim(
         "S7c", "Codes, whose codec is given, are nearer still after that much training: FD below the cascade's",

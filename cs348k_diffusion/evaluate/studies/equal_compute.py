@@ -38,7 +38,7 @@ from cs348k_diffusion.recipes.stages import half_width, pictures_codec
 from cs348k_diffusion.recipes.stages.half_width import PARTS, SIZE, SMALL, WAYS
 from cs348k_diffusion.recipes.stages.upsamplers import features
 
-BUDGETS = (0.5,)  # of training a way, in 10^12 multiply-adds
+BUDGETS = (0.5, 2.0)  # of training a way, in 10^12 multiply-adds
 SETS, N, SCALE = 5, 40, 3.0  # sets of prompts, prompts in a set, scale of guidance
 STEPS = 8  # of the codes; the others take as many as cost the same
 
@@ -117,7 +117,7 @@ def images_of(path: Path, draw: Callable[[int], Tensor]) -> Tensor:
     return from_bytes(load_file(path)["images"])
 
 
-def judged(images: Tensor) -> dict[str, Any]:
+def evaluated(images: Tensor) -> dict[str, Any]:
     """A row for each set, adherence by part of a prompt over all sets, and the first three pictures.
 
     A row: the shares of prompts that are satisfied and of their parts, FD, and the distance of textures.
@@ -143,12 +143,12 @@ def run_of(work: Path, way: str, budget: float) -> dict[str, Any]:
         lambda one: walk.images(asked(one).captions, seed=1000 * one),
     )
     row = {"way": way, "budget": budget, "steps": walk.steps, "updates": updates, "core_minutes": seconds / 60}
-    return {**row, **judged(images)}
+    return {**row, **evaluated(images)}
 
 
 def others() -> dict[str, Any]:
     """As many true pictures of other prompts: the floor of distances, and chance for adherence."""
-    return judged(torch.cat([asked(SETS + one).images for one in range(SETS)]))
+    return evaluated(torch.cat([asked(SETS + one).images for one in range(SETS)]))
 
 
 def settings() -> dict[str, Any]:

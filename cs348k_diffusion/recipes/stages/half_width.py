@@ -50,7 +50,10 @@ class Part(NamedTuple):
 
 
 def text_model(channels: int = 3, fold: int = 1) -> NetDenoiser:
-    """The model of `pictures` and `pictures_64` at half its width, which works on 16 x 16 places."""
+    """The model of `pictures` and `pictures_64` at half its width, on 16 x 16 places; pixels of 64 rows need 32 x 32.
+
+    Folded by 4, three colours of noise would have to pass through two channels a pixel.
+    """
     net = TextUNet(len(WORDS), channels, 16, attention=ATTENTION, length=TOKENIZER.length, fold=fold)
     return NetDenoiser(net, cosine(), predict="v")
 
@@ -67,7 +70,7 @@ def upsampler() -> Upsampler:
 
 
 PARTS = {
-    "pixels": Part(partial(text_model, fold=4), (3, SIZE, SIZE)),
+    "pixels": Part(partial(text_model, fold=2), (3, SIZE, SIZE)),
     "small": Part(small_model, (3, SMALL, SMALL), 0.6),
     "upsampler": Part(upsampler, (3, SIZE, SIZE), 0.4),
     "codes": Part(partial(text_model, 4), (4, 16, 16)),
