@@ -392,7 +392,7 @@ SCALE_MISTAKES = {
     "the mean of the codes in hand, the deviation of the data": with_moments(over(0, 2, 3, of=0)[0], STD),
     "the mean of the data, the deviation of the codes in hand": with_moments(MEAN, over(0, 2, 3, of=0)[1]),
     "stretched to the range from -1 to 1: unit variance is asked for": stretched,
-    "the mean is taken away in the inverse, too": lambda z, data, back: (
+    "the mean is taken away on the way back, too": lambda z, data, back: (
         z * STD(z, data) - MEAN(z, data) if back else there(z, data, False)
     ),
     "divided by the deviation on the way back, too": lambda z, data, back: (
@@ -690,14 +690,13 @@ def cut(right, *zeroed):
     return lambda *given: tuple(0 * g if k in zeroed else g for k, g in enumerate(right(*given)))
 
 
-DETACHED = "the result is detached (detach, item, no_grad): no gradient comes through"
 DRAW_CUTS = {
-    DETACHED: cut(draw_slopes, 0, 1),
+    "z is detached (detach, item, no_grad): no gradient comes through": cut(draw_slopes, 0, 1),
     "the standard deviation is detached: no gradient of z reaches log_var": cut(draw_slopes, 1),
     "the mean is detached: no gradient of z reaches it": cut(draw_slopes, 0),
 }
 PRICE_CUTS = {
-    DETACHED: cut(price_slopes, 0, 1),
+    "kl is detached (detach, item, no_grad): no gradient comes through": cut(price_slopes, 0, 1),
     "log_var is detached: no gradient of kl reaches it": cut(price_slopes, 1),
     "the mean is detached: no gradient of kl reaches it": cut(price_slopes, 0),
     "exp(log_var) is detached": lambda m, v, e: (price_slopes(m, v, e)[0], price_slopes(m, 0 * v - 1e9, e)[1]),

@@ -37,7 +37,8 @@ function beNotes() {
   document.title = "Notes";
   document.body.className = "notes";
   document.body.innerHTML = `<main><p id="clock" role="timer"></p><h1 id="title"></h1><p id="notes"></p>
-    <h2>Next: <span id="next"></span></h2><iframe title="The next slide" src="${location.pathname}?next" tabindex="-1"></iframe></main>`;
+    <h2>Next: <span id="next"></span></h2><iframe title="The next slide" tabindex="-1"></iframe></main>`;
+  document.querySelector("iframe").src = location.pathname + "?next";
   let told = { page: 0, began: Date.now() }, heard = Date.now();
   const show = () => showNotes(told, Date.now() - heard > 5000);
   addEventListener("message", ({ source, data }) => {
