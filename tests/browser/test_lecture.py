@@ -115,6 +115,7 @@ def test_a_page_is_live_on_a_key_stops_and_lives_again_after_its_kernel_is_kille
     url, server = served
     page = browser.new_page(viewport={"width": 1920, "height": 1080})
     page.set_default_timeout(120_000)
+    assert page.goto(url.rsplit("/", 1)[0] + "/deck.html").status == 404  # whoever guesses a name gets no token
     page.goto(f"{url}#10")
     page.keyboard.press("l")
     page.wait_for_function(SHOWN)

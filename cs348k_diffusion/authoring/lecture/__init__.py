@@ -37,7 +37,7 @@ SOLUTIONS = Path(__file__).parents[3] / "solutions"
 # what a waiting kernel imports: all that most pages need, and then what some do
 WARM = "import torch, cs348k_diffusion.authoring.lecture.stage\nfrom cs348k_diffusion import recipes"
 WARMER = ("import matplotlib.figure", "import scipy.stats", "import sklearn.datasets")
-HERE, DECK = "cs348k_diffusion.authoring.lecture", "deck.html"
+HERE = "cs348k_diffusion.authoring.lecture"
 
 
 def page(token: str | None = None) -> str:
@@ -195,11 +195,12 @@ def serve(say: Callable[[str], object], port: int, browser: bool) -> None:
     from jupyter_server.serverapp import ServerApp
 
     token = secrets.token_urlsafe(24)
+    deck = f"{secrets.token_hex(16)}.html"  # it holds the token; static files are served to whoever knows a name
     with tempfile.TemporaryDirectory(prefix="cs348k-lecture-") as folder:
         static, work = Path(folder) / "static", Path(folder) / "work"
         static.mkdir()
         work.mkdir()
-        (static / DECK).write_text(page(token), encoding="utf-8")
+        (static / deck).write_text(page(token), encoding="utf-8")
         settings = {
             "ServerApp": {
                 "ip": "127.0.0.1",
@@ -209,7 +210,7 @@ def serve(say: Callable[[str], object], port: int, browser: bool) -> None:
                 "allow_root": True,
                 "root_dir": str(work),
                 "extra_static_paths": [str(static)],
-                "default_url": f"/static/{DECK}",
+                "default_url": f"/static/{deck}",
                 "log_level": "ERROR",
             },
             "IdentityProvider": {"token": token},
@@ -217,6 +218,6 @@ def serve(say: Callable[[str], object], port: int, browser: bool) -> None:
         }
         server = ServerApp.instance(config=Config(settings))
         server.initialize(argv=[], find_extensions=False)
-        say(f"http://127.0.0.1:{server.port}/static/{DECK}")
+        say(f"http://127.0.0.1:{server.port}/static/{deck}")
         say("Page Down goes on, ? shows the keys, L makes a page live; Control-C, twice, ends it.")
         server.start()
