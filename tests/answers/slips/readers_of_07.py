@@ -12,8 +12,9 @@ def written(source):
     return next(value for name, value in space.items() if name in NAMES)
 
 
-def taking(head, body):
-    return written(f"{head}\n{body.rstrip()}\n")
+def taking(head, bodies):
+    """What a student's cells define that begin with this head, by name of the slip."""
+    return {slip: written(f"{head}\n{body.rstrip()}\n") for slip, body in bodies.items()}
 
 
 def changed(source, *pairs):
@@ -59,152 +60,103 @@ COUNT = """def kept_shares(asked, seen):
     return right.sum(0) / on.sum(0), (right | ~on).all(1)
 """
 
-HEADS = {
-    "E7.1": "def pad_captions(rows, width):",
-    "E7.3": "def drop_captions(tokens, null, share, u):",
-    "E7.5": "def kept_shares(asked, seen):",
-    "E7.6": "def test_encoder(encode):",
-}
 SLIPS = {}
-SLIPS["E7.1"] = {
-    "mask inverted": taking(
-        HEADS["E7.1"],
-        """    tokens = torch.zeros(len(rows), width, dtype=torch.long)
+SLIPS["E7.1"] = taking(
+    "def pad_captions(rows, width):",
+    {
+        "mask inverted": """    tokens = torch.zeros(len(rows), width, dtype=torch.long)
     for i, r in enumerate(rows):
         tokens[i, :len(r)] = torch.tensor(r, dtype=torch.long)
     return tokens, tokens == 0
 """,
-    ),
-    "left padded": taking(
-        HEADS["E7.1"],
-        """    tokens = torch.zeros(len(rows), width, dtype=torch.long)
+        "left padded": """    tokens = torch.zeros(len(rows), width, dtype=torch.long)
     for i, r in enumerate(rows):
         if r:
             tokens[i, -len(r):] = torch.tensor(r)
     return tokens, tokens != 0
 """,
-    ),
-    "floats": taking(
-        HEADS["E7.1"],
-        """    tokens = torch.zeros(len(rows), width)
+        "floats": """    tokens = torch.zeros(len(rows), width)
     for i, r in enumerate(rows):
         tokens[i, :len(r)] = torch.tensor(r)
     return tokens, tokens != 0
 """,
-    ),
-    "int mask": changed(PAD, ("tokens != 0", "(tokens != 0).long()")),
-    "longest row": taking(
-        HEADS["E7.1"],
-        """    width = max(len(r) for r in rows)
+        "longest row": """    width = max(len(r) for r in rows)
     tokens = torch.zeros(len(rows), width, dtype=torch.long)
     for i, r in enumerate(rows):
         tokens[i, :len(r)] = torch.tensor(r, dtype=torch.long)
     return tokens, tokens != 0
 """,
-    ),
-    "extends lists": taking(
-        HEADS["E7.1"],
-        """    for r in rows:
+        "extends lists": """    for r in rows:
         while len(r) < width:
             r.append(0)
     tokens = torch.tensor(rows)
     return tokens, tokens != 0
 """,
-    ),
-    "only tokens": changed(PAD, ("tokens, tokens != 0", "tokens")),
-    "swapped": changed(PAD, ("tokens, tokens != 0", "tokens != 0, tokens")),
-    "numpy out": taking(
-        HEADS["E7.1"],
-        """    import numpy as np
+        "numpy out": """    import numpy as np
     tokens = np.zeros((len(rows), width), dtype=np.int64)
     for i, r in enumerate(rows):
         tokens[i, :len(r)] = r
     return tokens, tokens != 0
 """,
-    ),
-    "int32": taking(
-        HEADS["E7.1"],
-        """    tokens = torch.zeros(len(rows), width, dtype=torch.int32)
+        "int32": """    tokens = torch.zeros(len(rows), width, dtype=torch.int32)
     for i, r in enumerate(rows):
         tokens[i, :len(r)] = torch.tensor(r, dtype=torch.int32)
     return tokens, tokens != 0
 """,
-    ),
-    "no return": changed(PAD, ("return tokens,", "mask =")),
-    "drops empty": taking(
-        HEADS["E7.1"],
-        """    rows = [r for r in rows if r]
+        "drops empty": """    rows = [r for r in rows if r]
     tokens = torch.zeros(len(rows), width, dtype=torch.long)
     for i, r in enumerate(rows):
         tokens[i, :len(r)] = torch.tensor(r, dtype=torch.long)
     return tokens, tokens != 0
 """,
-    ),
-    "drops last word": changed(PAD, ("] = torch.tensor(r", " - 1] = torch.tensor(r[:-1]")),
-    "pads minus one": taking(
-        HEADS["E7.1"],
-        """    tokens = torch.full((len(rows), width), -1)
+        "pads minus one": """    tokens = torch.full((len(rows), width), -1)
     for i, r in enumerate(rows):
         tokens[i, :len(r)] = torch.tensor(r, dtype=torch.long)
     return tokens, tokens != -1
 """,
-    ),
-    "start token": taking(
-        HEADS["E7.1"],
-        """    tokens = torch.zeros(len(rows), width + 1, dtype=torch.long)
+        "start token": """    tokens = torch.zeros(len(rows), width + 1, dtype=torch.long)
     for i, r in enumerate(rows):
         tokens[i, 1:len(r) + 1] = torch.tensor(r, dtype=torch.long)
     mask = tokens != 0
     mask[:, 0] = True
     return tokens, mask
 """,
-    ),
-    "transposed": taking(
-        HEADS["E7.1"],
-        """    from torch.nn.utils.rnn import pad_sequence
+        "transposed": """    from torch.nn.utils.rnn import pad_sequence
     tokens = pad_sequence([torch.tensor(r + [0] * (width - len(r))) for r in rows])
     return tokens, tokens != 0
 """,
-    ),
-    "mask off by one": taking(
-        HEADS["E7.1"],
-        """    tokens = torch.zeros(len(rows), width, dtype=torch.long)
+        "mask off by one": """    tokens = torch.zeros(len(rows), width, dtype=torch.long)
     for i, r in enumerate(rows):
         tokens[i, :len(r)] = torch.tensor(r, dtype=torch.long)
     lengths = torch.tensor([len(r) for r in rows])
     return tokens, torch.arange(width) <= lengths[:, None]
 """,
-    ),
-    "mask above one": changed(PAD, ("!= 0", "> 1")),
-    "hard width twelve": taking(
-        HEADS["E7.1"],
-        """    tokens = torch.zeros(len(rows), 12, dtype=torch.long)
+        "hard width twelve": """    tokens = torch.zeros(len(rows), 12, dtype=torch.long)
     for i, r in enumerate(rows):
         tokens[i, :len(r)] = torch.tensor(r, dtype=torch.long)
     return tokens, tokens != 0
 """,
-    ),
-    "mask of rows": changed(PAD, ("tokens != 0", "(tokens != 0).any(1)")),
-    "lists": taking(
-        HEADS["E7.1"],
-        """    padded = [r + [0] * (width - len(r)) for r in rows]
+        "lists": """    padded = [r + [0] * (width - len(r)) for r in rows]
     return padded, [[w != 0 for w in r] for r in padded]
 """,
-    ),
-    "minus index": taking(
-        HEADS["E7.1"],
-        """    tokens = torch.zeros(len(rows), width, dtype=torch.long)
+        "minus index": """    tokens = torch.zeros(len(rows), width, dtype=torch.long)
     for i, r in enumerate(rows):
         tokens[i, :len(r)] = torch.tensor(r, dtype=torch.long) - 1
     return tokens, torch.arange(width) < torch.tensor([[len(r)] for r in rows])
 """,
-    ),
-    "pad empty crash": taking(
-        HEADS["E7.1"],
-        """    tokens = torch.stack([torch.nn.functional.pad(torch.tensor(r), (0, width - len(r))) for r in rows])
+        "pad empty crash": """    pad = torch.nn.functional.pad
+    tokens = torch.stack([pad(torch.tensor(r), (0, width - len(r))) for r in rows])
     return tokens, tokens != 0
 """,
-    ),
+    },
+) | {
+    "int mask": changed(PAD, ("tokens != 0", "(tokens != 0).long()")),
+    "only tokens": changed(PAD, ("tokens, tokens != 0", "tokens")),
+    "swapped": changed(PAD, ("tokens, tokens != 0", "tokens != 0, tokens")),
+    "no return": changed(PAD, ("return tokens,", "mask =")),
+    "drops last word": changed(PAD, ("] = torch.tensor(r", " - 1] = torch.tensor(r[:-1]")),
+    "mask above one": changed(PAD, ("!= 0", "> 1")),
+    "mask of rows": changed(PAD, ("tokens != 0", "(tokens != 0).any(1)")),
 }
 
 SLIPS["E7.2"] = {
@@ -272,168 +224,74 @@ SLIPS["E7.2"] = {
     ),
 }
 
-SLIPS["E7.3"] = {
-    "keeps instead": taking(
-        HEADS["E7.3"],
-        """    return torch.where(u[:, None] < share, tokens, null)
-""",
-    ),
-    "above": taking(
-        HEADS["E7.3"],
-        """    return torch.where(u[:, None] > share, null, tokens)
-""",
-    ),
-    "at or below": taking(
-        HEADS["E7.3"],
-        """    return torch.where(u[:, None] <= share, null, tokens)
-""",
-    ),
-    "zeros not null": taking(
-        HEADS["E7.3"],
-        """    return torch.where(u[:, None] < share, 0, tokens)
-""",
-    ),
-    "in place": taking(
-        HEADS["E7.3"],
-        """    tokens[u < share] = null
+SLIPS["E7.3"] = taking(
+    "def drop_captions(tokens, null, share, u):",
+    {
+        "keeps instead": "    return torch.where(u[:, None] < share, tokens, null)",
+        "above": "    return torch.where(u[:, None] > share, null, tokens)",
+        "at or below": "    return torch.where(u[:, None] <= share, null, tokens)",
+        "zeros not null": "    return torch.where(u[:, None] < share, 0, tokens)",
+        "in place": """    tokens[u < share] = null
     return tokens
 """,
-    ),
-    "own random": taking(
-        HEADS["E7.3"],
-        """    return torch.where(torch.rand(len(tokens), 1) < share, null, tokens)
-""",
-    ),
-    "per token": taking(
-        HEADS["E7.3"],
-        """    return torch.where(torch.rand(tokens.shape) < share, null, tokens)
-""",
-    ),
-    "no axis": taking(
-        HEADS["E7.3"],
-        """    return torch.where(u < share, null, tokens)
-""",
-    ),
-    "removed": taking(
-        HEADS["E7.3"],
-        """    return tokens[u >= share]
-""",
-    ),
-    "times mask": taking(
-        HEADS["E7.3"],
-        """    return tokens * (u >= share)[:, None]
-""",
-    ),
-    "times mask float": taking(
-        HEADS["E7.3"],
-        """    lost = (u[:, None] < share).float()
+        "own random": "    return torch.where(torch.rand(len(tokens), 1) < share, null, tokens)",
+        "per token": "    return torch.where(torch.rand(tokens.shape) < share, null, tokens)",
+        "no axis": "    return torch.where(u < share, null, tokens)",
+        "removed": "    return tokens[u >= share]",
+        "times mask": "    return tokens * (u >= share)[:, None]",
+        "times mask float": """    lost = (u[:, None] < share).float()
     return lost * null + (1 - lost) * tokens
 """,
-    ),
-    "one minus share": taking(
-        HEADS["E7.3"],
-        """    return torch.where(u[:, None] < 1 - share, null, tokens)
-""",
-    ),
-    "first ones": taking(
-        HEADS["E7.3"],
-        """    n = int(share * len(tokens))
+        "one minus share": "    return torch.where(u[:, None] < 1 - share, null, tokens)",
+        "first ones": """    n = int(share * len(tokens))
     out = tokens.clone()
     out[:n] = null
     return out
 """,
-    ),
-    "smallest ones": taking(
-        HEADS["E7.3"],
-        """    n = int(share * len(tokens))
+        "smallest ones": """    n = int(share * len(tokens))
     out = tokens.clone()
     out[u.argsort()[:n]] = null
     return out
 """,
-    ),
-    "loop first only": taking(
-        HEADS["E7.3"],
-        """    out = tokens.clone()
+        "loop first only": """    out = tokens.clone()
     for i in range(len(u)):
         if u[i] < share:
             out[i] = null[0]
             return out
     return out
 """,
-    ),
-    "all or none": taking(
-        HEADS["E7.3"],
-        """    return null.expand_as(tokens) if u[0] < share else tokens
-""",
-    ),
-    "returns mask": taking(
-        HEADS["E7.3"],
-        """    return u < share
-""",
-    ),
-    "no return": taking(
-        HEADS["E7.3"],
-        """    out = tokens.clone()
+        "all or none": "    return null.expand_as(tokens) if u[0] < share else tokens",
+        "returns mask": "    return u < share",
+        "no return": """    out = tokens.clone()
     out[u < share] = null
 """,
-    ),
-    "hard share": taking(
-        HEADS["E7.3"],
-        """    return torch.where(u[:, None] < 0.1, null, tokens)
-""",
-    ),
-    "floats": taking(
-        HEADS["E7.3"],
-        """    return torch.where(u[:, None] < share, null.float(), tokens.float())
-""",
-    ),
-    "first token": taking(
-        HEADS["E7.3"],
-        """    out = tokens.clone()
+        "hard share": "    return torch.where(u[:, None] < 0.1, null, tokens)",
+        "floats": "    return torch.where(u[:, None] < share, null.float(), tokens.float())",
+        "first token": """    out = tokens.clone()
     out[u < share, 0] = null[0, 0]
     return out
 """,
-    ),
-    "null twice": taking(
-        HEADS["E7.3"],
-        """    return torch.cat([tokens, null])
-""",
-    ),
-    "mean u": taking(
-        HEADS["E7.3"],
-        """    return torch.where(u.mean() < share, null, tokens)
-""",
-    ),
-    "inverse index": taking(
-        HEADS["E7.3"],
-        """    out = null.repeat(len(tokens), 1)
+        "null twice": "    return torch.cat([tokens, null])",
+        "mean u": "    return torch.where(u.mean() < share, null, tokens)",
+        "inverse index": """    out = null.repeat(len(tokens), 1)
     out[u < share] = tokens[u < share]
     return out
 """,
-    ),
-    "adds null": taking(
-        HEADS["E7.3"],
-        """    out = tokens.clone()
+        "adds null": """    out = tokens.clone()
     out[u < share] += null
     return out
 """,
-    ),
-    "alias loop": taking(
-        HEADS["E7.3"],
-        """    out = tokens
+        "alias loop": """    out = tokens
     for i, number in enumerate(u):
         if number < share:
             out[i] = null
     return out
 """,
-    ),
-    "sorted rows": taking(
-        HEADS["E7.3"],
-        """    lost = u < share
+        "sorted rows": """    lost = u < share
     return torch.cat([tokens[~lost], null.expand(int(lost.sum()), -1)])
 """,
-    ),
-}
+    },
+)
 
 SLIPS["E7.4"] = {
     "one plus scale": changed(GUIDE, ("u + scale * (c - u)", "c + scale * (c - u)")),
@@ -534,200 +392,126 @@ SLIPS["E7.4"] = {
 """),
 }
 
-SLIPS["E7.5"] = {
-    "counts open as right": taking(
-        HEADS["E7.5"],
-        """    right = (asked == seen) | (asked == -1)
+SLIPS["E7.5"] = taking(
+    "def kept_shares(asked, seen):",
+    {
+        "counts open as right": """    right = (asked == seen) | (asked == -1)
     return right.float().mean(0), right.all(1)
 """,
-    ),
-    "counts open as wrong": taking(
-        HEADS["E7.5"],
-        """    right = asked == seen
+        "counts open as wrong": """    right = asked == seen
     return right.float().mean(0), right.all(1)
 """,
-    ),
-    "full wrong": changed(COUNT, ("(right | ~on)", "right")),
-    "any not all": changed(COUNT, ("(right | ~on).all", "right.any")),
-    "zero for nan": taking(
-        HEADS["E7.5"],
-        """    on = asked != -1
+        "zero for nan": """    on = asked != -1
     right = (asked == seen) & on
     return right.sum(0) / on.sum(0).clamp(min=1), (right | ~on).all(1)
 """,
-    ),
-    "one for nan": changed(COUNT, ("right.sum(0) / on.sum(", "(right.sum(0) / on.sum(0)).nan_to_num(1.")),
-    "wrong axis": changed(COUNT, ("0) / on.sum(0), (right | ~on).all(1", "1) / on.sum(1), (right | ~on).all(0")),
-    "greater zero": changed(COUNT, ("!= -1", "> 0")),
-    "share full": taking(
-        HEADS["E7.5"],
-        """    on = asked != -1
+        "share full": """    on = asked != -1
     right = (asked == seen) & on
     return right.sum(0) / on.sum(0), (right | ~on).all(1).float()
 """,
-    ),
-    "mean full": taking(
-        HEADS["E7.5"],
-        """    on = asked != -1
+        "mean full": """    on = asked != -1
     right = (asked == seen) & on
     return right.sum(0) / on.sum(0), (right | ~on).all(1).float().mean()
 """,
-    ),
-    "one number": changed(COUNT, ("0) / on.sum(0", ") / on.sum(")),
-    "divided by n": changed(COUNT, ("on.sum(0", "len(asked")),
-    "in place": taking(
-        HEADS["E7.5"],
-        """    on = asked != -1
+        "in place": """    on = asked != -1
     shares = ((asked == seen) & on).sum(0) / on.sum(0)
     asked[~on] = seen[~on]
     return shares, (asked == seen).all(1)
 """,
-    ),
-    "per prompt share": changed(COUNT, ("(right | ~on).all", "right.sum(1) / on.sum")),
-    "wrong share": taking(
-        HEADS["E7.5"],
-        """    on = asked != -1
+        "wrong share": """    on = asked != -1
     wrong = (asked != seen) & on
     return wrong.sum(0) / on.sum(0), ~wrong.any(1)
 """,
-    ),
-    "swapped": changed(
-        COUNT, ("right.sum(0) / on.sum(0), (right | ~on).all(1", "(right | ~on).all(1), right.sum(0) / on.sum(0")
-    ),
-    "integer division": taking(
-        HEADS["E7.5"],
-        """    on = asked != -1
+        "integer division": """    on = asked != -1
     right = (asked == seen) & on
     return right.sum(0) // on.sum(0), (right | ~on).all(1)
 """,
-    ),
-    "indexing flattens": taking(
-        HEADS["E7.5"],
-        """    on = asked != -1
+        "indexing flattens": """    on = asked != -1
     return (asked[on] == seen[on]).float().mean(), ((asked == seen) | ~on).all(1)
 """,
-    ),
-    "open prompt false": taking(
-        HEADS["E7.5"],
-        """    on = asked != -1
+        "open prompt false": """    on = asked != -1
     right = (asked == seen) & on
     return right.sum(0) / on.sum(0), (right | ~on).all(1) & on.any(1)
 """,
-    ),
-    "numpy out": taking(
-        HEADS["E7.5"],
-        """    import numpy as np
+        "numpy out": """    import numpy as np
     a, s = asked.numpy(), seen.numpy()
     on = a != -1
     right = (a == s) & on
     return right.sum(0) / on.sum(0), (right | ~on).all(1)
 """,
+        "share of full": """    on = asked != -1
+    right = (asked == seen) & on
+    full = (right | ~on).all(1)
+    return (full[:, None] & on).sum(0) / on.sum(0), full
+""",
+    },
+) | {
+    "full wrong": changed(COUNT, ("(right | ~on)", "right")),
+    "any not all": changed(COUNT, ("(right | ~on).all", "right.any")),
+    "one for nan": changed(COUNT, ("right.sum(0) / on.sum(", "(right.sum(0) / on.sum(0)).nan_to_num(1.")),
+    "wrong axis": changed(COUNT, ("0) / on.sum(0), (right | ~on).all(1", "1) / on.sum(1), (right | ~on).all(0")),
+    "greater zero": changed(COUNT, ("!= -1", "> 0")),
+    "one number": changed(COUNT, ("0) / on.sum(0", ") / on.sum(")),
+    "divided by n": changed(COUNT, ("on.sum(0", "len(asked")),
+    "per prompt share": changed(COUNT, ("(right | ~on).all", "right.sum(1) / on.sum")),
+    "swapped": changed(
+        COUNT, ("right.sum(0) / on.sum(0), (right | ~on).all(1", "(right | ~on).all(1), right.sum(0) / on.sum(0")
     ),
     "count not share": changed(COUNT, (" / on.sum(0)", "")),
     "first prompt only": changed(
         COUNT, ("(right | ~on).all(1", "torch.stack([all(r[o].tolist()) for r, o in zip(right, on[:1].expand_as(on))]")
     ),
     "close counts": changed(COUNT, ("asked == seen", "seen >= asked")),
-    "share of full": taking(
-        HEADS["E7.5"],
-        """    on = asked != -1
-    right = (asked == seen) & on
-    full = (right | ~on).all(1)
-    return (full[:, None] & on).sum(0) / on.sum(0), full
-""",
-    ),
     "right in full from shares": changed(COUNT, ("(right | ~on).all(1)", "right.sum(1) / on.sum(1) == 1")),
 }
 
-SLIPS["E7.6"] = {
-    "nothing": taking(
-        HEADS["E7.6"],
-        """    encode(torch.tensor([[1, 2, 3]]))
-""",
-    ),
-    "always raises": taking(
-        HEADS["E7.6"],
-        """    raise AssertionError('no')
-""",
-    ),
-    "only amount": taking(
-        HEADS["E7.6"],
-        """    a = encode(torch.tensor([[3, 4, 5]]))
+SLIPS["E7.6"] = taking(
+    "def test_encoder(encode):",
+    {
+        "nothing": "    encode(torch.tensor([[1, 2, 3]]))",
+        "always raises": "    raise AssertionError('no')",
+        "only amount": """    a = encode(torch.tensor([[3, 4, 5]]))
     b = encode(torch.tensor([[3, 4, 5, 0, 0]]))
     torch.testing.assert_close(a, b)
 """,
-    ),
-    "prints": taking(
-        HEADS["E7.6"],
-        """    a = encode(torch.tensor([[3, 4, 5]]))
+        "prints": """    a = encode(torch.tensor([[3, 4, 5]]))
     b = encode(torch.tensor([[3, 4, 5, 0, 0]]))
     if not torch.allclose(a, b):
         print("wrong")
 """,
-    ),
-    "returns bool": taking(
-        HEADS["E7.6"],
-        """    a = encode(torch.tensor([[3, 4, 5]]))
+        "returns bool": """    a = encode(torch.tensor([[3, 4, 5]]))
     b = encode(torch.tensor([[3, 4, 5, 0, 0]]))
     return bool(torch.allclose(a, b, atol=1e-5))
 """,
-    ),
-    "bitwise": taking(
-        HEADS["E7.6"],
-        """    a = encode(torch.tensor([[3, 4, 5]]))
+        "bitwise": """    a = encode(torch.tensor([[3, 4, 5]]))
     assert torch.equal(a, encode(torch.tensor([[3, 4, 5, 0, 0]])))
     assert torch.equal(a, encode(torch.tensor([[0, 3, 4, 5]])))
     assert not torch.allclose(a, encode(torch.tensor([[5, 4, 3]])))
     assert encode(torch.zeros(1, 3, dtype=torch.long)).isfinite().all()
 """,
-    ),
-    "too strict": taking(
-        HEADS["E7.6"],
-        """    a = encode(torch.tensor([[3, 4, 5]]))
+        "too strict": """    a = encode(torch.tensor([[3, 4, 5]]))
     torch.testing.assert_close(a, encode(torch.tensor([[3, 4, 5, 0, 0]])), rtol=0, atol=1e-9)
     assert (a - encode(torch.tensor([[5, 4, 3]]))).abs().min() > 1e-3
 """,
-    ),
-    "order same": taking(
-        HEADS["E7.6"],
-        """    a = encode(torch.tensor([[3, 4, 5]]))
+        "order same": """    a = encode(torch.tensor([[3, 4, 5]]))
     torch.testing.assert_close(a, encode(torch.tensor([[5, 4, 3]])))
 """,
-    ),
-    "padding is zero": taking(
-        HEADS["E7.6"],
-        """    assert (encode(torch.zeros(1, 4, dtype=torch.long)) == 0).all()
-""",
-    ),
-    "raises value error": taking(
-        HEADS["E7.6"],
-        """    a = encode(torch.tensor([[3, 4, 5]]))
+        "padding is zero": "    assert (encode(torch.zeros(1, 4, dtype=torch.long)) == 0).all()",
+        "raises value error": """    a = encode(torch.tensor([[3, 4, 5]]))
     b = encode(torch.tensor([[3, 4, 5, 0, 0]]))
     if not torch.allclose(a, b, atol=1e-5):
         raise ValueError("padding matters")
 """,
-    ),
-    "float tokens": taking(
-        HEADS["E7.6"],
-        """    a = encode(torch.tensor([[3., 4., 5.]]))
+        "float tokens": """    a = encode(torch.tensor([[3., 4., 5.]]))
     torch.testing.assert_close(a, encode(torch.tensor([[3., 4., 5., 0.]])))
 """,
-    ),
-    "one dim": taking(
-        HEADS["E7.6"],
-        """    a = encode(torch.tensor([3, 4, 5]))
+        "one dim": """    a = encode(torch.tensor([3, 4, 5]))
     torch.testing.assert_close(a, encode(torch.tensor([3, 4, 5, 0])))
 """,
-    ),
-    "too large word": taking(
-        HEADS["E7.6"],
-        """    a = encode(torch.tensor([[3, 14, 25]]))
+        "too large word": """    a = encode(torch.tensor([[3, 14, 25]]))
     torch.testing.assert_close(a, encode(torch.tensor([[3, 14, 25, 0]])))
 """,
-    ),
-    "no padding alone": taking(
-        HEADS["E7.6"],
-        """    close = lambda x, y: torch.testing.assert_close(x, y, rtol=1e-3, atol=1e-4)
+        "no padding alone": """    close = lambda x, y: torch.testing.assert_close(x, y, rtol=1e-3, atol=1e-4)
     a = encode(torch.tensor([[3, 4, 5]]))
     close(a, encode(torch.tensor([[3, 4, 5, 0, 0]])))
     close(a, encode(torch.tensor([[0, 3, 4, 5]])))
@@ -736,39 +520,27 @@ SLIPS["E7.6"] = {
     both = encode(torch.tensor([[3, 4, 5, 0], [1, 2, 3, 4]]))
     close(both[:1], a)
 """,
-    ),
-    "no neighbours": taking(
-        HEADS["E7.6"],
-        """    close = lambda x, y: torch.testing.assert_close(x, y, rtol=1e-3, atol=1e-4)
+        "no neighbours": """    close = lambda x, y: torch.testing.assert_close(x, y, rtol=1e-3, atol=1e-4)
     a = encode(torch.tensor([[3, 4, 5]]))
     close(a, encode(torch.tensor([[3, 4, 5, 0, 0]])))
     close(a, encode(torch.tensor([[0, 3, 4, 5]])))
     assert not torch.allclose(a, encode(torch.tensor([[5, 4, 3]])), atol=1e-4)
     assert encode(torch.zeros(1, 3, dtype=torch.long)).isfinite().all()
 """,
-    ),
-    "no order": taking(
-        HEADS["E7.6"],
-        """    close = lambda x, y: torch.testing.assert_close(x, y, rtol=1e-3, atol=1e-4)
+        "no order": """    close = lambda x, y: torch.testing.assert_close(x, y, rtol=1e-3, atol=1e-4)
     a = encode(torch.tensor([[3, 4, 5]]))
     close(a, encode(torch.tensor([[3, 4, 5, 0, 0]])))
     close(a, encode(torch.tensor([[0, 3, 4, 5]])))
     assert not torch.allclose(a, encode(torch.tensor([[3, 4, 6]])), atol=1e-4)
     assert encode(torch.zeros(1, 3, dtype=torch.long)).isfinite().all()
 """,
-    ),
-    "no words": taking(
-        HEADS["E7.6"],
-        """    close = lambda x, y: torch.testing.assert_close(x, y, rtol=1e-3, atol=1e-4)
+        "no words": """    close = lambda x, y: torch.testing.assert_close(x, y, rtol=1e-3, atol=1e-4)
     a = encode(torch.tensor([[3, 4, 5]]))
     close(a, encode(torch.tensor([[3, 4, 5, 0, 0]])))
     close(a, encode(torch.tensor([[0, 3, 4, 5]])))
     assert encode(torch.zeros(1, 3, dtype=torch.long)).isfinite().all()
 """,
-    ),
-    "no place": taking(
-        HEADS["E7.6"],
-        """    close = lambda x, y: torch.testing.assert_close(x, y, rtol=1e-3, atol=1e-4)
+        "no place": """    close = lambda x, y: torch.testing.assert_close(x, y, rtol=1e-3, atol=1e-4)
     a = encode(torch.tensor([[3, 4, 5]]))
     close(a, encode(torch.tensor([[3, 4, 5, 0, 0]])))
     assert not torch.allclose(a, encode(torch.tensor([[5, 4, 3]])), atol=1e-4)
@@ -777,63 +549,41 @@ SLIPS["E7.6"] = {
     close(both[:1], a)
     assert encode(torch.zeros(1, 3, dtype=torch.long)).isfinite().all()
 """,
-    ),
-    "batch of copies": taking(
-        HEADS["E7.6"],
-        """    close = lambda x, y: torch.testing.assert_close(x, y, rtol=1e-3, atol=1e-4)
+        "batch of copies": """    close = lambda x, y: torch.testing.assert_close(x, y, rtol=1e-3, atol=1e-4)
     a = encode(torch.tensor([[3, 4, 5]]))
     both = encode(torch.tensor([[3, 4, 5], [3, 4, 5]]))
     close(both[:1], a)
     close(both[1:], a)
     close(a, encode(torch.tensor([[3, 4, 5, 0, 0]])))
 """,
-    ),
-    "wrong width": taking(
-        HEADS["E7.6"],
-        """    assert encode(torch.tensor([[3, 4, 5]])).shape == (1, 8)
-""",
-    ),
-    "empty tensor": taking(
-        HEADS["E7.6"],
-        """    a = encode(torch.zeros(1, 0, dtype=torch.long))
+        "wrong width": "    assert encode(torch.tensor([[3, 4, 5]])).shape == (1, 8)",
+        "empty tensor": """    a = encode(torch.zeros(1, 0, dtype=torch.long))
     assert a.isfinite().all()
 """,
-    ),
-    "nan blind": taking(
-        HEADS["E7.6"],
-        """    a = encode(torch.tensor([[3, 4, 5]]))
+        "nan blind": """    a = encode(torch.tensor([[3, 4, 5]]))
     b = encode(torch.tensor([[3, 4, 5, 0, 0]]))
     c = encode(torch.zeros(1, 3, dtype=torch.long))
     assert not (a - b).abs().max() > 1e-4
     assert not c.abs().max() > 1e6
 """,
-    ),
-    "sign wrong": taking(
-        HEADS["E7.6"],
-        """    a = encode(torch.tensor([[3, 4, 5]]))
+        "sign wrong": """    a = encode(torch.tensor([[3, 4, 5]]))
     b = encode(torch.tensor([[3, 4, 5, 0, 0]]))
     assert (a - b).max() < 1e-4
     assert encode(torch.zeros(1, 3, dtype=torch.long)).isfinite().all()
 """,
-    ),
-    "own encoder": taking(
-        HEADS["E7.6"],
-        """    encode = lambda tokens: tokens.float()
+        "own encoder": """    encode = lambda tokens: tokens.float()
     a = encode(torch.tensor([[3, 4, 5]]))
     torch.testing.assert_close(a, encode(torch.tensor([[3, 4, 5]])))
 """,
-    ),
-    "catches": taking(
-        HEADS["E7.6"],
-        """    try:
+        "catches": """    try:
         a = encode(torch.tensor([[3, 4, 5]]))
         b = encode(torch.tensor([[3, 4, 5, 0, 0]]))
         torch.testing.assert_close(a, b)
     except AssertionError:
         pass
 """,
-    ),
-}
+    },
+)
 
 
 NAMED = {  # the names that may be printed; a slip that is not here has none
