@@ -412,7 +412,7 @@ NOISE_MISTAKES = {
 
 
 NOISELESS = (AND_QUIET, "returns x0_hat", "returns x_t unchanged")
-SWAPPED = "t and s are swapped"
+SWAPPED = "t and s are swapped"  # at s = 0 its formula has no numbers, so that nothing can be compared with it
 
 
 def still(given: tuple[Any, ...]) -> tuple[Any, ...]:
@@ -420,14 +420,9 @@ def still(given: tuple[Any, ...]) -> tuple[Any, ...]:
     return *given[:-1], torch.zeros_like(given[-1])
 
 
-def noise_part(step, means):
-    """What the noise adds: the step with it less the step without it, which is kept in `means` by its x_t."""
-
-    def added(*given):
-        means[id(given[1])] = step(*still(given))
-        return step(*given) - means[id(given[1])]
-
-    return added
+def noise_part(step):
+    """What the noise adds: the step with it less the step without it."""
+    return lambda *given: step(*given) - step(*still(given))
 
 
 def whole(name):
@@ -442,11 +437,11 @@ def whole(name):
     return step
 
 
-def noiseless(name, means):
-    """No noise, as part of a mistake that has none: ValueError where the mean is not that mistake's."""
+def noiseless(name, step):
+    """No noise, as part of a mistake that has none: ValueError where the mean of `step` is not that mistake's."""
 
     def answer(*given):
-        if not agrees(means[id(given[1])], MEAN_MISTAKES[name](*still(given)), 1e-4, 3e-5):
+        if not agrees(step(*still(given)), MEAN_MISTAKES[name](*still(given)), 1e-4, 3e-5):
             raise ValueError("another mean")
         return torch.zeros_like(given[1])
 
@@ -472,13 +467,12 @@ def test_has_the_variance_of_the_posterior(ancestral_step):
     def added(schedule, x_t, x0_hat, t, s, noise):
         return (posterior(schedule, x_t, x0_hat, t, s)[1].sqrt() * noise).to(x_t.dtype)
 
-    means = {}
     agree(
-        noise_part(ancestral_step, means),
+        noise_part(ancestral_step),
         added,
-        [*moves(SCHEDULES, MOVES, 44, tensors=3)],
+        moves(SCHEDULES, MOVES, 44, tensors=3),
         says="The noise must have the posterior's standard deviation.",
-        mistakes=NOISE_MISTAKES | {name: noiseless(name, means) for name in NOISELESS},
+        mistakes=NOISE_MISTAKES | {name: noiseless(name, ancestral_step) for name in NOISELESS},
         rtol=1e-3,
         atol=3e-5,
     )
@@ -498,9 +492,9 @@ def test_holds_at_both_ends(ancestral_step):
 
     try:
         agree(
-            lambda *given: noise_part(ancestral_step, {})(*given).nan_to_num(0.0, 0.0, 0.0),  # NaN is told below
+            lambda *given: noise_part(ancestral_step)(*given).nan_to_num(0.0, 0.0, 0.0),  # NaN is told below
             lambda *given: torch.zeros_like(given[1]),
-            [*moves(SCHEDULES, ENDS[:2], 45, tensors=3)],
+            moves(SCHEDULES, ENDS[:2], 45, tensors=3),
             says="The noise must not count at s = 0.",
             mistakes=NOISE_MISTAKES,
             atol=1e-3,
