@@ -3,10 +3,14 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 from collections.abc import Callable
+from pathlib import Path
+from typing import Any
 
 from cs348k_diffusion.evaluate import RESULTS
+from cs348k_diffusion.evaluate.study import write_whole
 
 
 def from_command_line(main: Callable[[str], None]) -> None:
@@ -14,3 +18,11 @@ def from_command_line(main: Callable[[str], None]) -> None:
     parser = argparse.ArgumentParser(description=sys.modules["__main__"].__doc__)
     parser.add_argument("folder", nargs="?", default=str(RESULTS), help="where the card goes (the package's results)")
     main(parser.parse_args().folder)
+
+
+def finished(path: Path, make: Callable[[], Any]) -> Any:
+    """What is in the file, or what make() gives, written whole: a study that was stopped goes on where it was."""
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        write_whole(path, json.dumps(make()))
+    return json.loads(path.read_text(encoding="utf-8"))

@@ -12,7 +12,6 @@ starts from (T8).
 from __future__ import annotations
 
 import copy
-import json
 import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -35,7 +34,7 @@ from cs348k_diffusion.distill import (
     progressive_target,
     truncated_snr,
 )
-from cs348k_diffusion.evaluate.studies import from_command_line
+from cs348k_diffusion.evaluate.studies import finished, from_command_line
 from cs348k_diffusion.exact import Mixture
 from cs348k_diffusion.metrics import sliced_wasserstein
 from cs348k_diffusion.metrics.intervals import rounded
@@ -212,14 +211,12 @@ def by_density(seed: int) -> Iterator[Row]:
 
 def of_seed(seed: int, folder: Path) -> list[Row]:
     """The rows of one seed, kept in a file of their own, so that a study which was stopped goes on where it was."""
-    path = folder / "bigger_steps.seeds" / f"{seed}.json"
-    if path.is_file():
-        return json.loads(path.read_text(encoding="utf-8"))
-    parts = of_digits(seed), by_prediction(seed), by_density(seed), of_pictures(seed)
-    rows = [{"seed": seed, **rounded(row, 5)} for part in parts for row in part]
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(json.dumps(rows), encoding="utf-8")
-    return rows
+
+    def rows() -> list[Row]:
+        parts = of_digits(seed), by_prediction(seed), by_density(seed), of_pictures(seed)
+        return [{"seed": seed, **rounded(row, 5)} for part in parts for row in part]
+
+    return finished(folder / "bigger_steps.seeds" / f"{seed}.json", rows)
 
 
 def main(folder: str) -> None:

@@ -25,8 +25,8 @@ from cs348k_diffusion.cascade import regression
 from cs348k_diffusion.data.images import from_bytes, to_bytes
 from cs348k_diffusion.data.pictures import Pictures, parse, pictures
 from cs348k_diffusion.data.pictures.splits import EQUAL
-from cs348k_diffusion.evaluate.studies import from_command_line
-from cs348k_diffusion.evaluate.studies.latent_claims import finished, strip
+from cs348k_diffusion.evaluate.studies import finished, from_command_line
+from cs348k_diffusion.evaluate.studies.latent_claims import strip
 from cs348k_diffusion.evaluate.studies.superresolution import flops
 from cs348k_diffusion.metrics import frechet, texture_distance
 from cs348k_diffusion.metrics.intervals import rounded

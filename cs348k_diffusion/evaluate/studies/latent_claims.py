@@ -14,7 +14,6 @@ from __future__ import annotations
 import base64
 import copy
 import io
-import json
 import time
 from functools import cache
 from pathlib import Path
@@ -30,8 +29,7 @@ from cs348k_diffusion.data.pictures import pictures
 from cs348k_diffusion.data.pictures.splits import LATENT
 from cs348k_diffusion.denoiser import NetDenoiser
 from cs348k_diffusion.evaluate import result
-from cs348k_diffusion.evaluate.studies import from_command_line
-from cs348k_diffusion.evaluate.study import write_whole
+from cs348k_diffusion.evaluate.studies import finished, from_command_line
 from cs348k_diffusion.latent import PCACodec
 from cs348k_diffusion.metrics import frechet, psnr, texture_distance
 from cs348k_diffusion.metrics.intervals import rounded
@@ -85,14 +83,6 @@ def in_parts(function: Any, x: Tensor, size: int = 100) -> Tensor:
 
 
 # ---- the runs, each kept as soon as it is finished ------------------------------------------------------------------
-
-
-def finished(path: Path, make: Any) -> Any:
-    """What is in the file, or what make() gives, written whole."""
-    if not path.is_file():
-        path.parent.mkdir(parents=True, exist_ok=True)
-        write_whole(path, json.dumps(make()))
-    return json.loads(path.read_text(encoding="utf-8"))
 
 
 @cache

@@ -5,7 +5,6 @@ The study of equal compute trains them, each to a number of updates, and goes on
 
 from __future__ import annotations
 
-import time
 from collections.abc import Callable
 from functools import cache, partial
 from pathlib import Path
@@ -16,8 +15,8 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
-from cs348k_diffusion.cascade import Upsampler, resize, training_pair
-from cs348k_diffusion.checkpoints import Checkpoints
+from cs348k_diffusion.cascade import Upsampler, resize
+from cs348k_diffusion.checkpoints import Checkpoints, interruptible
 from cs348k_diffusion.data import Batches
 from cs348k_diffusion.data.images import from_bytes, to_bytes
 from cs348k_diffusion.data.pictures import WORDS, pictures
@@ -25,10 +24,9 @@ from cs348k_diffusion.data.pictures.splits import EQUAL
 from cs348k_diffusion.denoiser import NetDenoiser
 from cs348k_diffusion.nets import TextUNet
 from cs348k_diffusion.nets.upsampler import UpsamplerUNet
-from cs348k_diffusion.noise import noise_like
 from cs348k_diffusion.recipes.pictures import ATTENTION, TOKENIZER, autocast_bf16, caption_tokens, noisy_times
 from cs348k_diffusion.recipes.stages import pictures_codec
-from cs348k_diffusion.recipes.stages.upsamplers import levels
+from cs348k_diffusion.recipes.stages.upsamplers import residual_batches
 from cs348k_diffusion.schedule import cosine
 from cs348k_diffusion.training import Fitting, denoising, fit
 
@@ -108,29 +106,19 @@ def captioned_batches(part: str, generator: torch.Generator) -> Batches:
     return Batches(len(images), BATCH, look_up, generator)
 
 
-def residual_batches(generator: torch.Generator) -> Batches:
-    """Batches of (residuals, {"low_res", "level"}) for ever, as the upsamplers that ship are trained on."""
-    shrink, enlarge = partial(resize, size=SMALL), partial(resize, size=SIZE)
-
-    def look_up(rows: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
-        high, level = from_bytes(drawn()[0][rows]), levels(BATCH, generator)
-        residual, low = training_pair(high, shrink, enlarge, level, noise_like(shrink(high), generator), SPREAD)
-        return residual, {"low_res": low, "level": level}
-
-    return Batches(TRAIN_SIZE, BATCH, look_up, generator)
-
-
 # ---- training --------------------------------------------------------------------------------------------------------
 
 
 def training(part: str, updates: int, seed: int = 0) -> Fitting:
     """The training of a part; its learning rate is constant, so that a longer one goes on where a shorter one ends."""
     torch.manual_seed(seed)
-    model, generator = PARTS[part].build(), torch.Generator().manual_seed(seed)
-    reads = part != "upsampler"
-    stock = captioned_batches(part, generator) if reads else residual_batches(generator)
-    loss = autocast_bf16(denoising(dropout=0.1, times=noisy_times) if reads else denoising(), torch.device("cpu"))
-    return fit(model, stock, updates, loss, lr=RATE, ema=EMA, generator=generator)
+    model, generator, device = PARTS[part].build(), torch.Generator().manual_seed(seed), torch.device("cpu")
+    if isinstance(model, Upsampler):
+        stock = residual_batches(model, SMALL, lambda: drawn()[0], TRAIN_SIZE, BATCH, generator, device)
+    else:
+        stock = captioned_batches(part, generator)
+    loss = denoising() if isinstance(model, Upsampler) else denoising(dropout=0.1, times=noisy_times)
+    return fit(model, stock, updates, autocast_bf16(loss, device), lr=RATE, ema=EMA, generator=generator)
 
 
 def weights_of(work: Path, part: str, updates: int) -> Path:
@@ -144,16 +132,10 @@ def train(work: Path, part: str, updates: int) -> None:
         return
     identity = {"study": "equal_compute", "part": part, "torch": torch.__version__}
     kept, run = Checkpoints(work / f"checkpoint_{part}", identity), training(part, updates)
-    seconds = kept.restore(run).get("cpu_seconds", 0.0)
-    began = time.process_time() - seconds
-    while run.done < updates:
-        loss = next(run).loss
-        seconds = time.process_time() - began
-        if run.done % SAVED == 0 or run.done == updates:
-            kept.save(run, cpu_seconds=seconds)
-            print(f"{part}: {run.done} of {updates} updates, {seconds:.0f} core-seconds, loss {loss:.4f}", flush=True)
+    for standing in interruptible(run, kept, every=SAVED):
+        print(f"{part}: {standing.label()}", flush=True)
     state = {name: value.contiguous() for name, value in run.average.state_dict().items()}
-    save_file(state, weights_of(work, part, updates), {"cpu_seconds": f"{seconds:.1f}"})
+    save_file(state, weights_of(work, part, updates), {"cpu_seconds": f"{kept.notes()['cpu_seconds']:.1f}"})
 
 
 @cache

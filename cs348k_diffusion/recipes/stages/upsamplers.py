@@ -6,7 +6,7 @@ with none; the level is a condition. The same network serves regression: its gue
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from functools import cache, lru_cache, partial
 from typing import Any
 
@@ -61,12 +61,29 @@ def levels(n: int, generator: torch.Generator | None = None) -> Tensor:
 
 
 def batches(model: Upsampler, n: int, batch: int, generator: torch.Generator, device: torch.device) -> Batches:
-    """Batches of (residuals, {"low_res", "level"}) for ever, from n pictures drawn once and kept as bytes."""
-    shrink, enlarge = partial(resize, size=SIZES[model.size]), partial(resize, size=model.size)
+    """The residual batches of a shipped stage, from n pictures drawn once and kept as bytes."""
 
     @cache  # not before the first batch
     def drawn() -> Tensor:
         return to_bytes(pictures(n, model.size, UPSAMPLERS.training).images)
+
+    return residual_batches(model, SIZES[model.size], drawn, n, batch, generator, device)
+
+
+def residual_batches(
+    model: Upsampler,
+    small: int,
+    drawn: Callable[[], Tensor],
+    n: int,
+    batch: int,
+    generator: torch.Generator,
+    device: torch.device,
+) -> Batches:
+    """Batches of (residuals, {"low_res", "level"}) for ever; drawn(): n large pictures, as bytes.
+
+    small: rows of the small pictures that the model enlarges.
+    """
+    shrink, enlarge = partial(resize, size=small), partial(resize, size=model.size)
 
     def look_up(rows: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         high = from_bytes(drawn()[rows].to(device))
