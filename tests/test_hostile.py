@@ -4,7 +4,6 @@ Every second case of each kind is graded here, and all of them with CS348K_ALL_H
 """
 
 import json
-import os
 import subprocess
 import sys
 from pathlib import Path
@@ -14,13 +13,14 @@ import pytest
 from cs348k_diffusion.grading.workers.pool import ForkServer
 from tests.hostile import corpus, informed
 from tests.hostile.corpus import write
+from tests.turns import everything
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="grading a class is Linux's")
 ROOT = Path(__file__).parents[1]
 CHECKS = ROOT / "tests" / "hostile" / "checks"
 PARTS = (*corpus.PARTS, *informed.PARTS)
 CORPUS = corpus.CORPUS | {name: case for part in informed.PARTS for name, case in part.items()}
-ALL = os.environ.get("CS348K_ALL_HOSTILE") == "1"
+ALL = everything("HOSTILE")
 CASES = CORPUS if ALL else {name: case for part in PARTS for name, case in list(part.items())[::2]}
 WATCHED = [Path("/tmp/forged-by-a-submission"), Path("/dev/shm/forged-by-a-submission"), Path("/tmp/conftest.py")]
 

@@ -22,9 +22,10 @@ from cs348k_diffusion.grading.batch import plan as planning
 from cs348k_diffusion.grading.workers import scratch
 from tests.grading.test_batch import PERFECT, TOYS, notebook, write
 from tests.grading.test_safe_process import command, students_on_disk
+from tests.turns import everything
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="grading a class is Linux's")
-ALL = os.environ.get("CS348K_ALL_KILLS") == "1"
+ALL = everything("KILLS")
 NAMES = [f"s{i:02}" for i in range(12)]
 DONE = (0, 0, 1, 2, 4, 5, 7, 9, 11, 12) if ALL else (0, 7)  # how many are known when the signal comes
 WAYS = {"SIGTERM": os.kill, "SIGKILL": os.kill, "SIGTERM to the group": os.killpg}

@@ -72,6 +72,10 @@ def test_more_evaluations_keep_no_fewer_prompts_and_are_nearer_to_true_pictures(
     shares, fds = ([each[f"evaluations_{n}"] for n in (1, 2, 4)] for each in (metrics["satisfied"], metrics["fd"]))
     assert [one["share"] for one in shares] == sorted(one["share"] for one in shares)
     assert fds == sorted(fds, reverse=True)
+    taught = recipes.card("pictures")["metrics"]["adherence"]["generated"]["all"]["share"]
+    assert all(one["share"] <= taught for one in shares)
+    usual = metrics["by_scale"][f"{pictures_fast.SCALE:g}"]
+    assert usual["evaluations_1"]["interval_95"][0] > usual["evaluations_2"]["drop"]  # one loses clearly more than two
 
 
 def test_the_card_compares_student_and_teacher_at_every_scale():
