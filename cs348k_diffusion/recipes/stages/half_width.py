@@ -39,7 +39,7 @@ SAVED = 100  # updates between two checkpoints
 # ---- what is trained ----------------------------------------------------------------------------------------------
 
 
-class Part(NamedTuple):
+class Network(NamedTuple):
     """How a network is built, the shape of what it draws, and the share of its way's budget that trains it."""
 
     build: Callable[[], NetDenoiser]
@@ -68,10 +68,10 @@ def upsampler() -> Upsampler:
 
 
 PARTS = {
-    "pixels": Part(partial(text_model, fold=2), (3, SIZE, SIZE)),
-    "small": Part(small_model, (3, SMALL, SMALL), 0.6),
-    "upsampler": Part(upsampler, (3, SIZE, SIZE), 0.4),
-    "codes": Part(partial(text_model, 4), (4, 16, 16)),
+    "pixels": Network(partial(text_model, fold=2), (3, SIZE, SIZE)),
+    "small": Network(small_model, (3, SMALL, SMALL), 0.6),
+    "upsampler": Network(upsampler, (3, SIZE, SIZE), 0.4),
+    "codes": Network(partial(text_model, 4), (4, 16, 16)),
 }
 WAYS = {"pixels": ("pixels",), "cascade": ("small", "upsampler"), "codes": ("codes",)}
 
