@@ -96,9 +96,18 @@ class Evidence:
 
 def explaining(names: Iterable[str], evidence: Sequence[Evidence]) -> list[str]:
     """The names that give the student's values wherever they were considered, and somewhere at least."""
-    verdicts = {name: [each.fits(name) for each in evidence] for name in dict.fromkeys(names)}
-    found = [name for name, all_ in verdicts.items() if True in all_ and False not in all_]
+    found = [name for name in dict.fromkeys(names) if _explains(name, evidence)]
     return found if len(found) <= MANY else []
+
+
+def _explains(name: str, evidence: Sequence[Evidence]) -> bool:
+    somewhere = False
+    for each in evidence:
+        fits = each.fits(name)
+        if fits is False:  # most names are refuted by the first value: the others are not computed
+            return False
+        somewhere = somewhere or fits is True
+    return somewhere
 
 
 def settled(error: Wrong, evidence: Sequence[Evidence]) -> list[str]:

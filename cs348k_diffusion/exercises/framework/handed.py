@@ -6,6 +6,7 @@ somewhere else, or a schedule whose alpha or sigma is squared, at all times or a
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -77,7 +78,7 @@ def of_functions(right: Callable, args: tuple, names: Sequence[str]) -> dict[str
 def _changes(function: Callable, called: str, args: tuple, names: Sequence[str]):
     if called == "`schedule`":
         places = {"": lambda given: True}
-        places |= {f" at {n}": _at(arg) for n, arg in zip(names, args) if n in ("t", "s", "r")}
+        places |= {f" at {n}": functools.partial(_asked_at, arg) for n, arg in zip(names, args) if n in ("t", "s", "r")}
         for place, here in places.items():
             for name, change in PAIRS.items():
                 yield name.format(place), Changed(function, answer=_where(here, change))
@@ -88,28 +89,22 @@ def _changes(function: Callable, called: str, args: tuple, names: Sequence[str])
         yield name.format(called), Changed(function, ask=lambda x, t, *rest, change=change: (x, change(t), *rest))
     for name, arg in zip(names, args):
         if isinstance(arg, Tensor) and arg.ndim > 1:
-            yield f"{called} is asked at `{name}`", Changed(function, ask=_elsewhere(arg))
+            yield f"{called} is asked at `{name}`", Changed(function, ask=functools.partial(_elsewhere, arg))
 
 
-def _at(time: Any) -> Callable[[tuple], bool]:
-    def here(given: tuple) -> bool:
-        asked, wanted = torch.as_tensor(given[0]), torch.as_tensor(time)
-        return asked.numel() > 0 and bool((asked.double().flatten()[0] - wanted.double().flatten()[0]).abs() < 1e-9)
-
-    return here
+def _asked_at(time: Any, given: tuple) -> bool:
+    asked, wanted = torch.as_tensor(given[0]), torch.as_tensor(time)
+    return asked.numel() > 0 and bool((asked.double().flatten()[0] - wanted.double().flatten()[0]).abs() < 1e-9)
 
 
 def _where(here: Callable[[tuple], bool], change: Callable) -> Callable:
     return lambda given, pair: change(*pair) if here(given) else pair
 
 
-def _elsewhere(arg: Tensor) -> Callable:
-    def ask(x: Tensor, *rest: Any) -> tuple:
-        if x.shape != arg.shape:
-            raise ValueError("cannot be asked there")
-        return arg, *rest
-
-    return ask
+def _elsewhere(arg: Tensor, x: Tensor, *rest: Any) -> tuple:
+    if x.shape != arg.shape:
+        raise ValueError("cannot be asked there")
+    return arg, *rest
 
 
 def with_argument(right: Callable, args: tuple, k: int, value: Any) -> Callable[[], Any]:

@@ -8,6 +8,7 @@ and asked for attributes in the same way. Inputs are copied on the way in, so no
 from __future__ import annotations
 
 import contextlib
+import functools
 from collections.abc import Callable, Iterator, Mapping
 from types import MappingProxyType
 from typing import Any, Protocol, runtime_checkable
@@ -184,22 +185,20 @@ class LocalLink:
         return None
 
     def ask(self, verb: str, number: int, args: tuple, named: dict, extra: Any = None) -> Any:
-        callbacks = self.callbacks
+        data = protocol.dumps((args, named, extra), self.callbacks.number)
+        args, named, extra = protocol.loads(data, self._meant)
+        with self.callbacks.blaming_checks():
+            return guarded(functools.partial(self._served, verb, number, args, named, extra))
 
-        def other(pid: tuple) -> Any:
-            if pid[0] == "handle":
-                return self.server.objects[pid[1]]
-            return LocalCallback(callbacks, pid[1]) if pid[2] is None else RemoteCallback(callbacks, *pid[1:3])
+    def _meant(self, pid: tuple) -> Any:
+        """What the other side's name for an object stands for."""
+        if pid[0] == "handle":
+            return self.server.objects[pid[1]]
+        return LocalCallback(self.callbacks, pid[1]) if pid[2] is None else RemoteCallback(self.callbacks, *pid[1:3])
 
-        data = protocol.dumps((args, named, extra), callbacks.number)
-        args, named, extra = protocol.loads(data, other)
-
-        def action() -> Any:
-            with self._limited():
-                return round_trip(self, self.server.serve(verb, number, args, named, extra))
-
-        with callbacks.blaming_checks():
-            return guarded(action)
+    def _served(self, verb: str, number: int, args: tuple, named: dict, extra: Any) -> Any:
+        with self._limited():
+            return round_trip(self, self.server.serve(verb, number, args, named, extra))
 
     @contextlib.contextmanager
     def _limited(self) -> Iterator[None]:
