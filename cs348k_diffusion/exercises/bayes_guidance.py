@@ -774,9 +774,11 @@ WRONG_LAWS = ("the paper's w: scale 0 is already conditional", "cond and uncond 
 ROUNDING = (
     "If its law is right, its tolerance is not: right formulas differ by rounding, the more the larger the numbers."
 )
-STRICTER = dict.fromkeys(RIGHT_GUIDANCE, ROUNDING) | {
-    "one that computes in float64 and returns float32": f"{ROUNDING} Guesses are float32."
+STRICTER = {
+    tuple(RIGHT_GUIDANCE): ROUNDING,
+    "one that computes in float64 and returns float32": f"{ROUNDING} Guesses are float32.",
 }
+TAKES = {ROUNDING: lambda cond, uncond, scale: uncond + scale * (cond - uncond)}
 WRONG_GUIDANCE = {
     "returns cond at every scale": lambda cond, uncond, scale: cond.clone(),
     "cond and uncond are swapped": lambda cond, uncond, scale: cond + scale * (uncond - cond),
@@ -812,7 +814,7 @@ WRONG_GUIDANCE = {
 def graded(test_guidance, wrong, seed=0):
     """run_against, and the names of wrong laws that the test takes for right where it rejects a right answer."""
     try:
-        run_against(test_guidance, RIGHT_GUIDANCE, wrong, seed=seed, stricter=STRICTER)
+        run_against(test_guidance, RIGHT_GUIDANCE, wrong, seed=seed, stricter=STRICTER, takes=TAKES)
     except Wrong as error:
         laws = [name for name in WRONG_LAWS if "rejects" in error.problem and accepts(test_guidance, name)]
         raise (Wrong(error.says, error.problem, laws) if laws else error) from None

@@ -953,11 +953,18 @@ RIGHT_STUDENTS = {
         change=lambda z, n: taught(z) + 0.25 * (torch.sin(9 * z + n) > 0.96)
     ),
 }
-STRICTER = (
-    "A student is not exact: allow a root mean square of 0.1 or more, over all points and not for the worst or for a "
-    "single one, from the same noise as its teacher; and compare one example alone with 1e-3. A coordinate has a "
-    "standard deviation above 0.5, and nobody says which one."
-)
+EXACT, *INEXACT, IN_A_FEW = RIGHT_STUDENTS
+STRICTER = {
+    IN_A_FEW: "Judge the root mean square over all points, not the worst point or a single one.",
+    (
+        *INEXACT,
+        IN_A_FEW,
+    ): "A student is not exact: allow a root mean square of 0.1 or more, over all points and not for "
+    "the worst or for a single one.",
+}
+TAKES = {
+    "A coordinate has a standard deviation above 0.5, and nobody says which one.": pair(lambda z, n: z),
+}
 WRONG_STUDENTS = {
     "ignores the noise: one picture, the mean": student(change=lambda z, n: torch.zeros_like(z)),
     "is blurred: halfway to the mean": student(change=lambda z, n: 0.5 * taught(z)),
@@ -996,9 +1003,11 @@ CRUDE = (
 
 @pytest.mark.exercise("E10.7", points=2)
 def test_accepts_right_students_and_rejects_the_crude_ones(test_student):
-    run_against(test_student, RIGHT_STUDENTS, {name: WRONG_STUDENTS[name] for name in CRUDE}, stricter=STRICTER)
+    run_against(
+        test_student, RIGHT_STUDENTS, {name: WRONG_STUDENTS[name] for name in CRUDE}, stricter=STRICTER, takes=TAKES
+    )
 
 
 @pytest.mark.exercise("E10.7", points=3)
 def test_rejects_the_subtle_students_too(test_student):
-    run_against(test_student, RIGHT_STUDENTS, WRONG_STUDENTS, seed=1, stricter=STRICTER)
+    run_against(test_student, RIGHT_STUDENTS, WRONG_STUDENTS, seed=1, stricter=STRICTER, takes=TAKES)

@@ -752,12 +752,19 @@ def rounded(tokens):
 
 
 TO_ROUNDING = "an encoder whose last digits vary with the padding"
-STRICTER = {TO_ROUNDING: "Does your test want equal digits? Sums round: give it a tolerance (assert_close has one)."}
+FROM_ANOTHER_START = "one word read after another, from another start"
+STRICTER = {
+    TO_ROUNDING: "Does your test want equal digits? Sums round: give it a tolerance (assert_close has one).",
+    (
+        TO_ROUNDING,
+        FROM_ANOTHER_START,
+    ): "Does your test want zeros for a caption of padding alone? Nobody promised them.",
+}
 RIGHT_ENCODERS = {
     TO_ROUNDING: rounded,
     "word times place, added up over the words": pooled(),
     "one word read after another": folded(),
-    "one word read after another, from another start": folded(start=0.5),
+    FROM_ANOTHER_START: folded(start=0.5),
 }
 WRONG_ENCODERS = {
     "says the same for every caption": lambda tokens: torch.ones(len(tokens), 6),

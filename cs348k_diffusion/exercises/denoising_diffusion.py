@@ -1015,7 +1015,7 @@ RIGHT_STEPS = {
     "the step of a schedule whose alpha stays 1": right_step(exploding(10.0)),
 }
 ONE_SCHEDULE = "The test may use what holds on every schedule only: alpha and sigma between the ends are not known."
-STRICTER = dict.fromkeys(list(RIGHT_STEPS)[1:], ONE_SCHEDULE)
+STRICTER = {tuple(RIGHT_STEPS)[1:]: ONE_SCHEDULE}
 WRONG_STEPS = {
     "lands on x0_hat at once": wrong_step(lambda x0, eps, x, at, st, as_, ss: x0),
     "does not move": wrong_step(lambda x0, eps, x, at, st, as_, ss: x),

@@ -583,13 +583,14 @@ RIGHT = {
     "a schedule that rests from t = 0.4 to 0.6": resting,
     "a schedule that rests but for its last digit": rounded,
 }
+COSINE, BETAS, LINE, RESTS, DIGIT = RIGHT
 STRICTER = {  # questions: a test may have another reason
-    "the cosine schedule": "Does your test allow alpha(1) = 0, and rounding errors up to 1e-3?",
-    "DDPM's betas in continuous time": "Does your test allow sigma(0) = 0, and an alpha(1) just above 0?",
-    "log-SNR on a straight line": "It starts with a little noise, sigma(0) = 0.0025: does your test ask more than "
-    "alpha(0) > 0.99?",
-    "a schedule that rests from t = 0.4 to 0.6": "Does your test allow that alpha stays as it is for a while?",
-    "a schedule that rests but for its last digit": "Does every comparison of your test leave room for rounding, 1e-3?",
+    (COSINE, RESTS, DIGIT): "Does your test allow alpha(1) = 0, and rounding errors up to 1e-3?",
+    (COSINE, BETAS, RESTS, DIGIT): "Does your test allow sigma(0) = 0?",
+    (BETAS, LINE): "Does your test allow an alpha(1) just above 0?",
+    LINE: "It starts with a little noise, sigma(0) = 0.0025: does your test ask more than alpha(0) > 0.99?",
+    (RESTS, DIGIT): "Does your test allow that alpha stays as it is for a while?",
+    DIGIT: "Does every comparison of your test leave room for rounding, 1e-3?",
 }
 WRONG = {
     "the signal comes back for a moment, between t = 0.40 and 0.46": twitch,

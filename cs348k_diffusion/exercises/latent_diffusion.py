@@ -107,10 +107,11 @@ EXERCISES = (
             "You do not know which d numbers a codec keeps. What can you know without that: about the codes of the "
             "data, about a picture that has been through once, about the promised error?",
             "Decoding and encoding again must change nothing. Codes of the data have mean 0 and variance 1 in each "
-            "channel. What about one example alone, and a picture that is moved by 4 pixels?",
+            "channel. What about one example alone, and a picture that is moved by 4 pixels, down or to the side?",
             "Start with the codes of the data, channel by channel, with correction=0; then decode, encode, decode "
             "again, and compare. Rolling a picture by 4 pixels rolls its code by 1. Linear: the picture halfway "
-            "between two has the code halfway. A piece has 16 numbers: a mean over pixels is not the promised sum.",
+            "between two has the code halfway, and the other way round. Nearest: what is lost is at right angles to "
+            "all that decode can add. A piece has 16 numbers: a mean over pixels is not the promised sum.",
         ),
         too_long="your test is run on every codec in turn: give a whole batch to encode and decode, not piece by piece",
     ),
@@ -945,7 +946,7 @@ def as_promised(encode, decode):
         fits = x.ndim == 4 and x.shape[1] == channels and not any(side % multiple for side in x.shape[2:])
         if not fits or x.dtype != torch.float32:
             raise ValueError(f"{what}, got shape {tuple(x.shape)} in {str(x.dtype).removeprefix('torch.')}")
-        return function(x)
+        return function(x).contiguous()
 
     return (
         lambda x: checked(encode, x, 1, 4, "encode takes float32 pictures (batch, 1, h, w), h and w multiples of 4"),
@@ -953,16 +954,29 @@ def as_promised(encode, decode):
     )
 
 
-def codec_of(directions, change=lambda z, x: z, undo=lambda z, x: z, promised=None, centre=CENTRE, lift=CENTRE):
-    """(encode, decode, data, error) of the code that keeps these directions, standardised; `change` spoils it."""
+def codec_of(
+    directions,
+    change=lambda z, x: z,
+    undo=lambda z, x: z,
+    promised=None,
+    centre=CENTRE,
+    lift=CENTRE,
+    reads=None,
+    correction=0,
+):
+    """(encode, decode, data, error) of the code that keeps these directions, standardised; `change` spoils it.
+
+    reads: the directions that encode measures along, where they are not those that decode adds up.
+    """
     basis = directions.double()
-    z = (ROWS - CENTRE) @ basis.T
-    offset, width = z.mean(0), z.std(0, correction=0)
+    reads = basis if reads is None else reads
+    z = (ROWS - CENTRE) @ reads.T
+    offset, width = z.mean(0), z.std(0, correction=correction)
     left = (ROWS - CENTRE) - z @ basis
     error = float(left.square().sum(1).mean()) if promised is None else promised
 
     def encode(x):
-        found = ((pieces(x).double() - centre) @ basis.T - offset) / width
+        found = ((pieces(x).double() - centre) @ reads.T - offset) / width
         return change(found.permute(0, 3, 1, 2), x).to(x.dtype)
 
     def decode(z):
@@ -975,6 +989,9 @@ def codec_of(directions, change=lambda z, x: z, undo=lambda z, x: z, promised=No
 BEST = VECTORS.flip(1).T[:3]
 SECOND = VECTORS.flip(1).T[[0, 1, 5]]  # directions 1, 2 and 6
 RANDOM = torch.linalg.qr(torch.randn(16, 3, generator=torch.Generator().manual_seed(4)).double())[0].T
+FLAT = torch.linalg.qr(torch.stack([CENTRE.double(), *BEST]).T)[0].T[1:]  # all at right angles to the mean
+OTHERS = VECTORS.flip(1).T[[1, 2, 5]]
+SLANTED = OTHERS + torch.stack([0 * BEST[0], 0 * BEST[0], BEST[0]])  # reads direction 1 as if it were direction 6
 BEST_ERROR = float(VARIANCES.flip(0)[3:].sum())
 FADED_ERROR = BEST_ERROR + float((0.2**2 * VARIANCES.flip(0)[:3]).sum())  # when 0.8 of what is kept comes back
 
@@ -1011,6 +1028,43 @@ def adding_what_is_lost():
     )
 
 
+def bulging():
+    """The best three directions; decode adds a square of the first number, along the fourth: made pictures come back.
+
+    Only decode is not linear, and the pictures that it makes are no flat space: encode does not find the nearest.
+    """
+    encode, decode, *_ = codec_of(BEST)
+    fourth = VECTORS.flip(1).T[3]
+
+    def bulged(z):
+        return decode(z) + whole((z.double()[:, :1] ** 2 - 1).permute(0, 2, 3, 1) / 5 * fourth).to(z.dtype)
+
+    return encode, bulged, DATA, 16 * float((bulged(encode(DATA)) - DATA).square().mean())
+
+
+def stored():
+    """Pieces are looked up: each gives way to the nearest of 64 stored ones, whose code it gets, standardised."""
+    known = ROWS[::6]
+    taken = torch.cdist(ROWS, known).argmin(1)
+    codes = (known - CENTRE) @ BEST.T
+    codes = (codes - codes[taken].mean(0)) / codes[taken].std(0, correction=0)
+
+    def encode(x):
+        return codes[torch.cdist(pieces(x).double(), known).argmin(-1)].permute(0, 3, 1, 2).to(x.dtype)
+
+    def decode(z):
+        return whole(known[torch.cdist(z.double().permute(0, 2, 3, 1), codes).argmin(-1)]).to(z.dtype)
+
+    return *as_promised(encode, decode), DATA, float((known[taken] - ROWS).square().sum(1).mean())
+
+
+def lossless():
+    """A right codec of data that it can make: nothing is lost."""
+    encode, decode, *_ = codec_of(BEST)
+    made = decode(encode(DATA))
+    return encode, decode, made, 16 * float((decode(encode(made)) - made).square().mean())
+
+
 def turned():
     """The best three directions, turned among themselves; standardised again."""
     angle = torch.tensor(0.7).double()
@@ -1029,14 +1083,18 @@ RIGHT_CODECS = {
     "the best three directions, turned among themselves": codec_of(turned()),
     "three directions at random, with their own error promised": codec_of(RANDOM),
 }
-STRICTER = (
-    "Compare with a tolerance of 1e-3, not exactly, and measure std or var with correction=0: their default divides "
-    "by n - 1, and for 384 codes a channel that alone is more than the tolerance. Codes have mean 0 and variance 1 "
-    "over the whole of data, not over a part or other pictures. The promised error is for each piece of 16 numbers, on "
-    "the data; it need not be small or the least. decode(encode(x)) is not x: only what decode has made comes back. A "
-    "linear codec still moves by the mean: encode(2 x) is not 2 encode(x), nor encode(x + y) the sum. Pieces move by 4 "
-    "pixels, not by 1."
-)
+STRICTER = {
+    "three directions at random, with their own error promised": "A codec need not be the best: another may lose less.",
+}
+TAKES = {
+    "Measure std or var with correction=0: their default divides by n - 1, and for 384 codes a channel that alone is "
+    "more than the tolerance.": codec_of(BEST, correction=1),
+    "The promised error is for each piece of 16 numbers, on the data.": codec_of(BEST, promised=BEST_ERROR / 16),
+    "The error need not be small: decode(encode(x)) is not x, only what decode has made comes back.": lossless(),
+    "A linear codec still moves by the mean: encode(2 x) is not 2 encode(x), nor encode(x + y) the sum.": codec_of(
+        FLAT
+    ),
+}
 WRONG_CODECS = {
     "decodes without adding the mean": codec_of(BEST, lift=0 * CENTRE),
     "decodes with half the contrast": codec_of(BEST, undo=lambda z, _: z / 2),
@@ -1064,6 +1122,12 @@ WRONG_CODECS = {
     "treats places unlike: codes are mirrored, and decoded from there": codec_of(
         BEST, change=lambda z, x: z.flip(-1), undo=lambda z, _: z.flip(-1)
     ),
+    "treats places unlike: codes stand upside down, and are decoded from there": codec_of(
+        BEST, change=lambda z, x: z.flip(-2), undo=lambda z, _: z.flip(-2)
+    ),
+    "treats places unlike: rows of codes are columns, and are decoded from there": codec_of(
+        BEST, change=lambda z, x: z.mT, undo=lambda z, _: z.mT
+    ),
     "keeps worse directions and promises the error of the best": codec_of(SECOND, promised=BEST_ERROR),
     "decodes with 0.8 of the contrast, and promises the error of that": codec_of(
         BEST, undo=lambda z, _: 0.8 * z, promised=FADED_ERROR
@@ -1071,6 +1135,9 @@ WRONG_CODECS = {
     "is not linear: it bends its codes, and back": codec_of(
         BEST, change=lambda z, x: bent(z), undo=lambda z, _: bent(z, back=True)
     ),
+    "decode is not linear, though encode is: it bulges": bulging(),
+    "is not linear: it looks pieces up among 64 stored ones": stored(),
+    "decode(encode(x)) is not the nearest, though what decode makes comes back": codec_of(OTHERS, reads=SLANTED),
     "promises twice its error": codec_of(BEST, promised=2 * BEST_ERROR),
     "promises the error of a number, not of a piece": codec_of(BEST, promised=BEST_ERROR / 16),
 }
@@ -1083,9 +1150,9 @@ CRUDE = (
 
 @pytest.mark.exercise("E8.6", points=2)
 def test_accepts_right_codecs_and_rejects_the_crude_ones(test_codec):
-    run_against(test_codec, RIGHT_CODECS, {name: WRONG_CODECS[name] for name in CRUDE}, stricter=STRICTER)
+    run_against(test_codec, RIGHT_CODECS, {name: WRONG_CODECS[name] for name in CRUDE}, stricter=STRICTER, takes=TAKES)
 
 
 @pytest.mark.exercise("E8.6", points=3)
 def test_rejects_the_subtle_codecs_too(test_codec):
-    run_against(test_codec, RIGHT_CODECS, WRONG_CODECS, seed=1, stricter=STRICTER)
+    run_against(test_codec, RIGHT_CODECS, WRONG_CODECS, seed=1, stricter=STRICTER, takes=TAKES)

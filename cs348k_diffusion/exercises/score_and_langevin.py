@@ -820,7 +820,10 @@ RIGHT = {
     "a mixture of two clumps": two_clumps,
     "a bent density that is not normalised": banana,
 }
-STRICTER = {"a bent density that is not normalised": "A score does not know the constant: log p may have any."}
+STRICTER = {
+    ("a Gaussian whose coordinates are correlated", "a bent density that is not normalised"): "A score does not know "
+    "the constant: log p may have any.",
+}
 WRONG = {
     "it points downhill": changed(leaning, lambda x, log_p, score: -score),
     "it is zero everywhere": changed(two_clumps, lambda x, log_p, score: torch.zeros_like(score)),

@@ -113,9 +113,10 @@ EXERCISES = (
             "You cannot know what the large picture should look like. You do know what it becomes when it is shrunk "
             "again.",
             "What should happen to a picture of one colour, to one picture without its neighbours in the batch, and to "
-            "a picture that is moved by one small pixel, away from the borders?",
+            "a picture that is moved by one small pixel, down or to the side, away from the borders?",
             "Four assertions. Means of 4 x 4 blocks give x back; a constant stays constant; one example gives the same "
-            "alone as in a batch; and x moved by 1 gives the result moved by 4, away from the borders.",
+            "alone as in a batch; and x moved by 1, down and to the side, gives the result moved by 4, away from the "
+            "borders.",
         ),
     ),
 )
@@ -790,6 +791,16 @@ def stripes(x):
     return torch.tensor([1.0, -1, -1, 1]).to(x).repeat(x.shape[-1]).expand_as(nearest(x))
 
 
+def upright(function):
+    """What a function of x and its columns does, done to its rows."""
+    return lambda x: function(x.mT).mT
+
+
+def last_digit(x):
+    """Right to rounding."""
+    return nearest(x) + 1e-6 * stripes(x) * edges(x).sign()
+
+
 def crispened(x):
     """More contrast where neighbours differ in any channel: right, though neither linear nor channel by channel."""
     return nearest(x) + 0.2 * stripes(x) * edges(x.mean(1, keepdim=True)).abs()
@@ -807,7 +818,7 @@ def as_promised(upsample):
         if x.ndim != 4 or x.dtype != torch.float32 or min(x.shape[2:]) < 6:
             said = "upsample takes float32 pictures (batch, channels, h, w), h and w at least 6"
             raise ValueError(f"{said}, got shape {tuple(x.shape)} in {str(x.dtype).removeprefix('torch.')}")
-        return upsample(x)
+        return upsample(x).contiguous()
 
     return checked
 
@@ -822,13 +833,18 @@ RIGHT_UPSAMPLERS = {
     "bicubic, with the means of its blocks corrected": consistent("bicubic"),
     "bilinear, with the means of its blocks corrected": consistent("bilinear"),
     "repeated pixels, with more contrast at edges (not linear, and nobody said so)": crispened,
+    "repeated pixels, but for their last digits": last_digit,
 }
 RIGHT_UPSAMPLERS = {name: as_promised(upsample) for name, upsample in RIGHT_UPSAMPLERS.items()}
-STRICTER = (
-    "Compare with a tolerance of 1e-3, not exactly, and moved pictures away from the borders only: by 4 large pixels "
-    "for each small one. Ask for no more than the exercise says: not for one certain way to enlarge, for a small pixel "
-    "somewhere in its block, for linearity, mirror images, the range of the small picture, or each channel by itself."
-)
+REPEATED, BICUBIC, BILINEAR, CRISP, ROUNDED = RIGHT_UPSAMPLERS
+STRICTER = {
+    CRISP: "Ask for no more than the exercise says: not for linearity, mirror images, or each channel by itself.",
+    (BICUBIC, BILINEAR): "Near the borders a place may be treated otherwise: compare moved pictures 4 small pixels and "
+    "more from there.",
+    (BICUBIC, BILINEAR, CRISP): "Ask for no more than the exercise says: not for one certain way to enlarge, a small "
+    "pixel somewhere in its block, or the range of the small picture.",
+    (BICUBIC, BILINEAR, CRISP, ROUNDED): "Compare with a tolerance of 1e-3, not exactly.",
+}
 WRONG_UPSAMPLERS = {
     "cuts off what is below 0": lambda x: nearest(x.clamp(min=0)),
     "takes detail of an example from the one before it": with_detail(lambda x: 0.2 * stripes(x) * of_the_one_before(x)),
@@ -840,6 +856,10 @@ WRONG_UPSAMPLERS = {
     "draws stripes that grow with the colour": with_detail(lambda x: 0.3 * stripes(x) * nearest(x)),
     "mixes the pictures of a batch": with_detail(lambda x: 0.2 * stripes(x) * edges(x).mean(0, keepdim=True)),
     "invents more detail at the left than at the right": with_detail(lambda x: 0.3 * stripes(x) * edges(x) * slope(x)),
+    "turns the picture upside down": upright(lambda x: nearest(x).flip(-1)),
+    "invents more detail at the top than at the bottom": upright(
+        with_detail(lambda x: 0.3 * stripes(x) * edges(x) * slope(x))
+    ),
     "forgets the other examples: the first one for all": lambda x: nearest(x[:1]).expand(len(x), -1, -1, -1),
 }
 WRONG_UPSAMPLERS = {name: as_promised(upsample) for name, upsample in WRONG_UPSAMPLERS.items()}
@@ -853,10 +873,4 @@ def test_accepts_right_upsamplers_and_rejects_the_crude_ones(test_upsampler):
 
 @pytest.mark.exercise("E9.6", points=3)
 def test_rejects_the_subtle_ones_too(test_upsampler):
-    run_against(
-        test_upsampler,
-        RIGHT_UPSAMPLERS,
-        WRONG_UPSAMPLERS,
-        seed=1,
-        stricter=STRICTER,
-    )
+    run_against(test_upsampler, RIGHT_UPSAMPLERS, WRONG_UPSAMPLERS, seed=1, stricter=STRICTER)

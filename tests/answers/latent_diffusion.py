@@ -259,7 +259,15 @@ def test_by_hand(codec):
     assert (encode(data.roll(4, -1)) - z.roll(1, -1)).abs().max() < 1e-3, "the column matters"
     assert (encode(data.roll(4, -2)) - z.roll(1, -2)).abs().max() < 1e-3, "the row matters"
     a, b = data[:7], data[7:14]
-    assert (encode((a + b) / 2) - (z[:7] + z[7:14]) / 2).abs().max() < 1e-3, "not linear"
+    middle = (z[:7] + z[7:14]) / 2
+    assert (encode((a + b) / 2) - middle).abs().max() < 1e-3, "encode is not linear"
+    assert (decode(middle) - (made[:7] + made[7:14]) / 2).abs().max() < 1e-3, "decode is not linear"
+    for c in range(3):
+        for size in (0.05, -0.05):
+            other = z.clone()
+            other[:, c] += size
+            nearer = (made - data).square().sum((1, 2, 3)) - (decode(other) - data).square().sum((1, 2, 3))
+            assert nearer.max() < 1e-3, "a nearby code is better"
     lost = (made - data).square().flatten(1).sum(1).mean() / 16
     assert abs(float(lost) - error) < 1e-3, "not the promised error"
 
@@ -279,6 +287,11 @@ def test_by_statistics(codec):
     torch.testing.assert_close(encode((data[:1] + data[1:2]) / 2), (alone[:1] + alone[1:2]) / 2, rtol=0, atol=1e-3)
     third = decode(0.3 * alone[:1] + 0.7 * alone[1:2])
     torch.testing.assert_close(third, 0.3 * once[:1] + 0.7 * once[1:2], rtol=0, atol=1e-3)
+    none = torch.zeros(1, 3, 1, 1)
+    basis = (decode(torch.eye(3)[..., None, None]) - decode(none)).flatten(1).T
+    piece = data[:, 0, 4:8, 8:12].flatten(1) - decode(none).flatten()
+    best = torch.linalg.lstsq(basis, piece.T).solution.T
+    torch.testing.assert_close(encode(data)[:, :, 1, 2], best, rtol=0, atol=1e-2)
 
 
 def some_of(*checks, tolerance=1e-3, best=False, correction=0):
@@ -297,10 +310,16 @@ def some_of(*checks, tolerance=1e-3, best=False, correction=0):
             torch.testing.assert_close(decode(encode(made)), made, **close)
         if "batch" in checks:
             torch.testing.assert_close(encode(data[2:3]), z[2:3], **close)
-        if "move" in checks:
+        if "columns" in checks:
             torch.testing.assert_close(encode(data.roll(4, -1)), z.roll(1, -1), **close)
+        if "rows" in checks:
+            torch.testing.assert_close(encode(data.roll(4, -2)), z.roll(1, -2), **close)
         if "linear" in checks:
             torch.testing.assert_close(encode((data + data.roll(1, 0)) / 2), (z + z.roll(1, 0)) / 2, **close)
+        if "back" in checks:
+            torch.testing.assert_close(decode((z + z.roll(1, 0)) / 2), (made + made.roll(1, 0)) / 2, **close)
+        if "nearest" in checks:
+            assert ((data - made) * (made.roll(1, 0) - made)).sum((1, 2, 3)).abs().max() <= tolerance
         if "error" in checks:
             assert abs(16 * float((made - data).square().mean()) - error) <= tolerance
         if best:
@@ -309,7 +328,7 @@ def some_of(*checks, tolerance=1e-3, best=False, correction=0):
     return test_codec
 
 
-EVERY = ("mean", "variance", "twice", "batch", "move", "linear", "error")
+EVERY = ("mean", "variance", "twice", "batch", "rows", "columns", "linear", "back", "nearest", "error")
 
 
 def without(*names):
@@ -426,22 +445,27 @@ WRONG = {
         "the pictures are cut off": walking(end=lambda decode, z, x0: decode(z).clamp(-1, 1)),
     },
     "E8.6": {
-        "decodes without adding the mean": some_of("variance", "batch", "move"),
+        "decodes without adding the mean": some_of("variance", "batch", "columns"),
         "codes are not standardised: twice too wide": without("variance"),
         "codes have a mean that is not 0": without("mean"),
-        "mixes the pictures of a batch": without("batch", "twice", "variance", "error"),
-        "treats places unlike": without("move"),
+        "mixes the pictures of a batch": without("batch", "twice", "variance", "back", "nearest", "error"),
+        "codes are mirrored": without("columns"),
+        "codes stand upside down": without("rows"),
+        "rows of codes are columns": without("rows", "columns"),
         "gives a picture that comes alone half its code": without("batch"),
         "promises the error of a number": without("error"),
-        "0.8 of the contrast": without("twice"),
-        "is not linear: it bends": without("linear"),
-        "encode is not linear, though decode is": without("linear"),
+        "0.8 of the contrast": without("twice", "nearest"),
+        "is not linear: it bends": without("linear", "back"),
+        "it looks pieces up among 64 stored ones": without("linear", "back", "nearest"),
+        "encode is not linear, though decode is": without("linear", "nearest"),
+        "decode is not linear, though encode is": without("back", "nearest"),
+        "is not the nearest, though what decode makes comes back": without("nearest"),
         "four times the mean of the batch in hand": without("batch", "linear"),
         "channels have means of 1/2 and -1/2": without("mean"),
         "channels have variances of 3/2 and 1/2": without("variance"),
         "It rejects: three directions at random": some_of(*EVERY, best=True),
         "Your test must pass on every right answer": some_of(*EVERY, tolerance=0.0),
-        "measure std or var with correction=0": some_of(*EVERY, correction=1),
+        "Measure std or var with correction=0": some_of(*EVERY, correction=1),
     },
 }
 

@@ -236,7 +236,9 @@ def test_by_hand(upsample):
     assert (upsample(x[:1]) - large[:1]).abs().max() < 1e-3, "neighbours matter"
     assert (upsample(x[1:]) - large[1:]).abs().max() < 1e-3, "neighbours matter"
     moved = upsample(x[..., 1:])[..., 12:-12] - large[..., 4:][..., 12:-12]
-    assert moved.abs().max() < 1e-3, "the place matters"
+    assert moved.abs().max() < 1e-3, "the column matters"
+    moved = upsample(x[..., 1:, :])[..., 12:-12, :] - large[..., 4:, :][..., 12:-12, :]
+    assert moved.abs().max() < 1e-3, "the row matters"
 
 
 def test_by_means(upsample):
@@ -251,8 +253,8 @@ def test_by_means(upsample):
     large = upsample(noisy)
     for k in range(3):
         torch.testing.assert_close(upsample(noisy[k : k + 1]), large[k : k + 1], rtol=1e-3, atol=1e-3)
-    moved, back = upsample(noisy.roll(1, -1)), large.roll(4, -1)
-    torch.testing.assert_close(moved[..., 16:-12], back[..., 16:-12], rtol=1e-3, atol=1e-3)
+    moved, back = upsample(noisy.roll((2, 1), (2, 3))), large.roll((8, 4), (2, 3))
+    torch.testing.assert_close(moved[..., 20:-12, 16:-12], back[..., 20:-12, 16:-12], rtol=1e-3, atol=1e-3)
 
 
 def some_of(*checks, tolerance=1e-3):
@@ -268,7 +270,10 @@ def some_of(*checks, tolerance=1e-3):
         if "batch" in checks:
             torch.testing.assert_close(upsample(x[:1]), large[:1], rtol=tolerance, atol=tolerance)
             torch.testing.assert_close(upsample(x[1:2]), large[1:2], rtol=tolerance, atol=tolerance)
-        if "move" in checks:
+        if "rows" in checks:
+            moved, back = upsample(x.roll(1, -2)), large.roll(4, -2)
+            torch.testing.assert_close(moved[..., 16:-16, :], back[..., 16:-16, :], rtol=1e-3, atol=1e-3)
+        if "columns" in checks:
             moved, back = upsample(x.roll(1, -1)), large.roll(4, -1)
             torch.testing.assert_close(moved[..., 16:-16], back[..., 16:-16], rtol=1e-3, atol=1e-3)
         if "linear" in checks:
@@ -279,7 +284,7 @@ def some_of(*checks, tolerance=1e-3):
     return test_upsampler
 
 
-EVERY = ("shrink", "constant", "batch", "move")
+EVERY = ("shrink", "constant", "batch", "rows", "columns")
 
 RIGHT = {
     "E9.1": [resize_matrix_by_loops, resize_matrix_by_meshgrid, resize_matrix_in_float64],
@@ -364,12 +369,13 @@ WRONG = {
         "pictures without the number": run_stages_without_numbers,
     },
     "E9.6": {
-        "It accepts": some_of("constant", "batch", "move"),
-        "draws stripes over a picture of one colour": some_of("shrink", "batch", "move"),
-        "mixes the pictures of a batch": some_of("shrink", "constant", "move"),
-        "takes detail of an example from the one before it": some_of("shrink", "constant", "move"),
-        "cuts off what is below 0": some_of("constant", "batch", "move"),
-        "invents more detail at the left": some_of("shrink", "constant", "batch"),
+        "It accepts": some_of("constant", "batch", "rows", "columns"),
+        "draws stripes over a picture of one colour": some_of("shrink", "batch", "rows", "columns"),
+        "mixes the pictures of a batch": some_of("shrink", "constant", "rows", "columns"),
+        "takes detail of an example from the one before it": some_of("shrink", "constant", "rows", "columns"),
+        "cuts off what is below 0": some_of("constant", "batch", "rows", "columns"),
+        "invents more detail at the left": some_of("shrink", "constant", "batch", "rows"),
+        "invents more detail at the top": some_of("shrink", "constant", "batch", "columns"),
         "with the means of its blocks corrected, which is right": some_of(*EVERY, "nearest"),
         "not linear, and nobody said so": some_of(*EVERY, "linear"),
         "Your test must pass on every right answer": some_of(*EVERY, tolerance=0.0),

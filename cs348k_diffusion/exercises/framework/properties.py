@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Mapping, Sequence
+import re
+from collections.abc import Collection, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 from cs348k_diffusion.exercises.framework.errors import StudentError
 from cs348k_diffusion.exercises.framework.expecting import Wrong
 from cs348k_diffusion.exercises.framework.forms import kind_of
+
+NO_ADVICE: Mapping = MappingProxyType({})
+ROUNDING = 1e-5  # a difference below it is one of rounding, where numbers are of size 1
 
 
 def run_against(
@@ -16,12 +21,15 @@ def run_against(
     right: Sequence | Mapping[str, Any],
     wrong: Mapping[str, Any],
     seed: int = 0,
-    stricter: str | Mapping[str, str] = "",
+    stricter: Mapping[str | tuple[str, ...], str] = NO_ADVICE,
+    takes: Mapping[str, Any] = NO_ADVICE,
 ) -> None:
     """Grade a student's property test: it must pass on every right subject and fail on every wrong one.
 
-    right: at least two, by name; wrong: name -> subject; stricter: name of a right subject -> what a test that rejects
-    it has overlooked. Each run gets a fresh worker, in shuffled order. Only an AssertionError counts as rejecting.
+    right: at least two, by name; wrong: name -> subject. Advice for a test that rejects a right subject, given only
+    where its cause was seen: stricter: names of right subjects -> what a test that rejects these or some of them, and
+    no other right one, has overlooked; takes: what a test has overlooked that accepts this subject -> the subject. Each
+    run gets a fresh worker, in shuffled order. Only an AssertionError counts as rejecting.
     Raises Wrong: one that rejects a right subject earns nothing, else each wrong one that it rejects earns its share.
     """
     right = right if isinstance(right, Mapping) else {_title(one, k): one for k, one in enumerate(right)}
@@ -31,12 +39,33 @@ def run_against(
     for good, name, (kind, problem) in verdicts:
         if good and kind == "raised":
             raise Wrong("Your test must run on every right answer.", f"On {name} it raised {problem}")
-    for good, name, (kind, problem) in verdicts:
-        if good and kind == "rejected":
-            advice = stricter.get(name, "") if isinstance(stricter, Mapping) else stricter
-            said = f"It rejects: {name}, which is right: {problem}\n{advice}".strip()
-            raise Wrong("Your test must pass on every right answer.", said)
+    rejected = {name: problem for good, name, (kind, problem) in verdicts if good and kind == "rejected"}
+    if rejected:
+        name, problem = next(iter(rejected.items()))
+        advice = overlooked(rejected, right, stricter) or _taken(subject, takes) or _rounding(problem)
+        said = f"It rejects: {name}, which is right: {problem}\n{advice}".strip()
+        raise Wrong("Your test must pass on every right answer.", said)
     _all_rejected({name: verdict for good, name, verdict in verdicts if not good})
+
+
+def overlooked(rejected: Collection[str], right: Collection[str], stricter: Mapping[str | tuple[str, ...], str]) -> str:
+    """The advice under the fewest names that are all of `rejected`; none where no right subject was accepted."""
+    if set(rejected) >= set(right):
+        return ""
+    kinds = [((names,) if isinstance(names, str) else names, advice) for names, advice in stricter.items()]
+    fitting = [(len(names), advice) for names, advice in kinds if set(rejected) <= set(names)]
+    return min(fitting, key=lambda kind: kind[0], default=(0, ""))[1]
+
+
+def _taken(subject: Any, takes: Mapping[str, Any]) -> str:
+    return next((advice for advice, one in takes.items() if _verdict(subject.restart(), one)[0] == "accepted"), "")
+
+
+def _rounding(problem: str) -> str:
+    """Advice where the greatest difference that assert_close prints is one of rounding."""
+    found = re.search(r"(?i)absolute difference: (\d\S*)", problem)
+    small = found is not None and float(found[1]) < ROUNDING
+    return "The difference is one of rounding: compare with a tolerance, such as 1e-3." if small else ""
 
 
 def _all_rejected(verdicts: dict[str, tuple[str, str]]) -> None:
