@@ -472,12 +472,22 @@ WRONG = {
 EQUIVALENT = {
     "E8.2": {f"line {n}: (0, 2, 3) -> (2, 0, 3)": "the same axes in another order" for n in (10, 11)},
     "E8.6": {
-        "line 17: torch.testing.assert_close(z.mean((0, 2, 3)), torch.zeros(3), **close) -> "
-        "torch.testing.assert_close(z.mean((0, 2, 3)), torch.zeros(3))": "right codecs have means of 0 to rounding",
-        "line 20: torch.testing.assert_close(encode(data[2:3]), z[2:3], **close) -> "
+        **{f"line {n}: (0, 2, 3) -> (2, 0, 3)": "the same axes in another order" for n in (17, 18)},
+        "line 17: z.mean((0, 2, 3)) -> z.sum((0, 2, 3))": "a sum is 0 where a mean is",
+        "line 18: torch.testing.assert_close(z.var((0, 2, 3), correction=0), torch.ones(3), **close) -> "
+        "torch.testing.assert_close(z.var((0, 2, 3), correction=0), torch.ones(3))": "right ones have 1 to rounding",
+        "line 19: torch.testing.assert_close(encode(data[2:3]), z[2:3], **close) -> "
         "torch.testing.assert_close(encode(data[2:3]), z[2:3])": "right codecs give one example's code to rounding",
-        "line 23: torch.testing.assert_close(encode(both), (z[:9] + z[9:18]) / 2, **close) -> "
-        "torch.testing.assert_close(encode(both), (z[:9] + z[9:18]) / 2)": "right codecs are linear to rounding",
-        "line 24: float((made - data).square().mean()) -> (made - data).square().mean()": "a tensor compares as well",
+        "line 21: torch.testing.assert_close(encode(moved), there, **close) -> "
+        "torch.testing.assert_close(encode(moved), there)": "right codecs move codes with pieces to rounding",
+        "line 25: ((data - made) * (made.roll(1, 0) - made)).sum((1, 2, 3)) -> "
+        "((data - made) * (made.roll(1, 0) - made)).mean((1, 2, 3))": "a mean is 0 where a sum is",
+        "line 25: data - made -> made - data": "0 with another sign",
+        "line 25: made.roll(1, 0) - made -> made - made.roll(1, 0)": "0 with another sign",
+        "line 25: 1 -> 2": "the picture after the next one does as well",
+        "line 25: (1, 2, 3) -> (2, 1, 3)": "the same axes in another order",
+        "line 26: torch.testing.assert_close(along, torch.zeros(24), **close) -> "
+        "torch.testing.assert_close(along, torch.zeros(24))": "right codecs give the nearest to rounding",
+        "line 27: float((made - data).square().mean()) -> (made - data).square().mean()": "a tensor compares as well",
     },
 }

@@ -385,10 +385,25 @@ WRONG = {
 EQUIVALENT = {
     "E9.3": {"line 11: 1 -> 2": "the pictures are square, so shape[-2] is shape[-1]"},
     "E9.6": {
+        **{
+            f"line 9: {change}": "a picture as uneven does as well"
+            for change in (
+                "torch.linspace(0, 50, 3 * 12 * 12).view(3, 1, 12, 12).sin() -> "
+                "torch.linspace(0, 50, 3 * 12 * 12).view(3, 1, 12, 12).cos()",
+                "torch.linspace(0, 50, 3 * 12 * 12) -> torch.linspace(50, 0, 3 * 12 * 12)",
+                "0 -> 1",
+                "50 -> 51",
+                "50 -> 49",
+            )
+        },
+        "line 11: torch.testing.assert_close(F.avg_pool2d(big, 4), x, **close) -> "
+        "torch.testing.assert_close(F.avg_pool2d(big, 4), x)": "right upsamplers keep the means to rounding",
         "line 13: torch.testing.assert_close(flat, torch.full_like(big, 0.4), **close) -> "
         "torch.testing.assert_close(flat, torch.full_like(big, 0.4))": "right upsamplers keep a constant to rounding",
-        "line 15: (upsample(x.roll(1, -1)), big.roll(4, -1)) -> (big.roll(4, -1), upsample(x.roll(1, -1)))": "they are "
-        "compared with each other",
-        "line 15: big.roll(4, -1) -> big.roll(4)": "rolling the flat tensor differs at the borders only, which are cut",
+        "line 14: torch.testing.assert_close(upsample(x[1:2]), big[1:2], **close) -> "
+        "torch.testing.assert_close(upsample(x[1:2]), big[1:2])": "right upsamplers give one example's to rounding",
+        **{f"line {n}: (2, 3) -> (3, 2)": "moved by as much along both axes" for n in (15, 16)},
+        "line 17: torch.testing.assert_close(there, here, **close) -> torch.testing.assert_close(there, here)": "right "
+        "upsamplers move with the picture to rounding",
     },
 }
