@@ -766,12 +766,12 @@ def nearest(x):
     return x.repeat_interleave(4, -1).repeat_interleave(4, -2)
 
 
-def consistent(mode):
-    """Smooth enlargement, corrected so that the means of its blocks are the small picture."""
+def consistent(mode, share=1.0):
+    """Smooth enlargement, corrected so that the means of its blocks are the small picture; or a share of the way."""
 
     def upsample(x):
         smooth = F.interpolate(x, scale_factor=4, mode=mode)
-        return smooth + nearest(x - F.avg_pool2d(smooth, 4))
+        return smooth + share * nearest(x - F.avg_pool2d(smooth, 4))
 
     return upsample
 
@@ -851,6 +851,7 @@ WRONG_UPSAMPLERS = {
     "does not enlarge faithfully: too bright": lambda x: nearest(x) + 0.1,
     "is a nearest neighbour moved by two pixels": lambda x: nearest(x).roll(2, -1),
     "loses contrast": lambda x: 0.8 * nearest(x),
+    "is bicubic, and the means of its blocks are corrected halfway": consistent("bicubic", 0.5),
     "mirrors the picture": lambda x: nearest(x).flip(-1),
     "draws stripes over a picture of one colour": with_detail(lambda x: 0.1 * stripes(x)),
     "draws stripes that grow with the colour": with_detail(lambda x: 0.3 * stripes(x) * nearest(x)),
