@@ -21,7 +21,7 @@ def run_against(
     right: Sequence | Mapping[str, Any],
     wrong: Mapping[str, Any],
     seed: int = 0,
-    stricter: Mapping[str | tuple[str, ...], str] = NO_ADVICE,
+    stricter: Mapping[Any, str] = NO_ADVICE,
     takes: Mapping[str, Any] = NO_ADVICE,
 ) -> None:
     """Grade a student's property test: it must pass on every right subject and fail on every wrong one.
