@@ -8,6 +8,7 @@ from dataclasses import fields, replace
 import numpy as np
 import pytest
 import torch
+import torch.nn.functional as F
 
 from cs348k_diffusion.exercises import (
     Counted,
@@ -205,6 +206,14 @@ MERGE_MISTAKES = {
     "both angles are taken from straight up": merging(
         lambda l, a, u, v, l1, a1, l2, a2: (l, (a1 + a2) / 2, u, (a2 - a1) / 2)
     ),
+    "the mean of the two numbers a1 and a2, but a2 counts from the first half": merging(
+        lambda l, a, u, v, l1, a1, l2, a2: (l, (a1 + a2) / 2, u, v)
+    ),
+    "// rounds a2 / 2 down to a whole number": merging(
+        lambda l, a, u, v, l1, a1, l2, a2: (l, a1 + a2 // 2, u, a2 // 2)
+    ),
+    "the angle is turned into [0, 2 pi): it has a sign": merging(lambda l, a, u, v, *_: (l, a % (2 * math.pi), u, v)),
+    "rounded to three digits": merging(lambda *given: tuple(round(each, 3) for each in given[:4])),
     "v has the wrong sign": merging(lambda l, a, u, v, l1, a1, l2, a2: (l, a1 - v, u, -v)),
     "v is subtracted, as in the split: the merge adds it": merging(
         lambda l, a, u, v, l1, a1, l2, a2: (l, a1 - v, u, v)
@@ -212,6 +221,17 @@ MERGE_MISTAKES = {
     "v has the wrong sign, but not in the angle": merging(lambda l, a, u, v, *_: (l, a, u, -v)),
     "the straight line from end to end": merging(
         lambda l, a, u, v, l1, a1, l2, a2: (math.sqrt(l1**2 + l2**2 + 2 * l1 * l2 * math.cos(a2)), a, u, v)
+    ),
+    "the straight line from end to end, and its direction": merging(
+        lambda l, a, u, v, l1, a1, l2, a2: (
+            math.hypot(l1 + l2 * math.cos(a2), l2 * math.sin(a2)),
+            a1 + math.atan2(l2 * math.sin(a2), l1 + l2 * math.cos(a2)),
+            u,
+            v,
+        )
+    ),
+    "l1 / l1 + l2 divides before it adds: brackets are missing": merging(
+        lambda l, a, u, v, l1, a1, l2, a2: (l, a, 1 + l2, v)
     ),
     "u is the share of the second half": merging(lambda l, a, u, v, *_: (l, a, 1 - u, v)),
     "u is the ratio of the halves": merging(lambda l, a, u, v, l1, a1, l2, a2: (l, a, l1 / l2, v)),
@@ -311,6 +331,7 @@ DISC_MISTAKES = {
         "a linear ramp, not a sigmoid": lambda d, r, s: (0.5 + (r - d) / s / 4).clamp(0, 1),
         "a linear ramp of width softness, not a sigmoid": lambda d, r, s: (0.5 + (r - d) / s).clamp(0, 1),
         "a bell curve, not a sigmoid": lambda d, r, s: torch.exp(-(((d - r) / s) ** 2)),
+        "a bell curve as wide as the radius, not a sigmoid": lambda d, r, s: torch.exp(-(d**2) / (2 * r**2)),
         "softness is measured in radii": lambda d, r, s: torch.sigmoid((r - d) / (s * r)),
         **{
             f"an epsilon of {e:g} under the root: that is a distance of {e**0.5:.2g} at the centre": (
@@ -447,7 +468,12 @@ def descent_mistakes(slope, x, steps, size):
         "the mean over the numbers of x, not each number's own slope": path(
             lambda x: slope(x) / max(x.numel(), 1), x, steps, size
         ),
-        "the step shrinks with each step: size / k": shrinking(slope, x, steps, size),
+        "the step shrinks with each step: size / k": shrinking(slope, x, steps, lambda k: size / (k + 1)),
+        "the step shrinks with each step: size * (1 - k / steps)": shrinking(
+            slope, x, steps, lambda k: size * (1 - k / steps)
+        ),
+        "the square of the step size": path(slope, x, steps, size**2),
+        "Adam, which takes steps of length `size` in each number": adam(slope, x, steps, size),
         "yields the x before the step": before,
         "yields the gradient, not x": torch.stack([slope(each) for each in before]),
         "yields the steps, not x": right - before,
@@ -455,10 +481,21 @@ def descent_mistakes(slope, x, steps, size):
 
 
 def shrinking(slope, x, steps, size):
-    """What happens when the step is divided by the number of the step."""
+    """What happens when the step size depends on the number of the step, size(k)."""
     found = []
     for k in range(steps):
-        x = x - size / (k + 1) * slope(x)
+        x = x - size(k) * slope(x)
+        found.append(x)
+    return torch.stack(found)
+
+
+def adam(slope, x, steps, size):
+    """What happens when Adam, as torch has it, walks in place of plain descent."""
+    mean, square, found = torch.zeros_like(x), torch.zeros_like(x), []
+    for k in range(1, steps + 1):
+        g = slope(x)
+        mean, square = 0.9 * mean + 0.1 * g, 0.999 * square + 0.001 * g**2
+        x = x - size * mean / (1 - 0.9**k) / ((square / (1 - 0.999**k)).sqrt() + 1e-8)
         found.append(x)
     return torch.stack(found)
 
@@ -523,6 +560,12 @@ def test_follows_a_loss_that_bends(gradient_descent):
         says += f"{tuple(x.shape)} in {x.dtype}, size = {size}, {steps} steps."
         want = path(torch.tanh, x, steps, size)
         expect(got, want, rtol=1e-4, atol=1e-5, says=says, mistakes=mistakes)
+    flat, steps = 1e-9 * normals(3), 4
+    rest = after_start(gradient_descent(lambda x: x.cosh().log().sum(), flat, steps, 0.5).iterate(1000), flat, steps)
+    says = "There must be one x after each step, also where the slope is next to nothing."
+    expect(
+        len(rest), steps, says=says, mistakes={"the walk ends where the slope is next to nothing": min(len(rest), 1)}
+    )
 
 
 @pytest.mark.exercise("E1.3", points=1)
@@ -531,6 +574,7 @@ def test_pays_for_one_gradient_a_step(gradient_descent):
     walk(gradient_descent, loss, normals(4), 5, 0.1)
     expect(loss.calls, 5, says="A gradient costs; evaluate the loss once in each step, not more.", mistakes={
         "the loss is evaluated twice in each step": 10,
+        "the loss is evaluated three times in each step": 15,
         "differences instead of autodiff: two evaluations for each number": 40,
     })  # fmt: skip
 
@@ -574,6 +618,26 @@ ACCEPT_MISTAKES = {
     "ratio / (1 + ratio) for min(1, ratio): balanced, but it refuses more": deciding(
         lambda gain, q, u: u < torch.sigmoid(gain + q)
     ),
+    "the minimum with 1 is taken before the proposals count": deciding(
+        lambda gain, q, u: u.log() < gain.clamp(max=0) + q
+    ),
+    "each of the two ratios has a minimum with 1 of its own": deciding(
+        lambda gain, q, u: u.log() < gain.clamp(max=0) + q.clamp(max=0)
+    ),
+    "one chance for all chains, the mean of theirs": deciding(
+        lambda gain, q, u: u < (gain + q).exp().clamp(max=1).mean()
+    ),
+    "a power of 2, not of e": deciding(lambda gain, q, u: u < 2 ** (gain + q)),
+    "the ratio of the logarithms, not their difference": lambda old, new, there, back, u: (
+        u < (new + back) / (old + there)
+    ),
+    "each ratio leaves its logarithm by itself: 0 times infinity is NaN": deciding(
+        lambda gain, q, u: u < gain.exp() * q.exp()
+    ),
+    "a number stands for -inf: an impossible place is as good as another": lambda old, new, there, back, u: (
+        u.log() < new.clamp(min=-1e4) - old.clamp(min=-1e4) + back - there
+    ),
+    "half precision: three digits are not enough": deciding(lambda gain, q, u: u.half().log() < (gain + q).half()),
     "p is taken for log p": lambda old, new, there, back, u: u < new / old * (back / there),
     "p underflows: stay with logarithms": lambda old, new, there, back, u: (
         u < new.exp() * back.exp() / (old.exp() * there.exp())
@@ -603,6 +667,12 @@ def taken(log_p_old, log_p_new, log_q_there, log_q_back, uniform):
     """With the ratio itself, in float64."""
     old, new, there, back = (each.double() for each in (log_p_old, log_p_new, log_q_there, log_q_back))
     return uniform.double() < ((new - old).exp() * (back - there).exp()).clamp(max=1)
+
+
+def exactly_taken(log_p_old, log_p_new, log_q_there, log_q_back, uniform):
+    """With one sum of logarithms, in float64: what no ratio by itself can hold."""
+    old, new, there, back = (each.double() for each in (log_p_old, log_p_new, log_q_there, log_q_back))
+    return uniform.double().log() < new - old + back - there
 
 
 @pytest.mark.exercise("E1.4", points=1)
@@ -639,12 +709,16 @@ def test_holds_at_the_extremes(accept):
     uniform = torch.tensor([0.5, 0.5, 0.999, 0.0, 0.0, 0.5, 0.5, 0.999])
     gain, rare = torch.tensor([-8.0, -13.6, -18.2]), torch.tensor([1e-4, 1e-6, 1e-8])  # each a little below exp(gain)
     none = torch.zeros(3)
+    worlds = torch.tensor([-2000.0, -2000.0, 2000.0, 2000.0])  # of both ratios: they cancel but for 1/2
+    near = torch.tensor([-3.1, -4.6, -6.2])  # uniform is a two-thousandth below exp(near)
     agree(
         accept,
-        taken,
+        exactly_taken,
         [
             (old, new, there, back, uniform),
             (none, gain, none, none, rare),
+            (torch.zeros(4), worlds, worlds + 0.5, torch.zeros(4), torch.tensor([0.6, 0.61, 0.6, 0.61])),
+            (none, near, none, none, near.exp() * (1 - 5e-4)),
             some_moves(16, low=-2000.0, proposals=-300.0),
         ],
         says="log p of -2000 is no reason for NaN; what is impossible (log p = -inf) is never accepted, whether "
@@ -767,6 +841,11 @@ def test_can_be_carried_out(my_policy):
 
 
 NO_GRADIENTS = "these are moves alone: no gradient was taken. Let gradients place what the moves have found."
+WHOLE = "inner_steps is a whole number, 0 or more; yours is {!r}."
+NEVER = " Your inner_steps is a function that asked for none: now.spent runs from 0 to 1, now.step counts."
+NOTHING = (
+    "it does nothing at all: rates are {} and inner_steps is 0. Let moves find the parts and gradients place them."
+)
 NO_MOVES = "these are gradients alone: no move was tried. Let moves find the parts."
 
 
@@ -777,11 +856,16 @@ def compete(my_policy, mark, seeds):
     One seed alone fails a policy only where that is out of the question.
     """
     policy, losses, ratio = handed(my_policy), [], math.nan
-    must(policy.inner_steps != 0 or policy.langevin_steps != 0, NO_GRADIENTS)  # at once: dials that never change
+    none = policy.inner_steps == 0 and policy.langevin_steps == 0
+    must(not none or policy.rates != {}, NOTHING)  # at once: dials that never change
+    must(not none, NO_GRADIENTS)
     must(policy.rates != {}, NO_MOVES)
+    steps = policy.inner_steps
+    if isinstance(steps, int | float | str):
+        must(not isinstance(steps, str) and steps >= 0 and steps == int(steps), WHOLE.format(steps))
     for seed in seeds:
         losses += fitted(policy, seed)
-        must(policy.diary["gradients"], NO_GRADIENTS)
+        must(policy.diary["gradients"], NO_GRADIENTS + NEVER * callable(policy.inner_steps))
         must(policy.diary["moves"], NO_MOVES)
         ratio = statistics.geometric_mean(losses) / MOVES_ALONE
         if ratio < mark / 1.5 or ratio > mark * (4 if seed == seeds[0] else 1.5):
@@ -963,6 +1047,15 @@ SPLIT_MISTAKES = {
     "the whole ratio is upside down": lambda l, v, s, b, p: -log_ratio(l, v, s, b, p),
     "the density of v is forgotten": lambda l, v, s, b, p: math.log(b / p * 2 * l),
     "the density of v has the wrong sign": lambda l, v, s, b, p: math.log(b / p * 2 * l * density(v, s)),
+    "neither choice is counted": lambda l, v, s, b, p: log_ratio(l, v, s, 1, 1),
+    "the numbers of choices themselves, not their logarithms": lambda l, v, s, b, p: log_ratio(l, v, s, 1, 1) + b - p,
+    "v^2 / 2 * spread^2 multiplies by the spread: brackets are missing": lambda l, v, s, b, p: (
+        log_ratio(l, v, s, b, p) - (v / s) ** 2 / 2 + v**2 / 2 * s**2
+    ),
+    "v is not squared": lambda l, v, s, b, p: log_ratio(l, v, s, b, p) + (v - v**2) / (2 * s**2),
+    "log(2) * length, not log(2 * length)": lambda l, v, s, b, p: (
+        log_ratio(l, v, s, b, p) - math.log(2 * l) + math.log(2) * l
+    ),
     "the choice of the branch is forgotten": lambda l, v, s, b, p: log_ratio(l, v, s, 1, p),
     "the choice of the pair is forgotten": lambda l, v, s, b, p: log_ratio(l, v, s, b, 1),
     "branches and pairs are swapped": lambda l, v, s, b, p: log_ratio(l, v, s, p, b),
@@ -1033,6 +1126,9 @@ def test_stretches_with_the_length(split_log_ratio):
                 "the Jacobian without its length": 0.0,
                 "the Jacobian is upside down": -log_j,
                 "the square of the length": 2 * log_j,
+                "the whole ratio is upside down": -log_j,
+                "the way there and the way back are swapped": log_j,
+                "log(2) * length, not log(2 * length)": math.log(2) * (length - 0.5),
             },
             rtol=1e-6,
         )
@@ -1046,7 +1142,7 @@ def squashing(theta=None, log_slope=None):
 
     def answer(x, low, high):
         share, exact = 1 / (1 + (-x).exp()), -x.abs() - 2 * torch.log1p((-x.abs()).exp())
-        log_s = torch.nn.functional.logsigmoid(x)
+        log_s = F.logsigmoid(x)
         right = low + (high - low) * share, math.log(high - low) + exact  # exact: also where the share rounds to 1
         return (
             right[0] if theta is None else theta(x, low, high, share),
@@ -1063,6 +1159,7 @@ THETA_MISTAKES = {
         "stretched by high instead of high - low": lambda x, low, high, share: low + high * share,
         "from 0 to high: low is forgotten": lambda x, low, high, share: high * share,
         "from the middle, not from low": lambda x, low, high, share: (low + high) / 2 + (high - low) * share,
+        "the width is missing in theta": lambda x, low, high, share: low + share,
         "the range (0, 1)": lambda x, low, high, share: share,
         "tanh, which runs from -1 to 1": lambda x, low, high, share: low + (high - low) * torch.tanh(x),
         "upside down": lambda x, low, high, share: high - (high - low) * share,
@@ -1080,6 +1177,11 @@ def overflowing_slope(width, exact, s, log_s):
     return math.log(width) - x - 2 * torch.log1p(torch.exp(-x))
 
 
+def in_words(e):
+    """The name of an epsilon in the logarithm."""
+    return f"an epsilon in the log, log(... + {e:g}): far out it alone is left"
+
+
 SLOPE_MISTAKES = {
     name: squashing(None, formula)
     for name, formula in {
@@ -1089,24 +1191,57 @@ SLOPE_MISTAKES = {
         "the width counts twice": lambda width, exact, s, log_s: 2 * math.log(width) + exact,
         "exp(-x) overflows where x is far below 0": overflowing_slope,
         "the width is divided by": lambda width, exact, s, log_s: exact - math.log(width),
+        "the logarithm of the width is multiplied, not added: the width times log(sigmoid(x) sigmoid(-x))": (
+            lambda width, exact, s, log_s: width * exact
+        ),
+        "softplus with the wrong sign: log sigmoid(x) = -softplus(-x)": lambda width, exact, s, log_s: (
+            math.log(width) - exact
+        ),
         "the width itself, not its logarithm": lambda width, exact, s, log_s: width + exact,
         "only sigmoid(x), not times sigmoid(-x)": lambda width, exact, s, log_s: math.log(width) + log_s,
         "sigmoid(x) twice, not times sigmoid(-x)": lambda width, exact, s, log_s: math.log(width) + 2 * log_s,
         "summed over all parameters": lambda width, exact, s, log_s: (math.log(width) + exact).sum(),
         "underflows: log(sigmoid) far out is -inf": lambda width, exact, s, log_s: (width * s * (1 - s)).log(),
         **{
-            f"an epsilon in the log, log(... + {e:g}): far out it alone is left": (
-                lambda width, exact, s, log_s, e=e: (width * exact.exp() + e).log()
-            )
+            in_words(e): (lambda width, exact, s, log_s, e=e: (width * exact.exp() + e).log())
             for e in (1e-12, 1e-10, 1e-8, 1e-6)
         },
     }.items()
 }
 
 
+def with_slope(log_slope):
+    """A whole answer with this log |d theta / d x|, a function of (x, low, high)."""
+    return lambda x, low, high: (squashing()(x, low, high)[0], log_slope(x, low, high))
+
+
+SLOPE_MISTAKES |= {
+    "log(1 - sigmoid(x)) is -inf far out: log sigmoid(-x) is not": with_slope(
+        lambda x, low, high: math.log(high - low) + F.logsigmoid(x) + torch.log1p(-x.sigmoid())
+    ),
+    "-|x| alone holds far out only": with_slope(lambda x, low, high: math.log(high - low) - x.abs()),
+    "log(high) - log(low), not log(high - low)": with_slope(
+        lambda x, low, high: math.log(high) - math.log(low) + F.logsigmoid(x) + F.logsigmoid(-x)
+    ),
+    **{
+        f"x is cut off at {far}: beyond it the slope stays as it is": with_slope(
+            lambda x, low, high, far=far: squashing()(x.clamp(-far, far), low, high)[1]
+        )
+        for far in (10, 15, 20, 30, 50, 80)
+    },
+    **{
+        f"{in_words(e)}, but for the width": with_slope(
+            lambda x, low, high, e=e: math.log(high - low) + (x.sigmoid() * (1 - x.sigmoid()) + e).log()
+        )
+        for e in (1e-12, 1e-10, 1e-8, 1e-6)
+    },
+}
+IN_ANOTHER_ORDER = "theta comes first, then the logarithm of the factor"
+
+
 def ranges(scales, seed):
     """x of several shapes and dtypes, and a range for each."""
-    lows = ((0.05, 0.25), (-1.2, 1.2), (0.0, 3.0), (-7.0, -5.0))
+    lows = ((0.05, 0.3), (-1.2, 1.2), (0.0, 3.0), (-7.0, -5.0))
     for case, (low, high), scale in zip(varied(((13,), (2, 3), (1, 1, 2), (1,)), seed=seed), lows, scales):
         yield case.normal(scale=scale), low, high
 
@@ -1118,7 +1253,8 @@ def test_stays_in_its_range(bounded):
         lambda x, low, high: squashing()(x, low, high)[0],
         ranges((3.0, 1.0, 2.0, 5.0), seed=8),
         says="theta = low + (high - low) sigmoid(x).",
-        mistakes={name: lambda *given, wrong=wrong: wrong(*given)[0] for name, wrong in THETA_MISTAKES.items()},
+        mistakes={name: lambda *given, wrong=wrong: wrong(*given)[0] for name, wrong in THETA_MISTAKES.items()}
+        | {IN_ANOTHER_ORDER: lambda *given: squashing()(*given)[1]},
         rtol=1e-5,
         atol=1e-6,
     )
@@ -1126,13 +1262,14 @@ def test_stays_in_its_range(bounded):
 
 @pytest.mark.exercise("E1.8", points=2)
 def test_knows_how_it_stretches(bounded):
-    far = torch.linspace(-100, 100, 11), -1.0, 1.0
+    far = torch.linspace(-100, 100, 11)[None], -1.0, 1.0  # one row: a factor of each number's own explains nothing
     agree(
         lambda *given: bounded(*given)[1],
         lambda x, low, high: squashing()(x, low, high)[1],
         [*ranges((2.0, 1.0, 20.0, 3.0), seed=9), far, (far[0].double(), 0.0, 3.0)],
         says="log |d theta / d x| = log((high - low) sigmoid(x) sigmoid(-x)), for |x| up to 100.",
-        mistakes={name: lambda *given, wrong=wrong: wrong(*given)[1] for name, wrong in SLOPE_MISTAKES.items()},
+        mistakes={name: lambda *given, wrong=wrong: wrong(*given)[1] for name, wrong in SLOPE_MISTAKES.items()}
+        | {IN_ANOTHER_ORDER: lambda *given: squashing()(*given)[0]},
         rtol=1e-4,
         atol=1e-4,
     )
@@ -1159,6 +1296,20 @@ def squares(x, y, score_x, score_y, step):
 RATIO_MISTAKES = {
     "the way there and the way back are swapped": rating(lambda there, back: there - back),
     "only the way there": rating(lambda there, back: -there),
+    "only the way there, without the constant": lambda x, y, sx, sy, step: (
+        (y - x - step * sx).square().sum(1) / (4 * step)
+    ),
+    "only the way back, without the constant": lambda x, y, sx, sy, step: (
+        -(x - y - step * sy).square().sum(1) / (4 * step)
+    ),
+    "there and back are added, without their constants": lambda x, y, sx, sy, step: (
+        -((y - x - step * sx).square() + (x - y - step * sy).square()).sum(1) / (4 * step)
+    ),
+    "the squares of the drifts are forgotten": lambda x, y, sx, sy, step: -((y - x) * (sx + sy)).sum(1) / 2,
+    "the numbers at the start stand for its score": lambda x, y, sx, sy, step: squares(x, y, x, y, step) / (4 * step),
+    "minus the numbers at the start stand for its score": lambda x, y, sx, sy, step: (
+        squares(x, y, -x, -y, step) / (4 * step)
+    ),
     "only the way back": rating(lambda there, back: back),
     "the variance is step, not 2 step": rating(lambda there, back: 2 * (back - there)),
     "the variance is 4 step, not 2 step": rating(lambda there, back: (back - there) / 2),
