@@ -116,6 +116,7 @@ def score_mistakes(x, weights, means, stds):
 
     p = logs.logsumexp(1).exp() * (2 * math.pi) ** (-d / 2)
     nearest = nn.functional.one_hot(logs.argmax(1), len(weights)).to(x.dtype)
+    apart = (weights.log() - stds.log())[:, None] - offset.square() / (2 * stds[:, None] ** 2)
     return {
         "the sign: it points away from the means": -mix(logs.softmax(1)),
         "standard deviation for variance: divided by s, not by s^2": mix(logs.softmax(1), stds),
@@ -139,6 +140,12 @@ def score_mistakes(x, weights, means, stds):
         "the shares forget that a wide component is lower (s_k^-d)": mix((weights.log() - squared).softmax(1)),
         "the shares use s_k^-1, but in d dimensions it is s_k^-d": mix((logs + (d - 1) * stds.log()).softmax(1)),
         "the weights w_k instead of the shares at x": mix(weights.expand_as(logs)),
+        "the shares use s_k^(-2d): the logarithm of the variance needs d / 2": mix((logs - d * stds.log()).softmax(1)),
+        "the logarithms of the shares stand in for the shares": mix(logs.log_softmax(1)),
+        "the means and variances are averaged first, and one Gaussian pulls": (
+            (logs.softmax(1)[..., None] * offset).sum(1) / (logs.softmax(1) @ stds**2)[:, None]
+        ),
+        "every coordinate has shares of its own": (apart.softmax(1) * offset / stds[:, None] ** 2).sum(1),
         "only the nearest component counts": mix(nearest),
         "the gradient of p, not of log p": mix(logs.softmax(1)) * p[:, None],
     }
@@ -217,6 +224,7 @@ def step_mistakes(x, score, step, noise):
         "the score is forgotten": x + shake,
         "the drift is step^2 times the score": x + step**2 * score + shake,
         "the drift is sqrt(step) times the score": x + math.sqrt(step) * score + shake,
+        "the score multiplies the shake, too": uphill + shake * score,
         "x is shrunk by 1 - step": uphill - step * x + shake,
         "the shake is divided by its root": uphill + noise / math.sqrt(2 * step),
         "the shake is (2 step)^2": uphill + (2 * step) ** 2 * noise,
@@ -302,6 +310,26 @@ LOSS_MISTAKES = {
     "the target is noise times sigma, not noise over sigma": losing(
         lambda score, x0, level, noise, sigma: level * (score(x0 + level * noise, sigma) + level * noise)
     ),
+    "the target is the noise, not noise over sigma": losing(
+        lambda score, x0, level, noise, sigma: level * (score(x0 + level * noise, sigma) + noise)
+    ),
+    "the target is noise over sigma^2, not over sigma": losing(
+        lambda score, x0, level, noise, sigma: level * score(x0 + level * noise, sigma) + noise / level
+    ),
+    "the noise is added to x0 without sigma": losing(
+        lambda score, x0, level, noise, sigma: level * score(x0 + noise, sigma) + noise
+    ),
+    "sigma^2 times the noise is added to x0": losing(
+        lambda score, x0, level, noise, sigma: level * score(x0 + level**2 * noise, sigma) + noise
+    ),
+    "the root of sigma stands in both places": losing(
+        lambda score, x0, level, noise, sigma: level.sqrt() * score(x0 + level.sqrt() * noise, sigma) + noise
+    ),
+    "the squares are added, not the sum squared": losing(
+        lambda score, x0, level, noise, sigma: (
+            (level * score(x0 + level * noise, sigma)).square() + noise.square()
+        ).sqrt()
+    ),
     "the score is divided by sigma, not multiplied": losing(
         lambda score, x0, level, noise, sigma: score(x0 + level * noise, sigma) / level + noise
     ),
@@ -310,9 +338,23 @@ LOSS_MISTAKES = {
     ),
     "wrong weighting: sigma instead of sigma^2": losing(lambda *given: left_over(*given) / given[2].sqrt()),
     "wrong weighting: sigma^4 instead of sigma^2": losing(lambda *given: left_over(*given) * given[2]),
+    "the mean of sigma^2 weighs the mean error": losing(
+        lambda *given: left_over(*given) / given[2] * given[2].square().mean().sqrt()
+    ),
     "constant zero": losing(left_over, lambda rest: 0 * rest.sum()),
     "a sum instead of a mean": losing(left_over, lambda rest: rest.square().sum()),
     "a sum over coordinates instead of a mean": losing(left_over, lambda rest: rest.square().sum(1).mean()),
+    "the sum over the examples of a mean over coordinates": losing(left_over, lambda rest: rest.square().mean(1).sum()),
+    "the mean over all numbers is divided by d once more": losing(
+        left_over, lambda rest: rest.square().mean() / rest.shape[1]
+    ),
+    "the sum over coordinates is divided by 2, whatever d is": losing(
+        left_over, lambda rest: rest.square().sum(1).mean() / 2
+    ),
+    "the length of each example's error, not its square": losing(left_over, lambda rest: rest.norm(dim=1).mean()),
+    "the length of each example's error over d, not its square": losing(
+        left_over, lambda rest: rest.norm(dim=1).mean() / rest.shape[1]
+    ),
     "half of it": losing(left_over, lambda rest: rest.square().mean() / 2),
     "twice as much": losing(left_over, lambda rest: 2 * rest.square().mean()),
     "the loss has the wrong sign": losing(left_over, lambda rest: -rest.square().mean()),
@@ -325,6 +367,12 @@ LOSS_MISTAKES = {
     ),
     "one sigma for the whole batch": lambda score, x0, sigma, noise: losing(left_over)(
         score, x0, sigma[:1].expand_as(sigma), noise
+    ),
+    "the first sigma scales every example": losing(
+        lambda score, x0, level, noise, sigma: level[:1] * score(x0 + level[:1] * noise, sigma) + noise
+    ),
+    "the score is asked at the mean sigma": losing(
+        lambda score, x0, level, noise, sigma: level * score(x0 + level * noise, sigma.mean().expand_as(sigma)) + noise
     ),
     "the mean sigma weighs every example": losing(
         lambda score, x0, level, noise, sigma: level.mean() * score(x0 + level * noise, sigma) + noise
@@ -353,7 +401,7 @@ def test_is_zero_when_the_score_explains_the_noise(score_matching_loss):
     x0, noise = 2 + normals(5, 3), normals(5, 3, seed=1)
 
     def back(x, sigma):
-        return (x0 - x) / sigma[:, None] ** 2
+        return (x0 - x) / column(sigma, x) ** 2
 
     says = "score(x, sigma) = (x0 - x) / sigma^2 points from every noisy x straight back to its x0: the loss must be 0."
     expect(
@@ -394,7 +442,17 @@ def test_weighs_every_level_alike(score_matching_loss):
 
 def cubic(x, sigma):
     """A score of nothing in particular, which looks at every number and at sigma."""
-    return -(x**3) / (1 + sigma[:, None])
+    return -(x**3) / (1 + column(sigma, x))
+
+
+def column(sigma, x):
+    """The levels that a score is asked at, (batch,), as a column; fails for another shape."""
+    sigma = torch.as_tensor(sigma)
+    must(
+        sigma.shape == (len(x),),
+        f"score(x, sigma) wants sigma as you get it, of shape ({len(x)},); it is asked with {kind_of(sigma)}.",
+    )
+    return sigma[:, None]
 
 
 class Gain(nn.Module):
@@ -406,7 +464,7 @@ class Gain(nn.Module):
 
     def forward(self, x: Tensor, sigma: Tensor) -> Tensor:
         """The score at x, of shape (batch, 1)."""
-        return self.gain * (1 - x) / (4 + sigma[:, None] ** 2)
+        return self.gain * (1 - x) / (4 + column(sigma, x) ** 2)
 
 
 def corners(sigma):
@@ -492,6 +550,26 @@ def chained(
     return answer
 
 
+def level_before(sigma, sigmas, step):
+    """The step size at the sigma before this one."""
+    return step * (sigmas[max(sigmas.index(sigma) - 1, 0)] / sigmas[-1]) ** 2
+
+
+def piled_up(sigma, sigmas, step):
+    """The step size where every level multiplies the one before."""
+    return step * math.prod((each / sigmas[-1]) ** 2 for each in sigmas[: sigmas.index(sigma) + 1])
+
+
+def drawn(change):
+    """The right chain with other noises: change(noises, the sigma of each)."""
+
+    def answer(score, x, sigmas, step, repeats, noises):
+        levels = [sigma for sigma in sigmas for _ in range(repeats)]
+        return chained()(score, x, sigmas, step, repeats, change(noises, levels))
+
+    return answer
+
+
 CHAIN_MISTAKES = {
     "the same step at every level": chained(lambda sigma, sigmas, step: step),
     "the ratio of the sigmas is not squared": chained(lambda sigma, sigmas, step: step * sigma / sigmas[-1]),
@@ -521,6 +599,14 @@ CHAIN_MISTAKES = {
     "noise of variance 1": chained(shake=lambda size, step: 1.0),
     "no noise: that is gradient ascent": chained(shake=lambda size, step: 0.0),
     "the noise has the wrong sign": chained(shake=lambda size, step: -((2 * size) ** 0.5)),
+    "the step size is that of the level before": chained(level_before),
+    "`step` itself is changed at each level: the factors pile up": chained(piled_up),
+    "the noise is multiplied by sigma, too": drawn(lambda noises, levels: [s * z for s, z in zip(levels, noises)]),
+    "the last update has no noise": drawn(lambda noises, levels: [*noises[:-1], 0 * noises[-1]]),
+    "the last level has no noise": drawn(
+        lambda noises, levels: [z * (s != levels[-1]) for s, z in zip(levels, noises)]
+    ),
+    "one noise for all points": drawn(lambda noises, levels: [z[:1].expand_as(z) for z in noises]),
     "the ladder is upside down": chained(
         path=lambda sigmas, repeats: [s for s in sigmas[::-1] for _ in range(repeats)]
     ),
@@ -606,6 +692,12 @@ def test_goes_down_the_ladder(anneal):
     for sigmas, step, repeats in LADDERS:
         score, x = Counted(lambda x, sigma: torch.zeros_like(x)), normals(4, 2)
         chain = anneal(score, x, sigmas, step, repeats, torch.zeros_like)
+        chain.iterate(1)
+        must(
+            len(score.seen) <= 2,
+            "The walk should be watched as it goes, but before the first x comes the score is asked "
+            f"{len(score.seen)} times: `yield x` inside the loop, after every update.",
+        )
         chain.iterate(1000)
         levels = [sigma for sigma in sigmas for _ in range(repeats)]
         expect(
@@ -712,6 +804,9 @@ GUESS_MISTAKES = {
         "sigma^2 is taken for 1 - alpha^2, which holds only where alpha^2 + sigma^2 = 1": lambda x, score, a, s: (
             (x + (1 - a**2) * score) / a
         ),
+        "alpha is taken for sqrt(1 - sigma^2), which holds only where alpha^2 + sigma^2 = 1": lambda x, score, a, s: (
+            (x + s**2 * score) / (1 - s**2).sqrt()
+        ),
         "divides by sigma, which is 0 at t = 0": lambda x, score, a, s: torch.where(
             s == 0, torch.nan, (x + s**2 * score) / a
         ),
@@ -788,6 +883,17 @@ def banana(x):
     return 7 - x[:, 0] ** 2 / 2 - bend**2, torch.stack([-x[:, 0] + bend * x[:, 0], -2 * bend], 1)
 
 
+def ridge(x):
+    """A right field: flat along x_2, so that half of its numbers are 0."""
+    return -(x[:, 0] ** 2) / 2, x * x.new_tensor([-1, 0])
+
+
+def inside(x):
+    """A right field, as far as anybody asks: beyond [-3, 3] its score is of nothing."""
+    log_p, score = two_clumps(x)
+    return log_p, torch.where((x.abs() > 3.01).any(1, keepdim=True), 0, score)
+
+
 def changed(field, change):
     """A wrong field: log p as it is, and the score after change(x, log_p, score)."""
 
@@ -819,10 +925,13 @@ RIGHT = {
     "a Gaussian whose coordinates are correlated": leaning,
     "a mixture of two clumps": two_clumps,
     "a bent density that is not normalised": banana,
+    "a ridge along x_2": ridge,
+    "a mixture whose score is right in [-3, 3]^2, and 0 beyond": inside,
 }
 STRICTER = {
-    ("a Gaussian whose coordinates are correlated", "a bent density that is not normalised"): "A score does not know "
-    "the constant: log p may have any.",
+    "a bent density that is not normalised": "A score does not know the constant: log p may have any.",
+    "a ridge along x_2": "Its score's second coordinate is 0 everywhere: allow an absolute error, too.",
+    "a mixture whose score is right in [-3, 3]^2, and 0 beyond": "Ask only where both coordinates lie in [-3, 3].",
 }
 WRONG = {
     "it points downhill": changed(leaning, lambda x, log_p, score: -score),
@@ -835,6 +944,16 @@ WRONG = {
     "the two coordinates are swapped": changed(leaning, lambda x, log_p, score: score.flip(1)),
     "a swirl is added, which is no gradient": changed(leaning, lambda x, log_p, score: score + 0.5 * turned(x)),
     "the second coordinate is ignored": changed(leaning, lambda x, log_p, score: score * score.new_tensor([1, 0])),
+    "each point has the score of another: the batch is turned round": changed(
+        two_clumps, lambda x, log_p, score: score.flip(0)
+    ),
+    "the first coordinate is ignored": changed(leaning, lambda x, log_p, score: score * score.new_tensor([0, 1])),
+    "wrong only within 0.8 of (1.9, -1.9)": changed(
+        leaning,
+        lambda x, log_p, score: torch.where(
+            (x - x.new_tensor([1.9, -1.9])).norm(dim=1, keepdim=True) < 0.8, score / 2, score
+        ),
+    ),
     "wrong only where x_2 > 2": changed(banana, lambda x, log_p, score: torch.where(x[:, 1:] > 2, score / 2, score)),
     "wrong only in the corner where x_1 < -2 and x_2 < -2": changed(
         leaning, lambda x, log_p, score: torch.where((x < -2).all(1, keepdim=True), score / 2, score)
