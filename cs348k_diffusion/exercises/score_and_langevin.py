@@ -860,7 +860,8 @@ def test_holds_on_every_schedule_and_for_images(x0_from_score):
 def leaning(x):
     """A right field: a Gaussian whose coordinates are correlated."""
     precision, offset = torch.tensor([[2.0, 0.8], [0.8, 1.0]]).to(x), x - torch.tensor([0.5, -0.3]).to(x)
-    return -0.5 * (offset @ precision * offset).sum(1), -offset @ precision
+    whole = 0.5 * math.log(2.0 * 1.0 - 0.8**2) - math.log(2 * math.pi)
+    return whole - 0.5 * (offset @ precision * offset).sum(1), -offset @ precision
 
 
 def shares(x):
@@ -884,8 +885,8 @@ def banana(x):
 
 
 def ridge(x):
-    """A right field: flat along x_2, so that half of its numbers are 0."""
-    return -(x[:, 0] ** 2) / 2, x * x.new_tensor([-1, 0])
+    """A right field: N(0, 1) in x_1 and flat along x_2, so that half of its numbers are 0."""
+    return -(x[:, 0] ** 2) / 2 - math.log(2 * math.pi) / 2 - math.log(6), x * x.new_tensor([-1, 0])
 
 
 def inside(x):
