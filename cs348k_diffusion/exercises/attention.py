@@ -209,6 +209,16 @@ SOFTMAX_MISTAKES = {
     "K in the place of Q": lambda q, k, v: F.scaled_dot_product_attention(k, k, v),
     "the axes of length 1 are squeezed away": lambda q, k, v: F.scaled_dot_product_attention(q, k, v).squeeze(),
     "P itself, without V": lambda q, k, v: torch.softmax(root(q @ k.transpose(-1, -2), q, k, v), -1),
+    "1/sqrt(len(q)), and len is the first axis: d is the last one of q": weighted(
+        lambda s, q, k, v: s / math.sqrt(len(q))
+    ),
+    "1/8, the root of 64, instead of 1/sqrt(d) of this q": weighted(lambda s, q, k, v: s / 8),
+    "the exponentials are not divided by their sum": lambda q, k, v: (
+        torch.exp(root(q @ k.transpose(-1, -2), q, k, v)) @ v
+    ),
+    "the axes in front are run together, and every query sees the keys of all": lambda q, k, v: one_piece(
+        q.flatten(0, -2), k.flatten(0, -2), v.flatten(0, -2)
+    ).unflatten(0, q.shape[:-1]),
 }
 
 
@@ -237,6 +247,14 @@ def test_is_the_slide_with_the_scale(scaled_attention):
         rtol=1e-4,
         atol=1e-5,
     )
+    inputs, (cotangent,) = draws((3, 4), (5, 4), (5, 2), seed=2), draws((3, 2), seed=3)
+    leaves = [x.clone().requires_grad_() for x in inputs]
+    for name, got, want in zip(
+        "QKV",
+        scaled_attention.vjp(inputs, cotangent, wrt=(0, 1, 2)),
+        torch.autograd.grad(one_piece(*leaves), leaves, cotangent),
+    ):
+        expect(got, want, says=f"Autograd must be able to follow: no NumPy, no detach; tried the gradient of {name}.")
 
 
 @pytest.mark.exercise("E6.1", points=1)
@@ -315,8 +333,29 @@ PIECES = {
     "m has lost its last axis: keepdim=True": pieces(out=lambda m, f, l: (m.squeeze(-1), f, l)),
     "m and l have lost their last axis: keepdim=True": pieces(out=lambda m, f, l: (m.squeeze(-1), f, l.squeeze(-1))),
     "the axes of length 1 are squeezed away": pieces(out=lambda m, f, l: (m.squeeze(), f.squeeze(), l.squeeze())),
+    "l is the log-sum-exp, m + log(l)": pieces(out=lambda m, f, l: (m, f, m + l.log())),
+    "l = exp(log-sum-exp - m): of large numbers rounding leaves little": pieces(
+        out=lambda m, f, l: (m, f, torch.exp(m + l.log() - m))
+    ),
+    "the order is m, f, l, not f, l, m": pieces(out=lambda m, f, l: (f, l, m)),
+    "m is the place of the maximum (argmax), not the maximum": pieces(lambda x: x.argmax(-1, keepdim=True)),
+    "all is taken along dim 0: dim = -1 is the row": lambda x: along(x, 0),
+    "all is taken along dim 1, which is the row of a matrix only": lambda x: along(x, 1),
 }
+
+
+def along(x, axis):
+    """m, f and l along an axis that may not be the last."""
+    m = x.amax(axis, keepdim=True)
+    f = torch.exp(x - m)
+    return m, f, f.sum(axis, keepdim=True)
+
+
 PARTS = ("m", "f", "l")
+SMALL = (1e-5, 1e-6, 1e-7, 1e-8)
+ADDED = {
+    f"{small:g} is added to l": pieces(l=lambda f, d, small=small: f.sum(-1, keepdim=True) + small) for small in SMALL
+}
 
 
 @pytest.mark.exercise("E6.2", points=1)
@@ -330,6 +369,16 @@ def test_are_the_slides_m_f_and_l(softmax_pieces):
         mistakes=PIECES,
         rtol=1e-5,
         atol=1e-6,
+        names=PARTS,
+    )
+    (double,) = (case.normal(scale=2.0) for case in varied(((3, 5),), (torch.float64,), seed=4))
+    expect(
+        tuple(softmax_pieces(double)),
+        right_pieces(double),
+        says="m, f and l must be exact in float64, too: no float32 on the way, and nothing added to l, never below 1.",
+        mistakes={name: lambda answer=answer: answer(double) for name, answer in (PIECES | ADDED).items()},
+        rtol=1e-10,
+        atol=1e-12,
         names=PARTS,
     )
 
@@ -357,6 +406,8 @@ def test_never_overflow(softmax_pieces):
                 "the largest absolute value, not the largest number",
                 "m is the smallest number, not the largest",
                 "the sign: exp(m - x)",
+                "l is the log-sum-exp, m + log(l)",
+                "l = exp(log-sum-exp - m): of large numbers rounding leaves little",
             )
         },
         rtol=1e-5,
@@ -460,6 +511,29 @@ MERGE_MISTAKES = {
         lambda m, s, l, o, r, k, p: (m, torch.maximum(s * l, r * k), s * o + r * p)
     ),
     "the order is m, l, o: o and l are swapped": merging(lambda m, s, l, o, r, k, p: (m, s * o + r * p, s * l + r * k)),
+    "the order is m, l, o: m and l are swapped": merging(lambda m, s, l, o, r, k, p: (s * l + r * k, m, s * o + r * p)),
+    "m and l have lost their last axis": merging(
+        lambda m, s, l, o, r, k, p: (m[:, 0], (s * l + r * k)[:, 0], s * o + r * p)
+    ),
+    "one comparison for all rows: each row has its own larger maximum": lambda a, b: measured_from(
+        lambda m_a, m_b: m_a if (m_a > m_b).all() else m_b
+    )(a, b),
+    "everything is measured from m_a + m_b, not from the larger one": measured_from(torch.add),
+    "everything is measured from the mean of the two m, not from the larger one": measured_from(
+        lambda m_a, m_b: (m_a + m_b) / 2
+    ),
+    "everything is measured from the log-sum-exp of the two m, not from the larger one": measured_from(torch.logaddexp),
+    "the factors are divided by their sum": merging(
+        lambda m, s, l, o, r, k, p: (m, (s * l + r * k) / (s + r), (s * o + r * p) / (s + r))
+    ),
+    "l is rescaled twice": merging(lambda m, s, l, o, r, k, p: (m, s * s * l + r * r * k, s * o + r * p)),
+    "o is rescaled twice": merging(lambda m, s, l, o, r, k, p: (m, s * l + r * k, s * s * o + r * r * p)),
+    "the blocks are put one below the other: l and o are sums": merging(
+        lambda m, s, l, o, r, k, p: (m, torch.cat([l, k]), torch.cat([o, p]))
+    ),
+    "-inf is replaced by 0, which may be the larger one": lambda a, b: merging(USUAL)(
+        *((m.masked_fill(m.isinf(), 0), l, o) for m, l, o in (a, b))
+    ),
 }
 MERGED = ("m", "l", "o")
 
@@ -517,7 +591,8 @@ def test_survives_extremes(merge_blocks):
         merge_blocks,
         lambda a, b: wants[id(a), id(b)],
         pairs,
-        says="Maxima 1800 apart, and a block that has seen no key (m = -inf, l = 0, o = 0), must leave no NaN.",
+        says="Maxima 1800 apart, and a block that has seen no key (m = -inf, l = 0, o = 0), must leave no NaN. "
+        "(exp(m_a) / exp(m) overflows where exp(m_a - m) does not.)",
         mistakes={name: finite(answer) for name, answer in MERGE_MISTAKES.items()},
         rtol=1e-9,
         atol=1e-12,
@@ -531,7 +606,8 @@ def walk(q, k, v, tile, slip=""):
     m, l, o = torch.full((len(q), 1), start).to(q), q.new_zeros(len(q), 1), q.new_zeros(len(q), v.shape[1])
     whole = len(k) // tile * tile if slip == "drops the rest" else len(k)
     for j in range(1 if slip == "late" else 0, whole, tile):
-        s = q @ k[j : j + tile].T / {"no scale": 1, "by d": q.shape[1]}.get(slip, math.sqrt(q.shape[1]))
+        roots = {"no scale": 1, "by d": q.shape[1], "by tile": math.sqrt(tile), "by keys": math.sqrt(len(k))}
+        s = q @ k[j : j + tile].T / roots.get(slip, math.sqrt(q.shape[1]))
         m_new = torch.maximum(m, s.amax(1, keepdim=True))
         if slip == "one m":
             m_new = m_new.max().expand_as(m)
@@ -539,12 +615,13 @@ def walk(q, k, v, tile, slip=""):
             m_new = s.amax(1, keepdim=True)
         if slip == "no max":
             m_new = torch.zeros_like(m)
-        f, shrink = torch.exp(s - m_new), torch.exp(m - m_new)
+        f, shrink = torch.exp(s - m_new), torch.exp(m_new - m if slip == "upside down" else m - m_new)
+        f = torch.exp(s - s.amax(1, keepdim=True)) if slip == "own f" else f
         f = f / f.sum(1, keepdim=True) if slip == "own sum" else f
-        l = (1 if slip == "l" else shrink) * l + f.sum(1, keepdim=True)
-        o = (1 if slip == "o" else shrink) * o + f @ v[j : j + tile]
+        l = (1 if slip in ("l", "none") else shrink) * l + f.sum(1, keepdim=True)
+        o = (1 if slip in ("o", "none") else shrink) * o + f @ v[j : j + tile]
         o = o / l if slip == "divided in the loop" else o
-        m = m_new
+        m = m if slip == "m kept" else m_new
     return (o if slip in ("undivided", "divided in the loop") else o / l), (m + torch.log(l))[:, 0]
 
 
@@ -557,6 +634,19 @@ def sum_exp(change):
         return torch.softmax(s, 1) @ v, change(m, torch.exp(s - m[:, None]).sum(1))
 
     return answer
+
+
+def added(q, k, v, tile, small):
+    """A small number is added to l where O is divided by it."""
+    s = q @ k.T / math.sqrt(q.shape[1])
+    f = torch.exp(s - s.amax(1, keepdim=True))
+    return f @ v / (f.sum(1, keepdim=True) + small), torch.logsumexp(s, 1)
+
+
+def one_maximum(q, k, v, tile):
+    """One m for all queries of a tile."""
+    rows = [walk(q[i : i + tile], k, v, tile, "one m") for i in range(0, len(q), tile)]
+    return tuple(torch.cat(each) for each in zip(*rows))
 
 
 def over_columns(q, k, v, tile):
@@ -578,6 +668,12 @@ TILE_MISTAKES = {
         "O is divided by l after every tile, not once at the end": "divided in the loop",
         "no max subtraction": "no max",
         "m is the maximum of this tile alone, not of all keys so far": "own m",
+        "f is measured from this tile's own maximum, not from the new m": "own f",
+        "nothing is rescaled when m grows": "none",
+        "the factor is upside down: exp(m_new - m)": "upside down",
+        "the new m is not kept: every tile begins at -inf": "m kept",
+        "1/sqrt(tile) instead of 1/sqrt(d)": "by tile",
+        "1/sqrt(number of keys) instead of 1/sqrt(d)": "by keys",
     }.items()
 }
 SUM_MISTAKES = {
@@ -588,6 +684,16 @@ SUM_MISTAKES = {
     "m - log(l): the sign": lambda m, l: m - l.log(),
     "log to base 2, not e": lambda m, l: m + l.log2(),
 }
+IN_THE_SUM = (
+    "forgotten 1/sqrt(d)",
+    "missing rescale of l",
+    "nothing is rescaled when m grows",
+    "f is measured from this tile's own maximum, not from the new m",
+    "the new m is not kept: every tile begins at -inf",
+    "the factor is upside down: exp(m_new - m)",
+    "1/sqrt(tile) instead of 1/sqrt(d)",
+    "1/sqrt(number of keys) instead of 1/sqrt(d)",
+)
 TILED = ("O", "log_sum_exp")
 
 
@@ -595,9 +701,26 @@ def dense(q, k, v, tile):
     return F.scaled_dot_product_attention(q, k, v), torch.logsumexp(q @ k.T / math.sqrt(q.shape[1]), 1)
 
 
+def few_keys(q, k, v, tile):
+    """As many keys as there are queries, and no more."""
+    return dense(q, k[: len(q)], v[: len(q)], tile)
+
+
 def first_of(attention_in_tiles, which):
     """One of the two values, once the form of both is right."""
-    return lambda *args: same_form(attention_in_tiles(*args), dense(*args), TILED)[which]
+
+    def checked(q, k, v, tile):
+        got = attention_in_tiles(q, k, v, tile)
+        if isinstance(got, tuple | list) and len(got) == 2 and all(isinstance(each, torch.Tensor) for each in got):
+            shapes, whole = [tuple(each.shape) for each in got], len(q) // tile * tile
+            ends = f"of {len(q)} rows the last {len(q) - whole} are missing, with tile = {tile}"
+            cut = shapes == [(whole, v.shape[1]), (whole,)] and whole < len(q)
+            require(not cut, f"The last tile of queries, which may be smaller, is left out: {ends}.")
+            swapped = shapes == [(len(q),), (len(q), v.shape[1])]
+            require(not swapped, "The order is O, log_sum_exp: judging by their shapes, the two are swapped.")
+        return same_form(got, dense(q, k, v, tile), TILED)[which]
+
+    return checked
 
 
 def one_of(answers, which):
@@ -622,7 +745,8 @@ def test_any_tile_size_gives_the_dense_answer(attention_in_tiles):
         first_of(attention_in_tiles, 0),
         lambda q, k, v, tile: dense(q, k, v, tile)[0],
         [(q, k, v, 4)],
-        says="O must be exact in float64, too.",
+        says="O must be exact in float64, too: no float32 on the way, and nothing added to l, never below 1.",
+        mistakes=one_of({f"{small:g} is added to l": partial(added, small=small) for small in SMALL}, 0),
         rtol=1e-10,
         atol=1e-12,
     )
@@ -639,7 +763,7 @@ def test_large_logits_do_no_harm(attention_in_tiles):
         lambda q, k, v, tile: dense(q.double(), k.double(), v.double(), tile)[0].float(),
         [(q, k, v, tile) for tile in (4, 10)],
         says="With logits of a few hundred O must stay exact and finite.",
-        mistakes=one_of(TILE_MISTAKES | {"one m for all queries of a tile": partial(walk, slip="one m")}, 0),
+        mistakes=one_of(TILE_MISTAKES | {"one m for all queries of a tile": one_maximum}, 0),
         rtol=1e-3,
         atol=1e-4,
     )
@@ -654,9 +778,15 @@ def test_large_logits_do_no_harm(attention_in_tiles):
     expect(
         out,
         dense(*(x.double() if isinstance(x, torch.Tensor) else x for x in far))[0].float(),
-        says="With logits below -10000 O must stay exact: m starts at -inf.",
+        says="With logits below -10000 O must stay exact: is m -inf before the first key, and no logit changed?",
         rtol=1e-2,
         atol=1e-2,
+    )
+    lowest = q.new_zeros(9, 8).index_fill(1, torch.tensor(0), -1.0), k.new_full((10, 8), 1e30), v, 4
+    require(
+        first_of(attention_in_tiles, 0)(*lowest).isfinite().all(),
+        "NaN or infinity where all logits are about -1e29: m starts at a number that they are below. Only -inf is "
+        "below all.",
     )
 
 
@@ -671,7 +801,8 @@ def test_returns_the_log_sum_exp(attention_in_tiles):
         says="The second value is log sum exp of each row of S / sqrt(d), shape (N,): m + log(l).",
         mistakes=one_of(
             {name: sum_exp(change) for name, change in SUM_MISTAKES.items()}
-            | {name: TILE_MISTAKES[name] for name in ("forgotten 1/sqrt(d)", "missing rescale of l")},
+            | {name: TILE_MISTAKES[name] for name in IN_THE_SUM}
+            | {"no more keys are seen than there are queries": few_keys},
             1,
         ),
         rtol=1e-8,
@@ -691,6 +822,12 @@ def test_never_holds_all_of_s(attention_in_tiles):
         which = "queries: S has whole rows" if m > n else "keys: S has whole columns"
         biggest = f"{'K' if m > n else 'Q'} has {allowed // 1024}"
         require(largest <= 1.5 * allowed, f"tiles cut only the {which}. {say}; {biggest}.")
+    q, k, v = draws((64, 8), (1023, 8), (1023, 8), seed=9, dtype=torch.float32)  # which 512 does not divide
+    largest, allowed = attention_in_tiles.largest(q, k, v, 512), 4 * 64 * 512
+    more = f"{largest / 1024:.0f} KiB; 64 x 512 numbers have {allowed // 1024}"
+    require(
+        largest <= 1.5 * allowed, f"A tile is larger than `tile`: with 64 queries, 1023 keys and tile = 512, {more}."
+    )
     small, large = (attention_in_tiles.memory(*draws(*[(n, 8)] * 3, dtype=torch.float32), 128) for n in (512, 2048))
     grown = (large - small) / 2**20
     require(grown < 8, f"untiled: from N = 512 to 2048 the memory grew by {grown:.0f} MiB; S alone needs 15 MiB more.")
@@ -698,7 +835,7 @@ def test_never_holds_all_of_s(attention_in_tiles):
 
 @pytest.mark.exercise("E6.4", points=1)
 def test_lets_gradients_through(attention_in_tiles):
-    inputs = draws((6, 4), (7, 4), (7, 3), seed=9, size=2.0)
+    inputs = draws((6, 4), (8, 4), (8, 3), seed=9, size=2.0)
     (cotangent,) = draws((6, 3), seed=10)
     got = attention_in_tiles.vjp((*inputs, 3), (cotangent, None), wrt=(0, 1, 2))
     leaves = [x.clone().requires_grad_() for x in inputs]
@@ -749,6 +886,17 @@ TRAFFIC_MISTAKES = {
     "one pass for each row of a tile, not for each tile": lambda n, d, rows: 2 * n * d * (1 + rows),
     "tiles of d instead of n": lambda n, d, rows: 2 * n * d * (1 + -(-d // rows)),
     "a pass for each pair of tiles": lambda n, d, rows: 2 * n * d * (1 + (-(-n // rows)) ** 2),
+    "a quotient cut by int(): the number of tiles must be rounded up": lambda n, d, rows: int(
+        2 * n * d * (1 + n / rows)
+    ),
+    "the last tile of queries counts as a full one": lambda n, d, rows: 2 * d * -(-n // rows) * (rows + n),
+    "S is written and read too": lambda n, d, rows: 2 * n * d * (1 + -(-n // rows)) + 2 * n * n,
+    "Q or O crosses twice": lambda n, d, rows: n * d * (3 + 2 * -(-n // rows)),
+    "O is loaded and stored in every pass": lambda n, d, rows: n * d * (1 + 4 * -(-n // rows)),
+    "K and V in tiles of `rows`, the last of them full": lambda n, d, rows: (
+        2 * n * d + 2 * rows * d * (-(-n // rows)) ** 2
+    ),
+    "Q and O have d^2 numbers for each query": lambda n, d, rows: 2 * n * d * (d + -(-n // rows)),
     "a float: count with whole numbers, // or math.ceil": lambda n, d, rows: float(2 * n * d * (1 + -(-n // rows))),
 }
 
@@ -849,6 +997,12 @@ def inside(state, x, tokens, mask, heads):
     return right - x + x @ state["to_out.weight"].T
 
 
+def plain_out(state):
+    """A to_out that changes nothing."""
+    width = len(state["to_out.bias"])
+    return {"to_out.weight": torch.eye(width).to(state["to_out.bias"]), "to_out.bias": 0 * state["to_out.bias"]}
+
+
 def look_mistakes(heads):
     """What the block becomes with one slip: functions of (state, x, tokens, mask)."""
 
@@ -857,6 +1011,10 @@ def look_mistakes(heads):
 
     def of(**slip):
         return lambda state, x, tokens, mask: look(state, x, tokens, mask, heads, **slip)
+
+    def twice(state, x, tokens, mask):
+        out = look(state, x, tokens, mask, heads) - x
+        return x + out @ state["to_out.weight"].T + state["to_out.bias"]
 
     return {
         "x is not added": lambda state, x, tokens, mask: look(state, x, tokens, mask, heads) - x,
@@ -880,7 +1038,25 @@ def look_mistakes(heads):
             cutter=lambda x, heads: x.unflatten(-1, (-1, heads)).permute(0, 3, 1, 2),
             join=lambda o: o.permute(0, 2, 3, 1).flatten(2),
         ),
+        "the heads are cut and joined without transpose": of(
+            cutter=cut_wrongly, join=lambda o: o.reshape(len(o), o.shape[2], -1)
+        ),
+        "head h is cut as every heads-th number, and joined as the h-th slice": of(
+            cutter=lambda x, heads: x.unflatten(-1, (-1, heads)).permute(0, 3, 1, 2)
+        ),
+        "the heads are averaged: they belong side by side": of(join=lambda o: o.mean(1).repeat(1, 1, o.shape[1])),
+        "to_out is applied twice": twice,
+        "K serves as V too": lambda state, x, tokens, mask: look(
+            state | {"to_v.weight": state["to_k.weight"]}, x, tokens, mask, heads
+        ),
+        "O is added in the place of x": lambda state, x, tokens, mask: (
+            look(state, x, tokens, mask, heads) - x + (look(state | plain_out(state), x, tokens, mask, heads) - x)
+        ),
         "the mask is not used": lambda state, x, tokens, mask: look(state, x, tokens, None, heads),
+        "the first example's mask for all": of(spread=lambda mask: mask[:1, None, None]),
+        "padding's tokens are set to 0, and still get e^0": lambda state, x, tokens, mask: look(
+            state, x, tokens * mask[..., None], None, heads
+        ),
         "the mask is inverted": lambda state, x, tokens, mask: look(state, x, tokens, ~mask, heads),
         "-10000 instead of -inf: large logits are lower still": of(fill=-1e4),
         "0 instead of -inf: padding still gets e^0": of(fill=0.0),
@@ -942,9 +1118,16 @@ def compare_blocks(CrossAttention, cases, seed, says, slips):
     agree(subject, truth, inputs, says=says, mistakes=mistakes, rtol=1e-3, atol=1e-4)
 
 
-MASKING = ("the mask is not used", "the mask is inverted", "-10000 instead of -inf: large logits are lower still",
-           "0 instead of -inf: padding still gets e^0", "hidden after the softmax: rows no longer sum to 1",
-           "mask[:, None] puts the batch where the heads are: it needs two axes in its middle")  # fmt: skip
+MASKING = (
+    "the mask is not used",
+    "the first example's mask for all",
+    "padding's tokens are set to 0, and still get e^0",
+    "the mask is inverted",
+    "-10000 instead of -inf: large logits are lower still",
+    "0 instead of -inf: padding still gets e^0",
+    "hidden after the softmax: rows no longer sum to 1",
+    "mask[:, None] puts the batch where the heads are: it needs two axes in its middle",
+)
 
 
 @pytest.mark.exercise("E6.6", points=2)
@@ -1049,6 +1232,23 @@ HIDE_MISTAKES = {
         )
     ),
     "nothing is hidden": lambda s, i, j, causal, mask: s,
+    "i and j are the places of the corner in S, not numbers of tiles": hiding(
+        lambda s, i, j, c, m: future(s, i * len(s), j * s.shape[1], c, m) | padded(s, i, j, c, m)
+    ),
+    "a tile that is hidden as a whole is returned as it is": lambda s, *given: (
+        s if unseen(s, *given).all() else hiding(unseen)(s, *given)
+    ),
+    "the corners alone are compared: a tile may be hidden in part wherever it is": hiding(
+        lambda s, i, j, c, m: (
+            (torch.full(s.shape, j > i) if j != i else future(s, i, j, c, m)) & c | padded(s, i, j, c, m)
+        )
+    ),
+    "only tiles on the diagonal, i = j, are looked at": hiding(
+        lambda s, i, j, c, m: future(s, i, j, c and i == j, m) | padded(s, i, j, c, m)
+    ),
+    "the mask is cut at i, not at j": hiding(
+        lambda s, i, j, c, m: future(s, i, j, c, m) | padded(s, j, j if m is None else i, c, m)
+    ),
     "returns which are hidden, not the tile": unseen,
     "softmax is taken: that comes later": lambda *given: hiding(unseen)(*given).softmax(-1),
     "the last keys of the mask, not those of the tile": hiding(
@@ -1086,6 +1286,20 @@ HIDE_MISTAKES = {
 }
 
 
+def without_nan(hide_tile):
+    """The answer, unless it has NaN where nothing is hidden: 0 times -inf."""
+
+    def checked(s, i, j, causal, mask):
+        out = hide_tile(s, i, j, causal, mask)
+        if isinstance(out, torch.Tensor) and out.shape == s.shape:
+            lost = out.isnan() & ~unseen(s, i, j, causal, mask)
+            says = "NaN where a key may be seen: 0 times -inf is NaN. masked_fill leaves those numbers as they are."
+            require(not lost.any(), says)
+        return out
+
+    return checked
+
+
 def tile_of(rows, columns, seed):
     return draws((rows, columns), seed=seed, dtype=torch.float32 if seed % 2 else torch.float64)[0]
 
@@ -1096,7 +1310,7 @@ def test_hides_the_future(hide_tile):
     inputs = [(tile_of(r, c, 60 + k), i, j, True, None) for k, (r, c, i, j) in enumerate(tiles)]
     inputs.append((tile_of(5, 4, 70), 3, 5, False, None))
     agree(
-        hide_tile,
+        without_nan(hide_tile),
         hiding(unseen),
         inputs,
         says="Query i + r may see the keys 0 .. i + r and no other; without causal and mask nothing is hidden.",
@@ -1109,7 +1323,7 @@ def test_hides_padding(hide_tile):
     mask = torch.tensor([True, False, True, True, False, True, True, False, False, True])
     tiles = ((3, 4, 1, 4, False), (3, 3, 0, 0, False), (4, 4, 3, 4, True), (5, 2, 0, 8, False), (1, 1, 4, 7, False))
     agree(
-        hide_tile,
+        without_nan(hide_tile),
         hiding(unseen),
         [(tile_of(r, c, 80 + k), i, j, causal, mask) for k, (r, c, i, j, causal) in enumerate(tiles)],
         says="mask, one entry for each key of all, is True for those that may be seen.",
@@ -1126,9 +1340,12 @@ def dense_gradients(q, k, v, d_o):
 
 def back(q, k, v, d_o, lse, row_dot, slip=""):
     """One tile's gradients, with one slip."""
-    c, d = 1 / math.sqrt(q.shape[1]), row_dot[:, None]
+    c, d = 1 / (q.shape[1] if slip == "by d" else math.sqrt(q.shape[1])), row_dot[:, None]
+    c = {"by e": v.shape[1] ** -0.5, "by keys": len(k) ** -0.5}.get(slip, c)
+    d = row_dot if slip == "D in columns" else d
     s = q @ k.T * (1 if slip == "raw" else c)
-    p = torch.softmax(s, 1) if slip == "own softmax" else torch.exp(s if slip == "no L" else s - lse[:, None])
+    less = {"no L": 0, "plus L": -lse[:, None], "scaled L": c * lse[:, None], "L in columns": lse}
+    p = torch.softmax(s, 1) if slip == "own softmax" else torch.exp(s - less.get(slip, lse[:, None]))
     d_p = d_o @ v.T
     d_s = p * (d_p - d)
     if slip == "linear":
@@ -1148,7 +1365,10 @@ def back(q, k, v, d_o, lse, row_dot, slip=""):
     turned = d_s if slip == "untransposed" else d_s.T
     to_v = c if slip == "scaled dV" else 1
     to_q, to_k = {"twice scaled": (c * c, c * c), "multiplied": (1 / c, 1 / c)}.get(slip, (to_q, to_k))
-    found = to_q * d_s @ k, to_k * turned @ q, to_v * (p if slip == "dV untransposed" else p.T) @ d_o
+    from_q = d_p if slip == "dQ of dP" else d_s
+    turned = p.T if slip == "dK of P" else turned
+    down = {"dV untransposed": p, "dV of dS": d_s.T}.get(slip, p.T)
+    found = to_q * from_q @ k, to_k * turned @ q, to_v * down @ d_o
     return [found[n] for n in ORDERS.get(slip, (0, 1, 2))]
 
 
@@ -1158,6 +1378,16 @@ BACKWARD = {
     "P is the softmax of the tile alone, not exp(S~ - log_sum_exp)": "own softmax",
     "log_sum_exp is not subtracted: exp(S~) is not P yet": "no L",
     "forgotten 1/sqrt(d) in S~": "raw",
+    "divided by d instead of sqrt(d)": "by d",
+    "1/sqrt(width of V) instead of 1/sqrt(d)": "by e",
+    "1/sqrt(number of keys) instead of 1/sqrt(d)": "by keys",
+    "log_sum_exp is added: exp(S~ - log_sum_exp)": "plus L",
+    "log_sum_exp is divided by sqrt(d), but it is of S~ already": "scaled L",
+    "log_sum_exp belongs to rows: it needs an axis behind": "L in columns",
+    "D belongs to rows: it needs an axis behind": "D in columns",
+    "dQ is made of dP, not of dS~": "dQ of dP",
+    "dK is made of P, not of dS~": "dK of P",
+    "dV is made of dS~, not of P": "dV of dS",
     "D is forgotten": "no D",
     "D is added: dS~ = P (dP - D)": "plus",
     "D is subtracted outside the brackets: dS~ = P (dP - D)": "brackets",
