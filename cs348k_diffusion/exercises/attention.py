@@ -1006,19 +1006,10 @@ def plain_out(state):
 def look_mistakes(heads):
     """What the block becomes with one slip: functions of (state, x, tokens, mask)."""
 
-    def swapped(state):
-        return state | {"to_k.weight": state["to_v.weight"], "to_v.weight": state["to_k.weight"]}
-
     def of(**slip):
         return lambda state, x, tokens, mask: look(state, x, tokens, mask, heads, **slip)
 
-    def twice(state, x, tokens, mask):
-        out = look(state, x, tokens, mask, heads) - x
-        return x + out @ state["to_out.weight"].T + state["to_out.bias"]
-
-    return {
-        "x is not added": lambda state, x, tokens, mask: look(state, x, tokens, mask, heads) - x,
-        "x is added before to_out, not after it": lambda state, x, tokens, mask: inside(state, x, tokens, mask, heads),
+    return slips_of_layers(heads) | {
         "the heads are not apart": lambda state, x, tokens, mask: look(state, x, tokens, mask, 1),
         "1/sqrt(width) instead of 1/sqrt(width of a head)": lambda state, x, tokens, mask: look(
             state, x, tokens, mask, heads, x.shape[-1] ** -0.5
@@ -1030,28 +1021,14 @@ def look_mistakes(heads):
         "forgotten 1/sqrt(d)": of(scale=1.0),
         "softmax over columns": of(axis=-2),
         "softmax over the heads": of(axis=1),
-        "K and V come from x": lambda state, x, tokens, mask: look(state, x, x, None, heads),
-        "K and V are swapped": lambda state, x, tokens, mask: look(swapped(state), x, tokens, mask, heads),
         "the heads are cut without transpose": of(cutter=cut_wrongly),
-        "the heads are joined without transposing back": of(join=lambda o: o.reshape(len(o), o.shape[2], -1)),
+        "the heads are joined without transposing back": of(join=join_wrongly),
+        "the heads are cut and joined without transpose": of(cutter=cut_wrongly, join=join_wrongly),
         "head h takes every heads-th number, not the h-th slice": of(
-            cutter=lambda x, heads: x.unflatten(-1, (-1, heads)).permute(0, 3, 1, 2),
-            join=lambda o: o.permute(0, 2, 3, 1).flatten(2),
+            cutter=cut_between, join=lambda o: o.permute(0, 2, 3, 1).flatten(2)
         ),
-        "the heads are cut and joined without transpose": of(
-            cutter=cut_wrongly, join=lambda o: o.reshape(len(o), o.shape[2], -1)
-        ),
-        "head h is cut as every heads-th number, and joined as the h-th slice": of(
-            cutter=lambda x, heads: x.unflatten(-1, (-1, heads)).permute(0, 3, 1, 2)
-        ),
+        "head h is cut as every heads-th number, and joined as the h-th slice": of(cutter=cut_between),
         "the heads are averaged: they belong side by side": of(join=lambda o: o.mean(1).repeat(1, 1, o.shape[1])),
-        "to_out is applied twice": twice,
-        "K serves as V too": lambda state, x, tokens, mask: look(
-            state | {"to_v.weight": state["to_k.weight"]}, x, tokens, mask, heads
-        ),
-        "O is added in the place of x": lambda state, x, tokens, mask: (
-            look(state, x, tokens, mask, heads) - x + (look(state | plain_out(state), x, tokens, mask, heads) - x)
-        ),
         "the mask is not used": lambda state, x, tokens, mask: look(state, x, tokens, None, heads),
         "the first example's mask for all": of(spread=lambda mask: mask[:1, None, None]),
         "padding's tokens are set to 0, and still get e^0": lambda state, x, tokens, mask: look(
@@ -1065,6 +1042,40 @@ def look_mistakes(heads):
             spread=lambda mask: mask[:, None]
         ),
     }
+
+
+def slips_of_layers(heads):
+    """What the block becomes where a layer, or x itself, stands at another place."""
+
+    def found(state, x, tokens, mask):
+        return look(state, x, tokens, mask, heads) - x
+
+    def with_layers(change):
+        return lambda state, x, tokens, mask: look(state | change(state), x, tokens, mask, heads)
+
+    return {
+        "x is not added": found,
+        "x is added before to_out, not after it": lambda state, x, tokens, mask: inside(state, x, tokens, mask, heads),
+        "O is added in the place of x": lambda state, x, tokens, mask: (
+            found(state, x, tokens, mask) + found(state | plain_out(state), x, tokens, mask)
+        ),
+        "to_out is applied twice": lambda state, x, tokens, mask: (
+            x + found(state, x, tokens, mask) @ state["to_out.weight"].T + state["to_out.bias"]
+        ),
+        "K and V come from x": lambda state, x, tokens, mask: look(state, x, x, None, heads),
+        "K and V are swapped": with_layers(
+            lambda state: {"to_k.weight": state["to_v.weight"], "to_v.weight": state["to_k.weight"]}
+        ),
+        "K serves as V too": with_layers(lambda state: {"to_v.weight": state["to_k.weight"]}),
+    }
+
+
+def cut_between(x, heads):
+    return x.unflatten(-1, (-1, heads)).permute(0, 3, 1, 2)
+
+
+def join_wrongly(o):
+    return o.reshape(len(o), o.shape[2], -1)
 
 
 def cut_wrongly(x, heads):

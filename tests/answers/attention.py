@@ -879,7 +879,7 @@ LARGE = "as long as one of them is small and the other overflows a bare exponent
 TILES = "as long as one tile size does not divide 7"
 POSITIVE = "with keys in [0, 1) some query has only negative logits by itself"
 EQUIVALENT = {
-    "E6.1": {"line 7: k.transpose(-1, -2) -> k.transpose(-2, -1)": TURNED},
+    "E6.1": {"line 8: k.transpose(-1, -2) -> k.transpose(-2, -1)": TURNED},
     "E6.3": {"line 8: (a, b) -> (b, a)": "the two blocks play the same part"},
     "E6.6": {
         "line 26: h.unflatten(-1, (self.heads, -1)).transpose(1, 2) -> "
