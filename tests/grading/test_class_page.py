@@ -1,4 +1,4 @@
-"""The class at a glance: counts, mistakes with who made them, difficulty and discrimination, and no name to project."""
+"""The class at a glance: counts, mistakes with who made them, facility and discrimination, and no name to project."""
 
 import csv
 import re
@@ -9,9 +9,10 @@ import pytest
 
 from cs348k_diffusion.exercises.framework.catalogue import Exercise
 from cs348k_diffusion.grading.gradebook import free_text
-from cs348k_diffusion.grading.gradebook.class_page import lines, render, write_class
+from cs348k_diffusion.grading.gradebook.class_page import render, write_class
 from cs348k_diffusion.grading.gradebook.feedback import group
 from cs348k_diffusion.grading.gradebook.feedback import render as feedback
+from cs348k_diffusion.grading.gradebook.item_analysis import correlation, lines
 from cs348k_diffusion.grading.gradebook.overrides import Override, correction
 from cs348k_diffusion.grading.gradebook.reports import reasons, write_gradebook
 from cs348k_diffusion.grading.gradebook.roster import RosterRow
@@ -47,7 +48,7 @@ def test_it_reads_off_by_one_six_of_29(class_of_30):
     page = render(class_of_30, EXERCISES, named=True)
     text = re.sub(r"<[^>]+>|\s+", " ", page)
     assert re.search(r"off by one: +6 of 29 +t0, t1, t2, t3, t4, t5", text)
-    assert "Nothing to grade from 1: gone" in text
+    assert "1 student handed in a notebook with no answer in it: gone" in text
     assert "Ada &lt;b&gt;" in page
     assert "<script" not in page
 
@@ -82,13 +83,13 @@ def graded(points, of):
     return rows
 
 
-def test_counts_difficulty_and_discrimination_are_what_numpy_says():
+def test_counts_facility_and_discrimination_are_what_numpy_says():
     rows = [row("a", 2, 2, 2), row("b", 2, 2, 1), row("c", 2, 0, "blank"), row("d", 0, 2, 0), row("e", 0, 0, 0)]
     one, two, three = lines(rows, EXERCISES)
     assert dict(one.counts) == {"full": 3, "none": 2}
     assert dict(three.counts) == {"full": 1, "part": 1, "blank": 1, "none": 2}
-    assert (one.difficulty, two.difficulty, three.difficulty) == pytest.approx((0.6, 0.6, 0.3))
-    assert [line.discrimination for line in lines(rows[:4], EXERCISES)] == [None, None, None]
+    assert (one.facility, two.facility, three.facility) == pytest.approx((0.6, 0.6, 0.3))
+    assert [line.discrimination for line in lines(rows, EXERCISES)] == [None, None, None]  # 5 are too few to say
 
 
 @pytest.mark.parametrize("of", [(2, 2, 2), (1, 2, 10), (8, 0.5, 3)])
@@ -97,8 +98,8 @@ def test_discrimination_is_of_points_whatever_the_exercises_are_worth(of):
     points = shares * of
     for column, line in enumerate(lines(graded(points.tolist(), of), EXERCISES)):
         others = np.delete(points, column, 1).sum(1)
-        assert line.discrimination == pytest.approx(np.corrcoef(points[:, column], others)[0, 1])
-        assert line.difficulty == pytest.approx(shares[:, column].mean())
+        assert line.discrimination.value == pytest.approx(np.corrcoef(points[:, column], others)[0, 1])
+        assert line.facility == pytest.approx(shares[:, column].mean())
 
 
 def test_prose_that_is_not_read_yet_is_in_no_number():
@@ -107,17 +108,18 @@ def test_prose_that_is_not_read_yet_is_in_no_number():
     none_read, some_read = points.copy(), points.copy()
     none_read[:, 2], some_read[[1, 4], 2] = nan, nan
     one, two, three = lines(graded(none_read.tolist(), (2, 2, 2)), EXERCISES)
-    assert one.discrimination == two.discrimination == pytest.approx(np.corrcoef(points[:, 0], points[:, 1])[0, 1])
-    assert (three.difficulty, three.discrimination, three.counts[WAITING]) == (None, None, 9)
+    assert one.discrimination == two.discrimination
+    assert one.discrimination.value == pytest.approx(np.corrcoef(points[:, 0], points[:, 1])[0, 1])
+    assert (three.facility, three.discrimination, three.counts[WAITING]) == (None, None, 9)
     one, _, three = lines(graded(some_read.tolist(), (2, 2, 2)), EXERCISES)
     read = np.delete(points, [1, 4], 0)
-    assert three.difficulty == pytest.approx(read[:, 2].mean() / 2)
-    assert three.discrimination == pytest.approx(np.corrcoef(read[:, 2], read[:, :2].sum(1))[0, 1])
-    assert one.discrimination == pytest.approx(np.corrcoef(points[:, 0], points[:, 1])[0, 1])
+    assert three.facility == pytest.approx(read[:, 2].mean() / 2)
+    assert three.discrimination.value == pytest.approx(np.corrcoef(read[:, 2], read[:, :2].sum(1))[0, 1])
+    assert one.discrimination.value == pytest.approx(np.corrcoef(points[:, 0], points[:, 1])[0, 1])
     page = render({each.student: each for each in graded(none_read.tolist(), (2, 2, 2))}, EXERCISES, named=False)
     assert '<td class="count">not read yet</td>' in page and "nan" not in page
     blank = lines(graded([[2, 2, None], [2, 2, nan], [2, 2, 2]], (2, 2, 2)), EXERCISES)[2]
-    assert blank.difficulty == pytest.approx(0.5)  # a blank answer is known to be worth nothing
+    assert blank.facility == pytest.approx(0.5)  # a blank answer is known to be worth nothing
 
 
 @pytest.mark.parametrize(
@@ -136,7 +138,7 @@ def test_what_was_set_by_hand_is_the_grade(before, points, grade):
     assert float(result.share) <= 100
     assert f'class="{grade}"' in feedback([result], "a", [], {}, {})
     (line, *_) = lines([student], EXERCISES)
-    assert dict(line.counts) == {grade: 1} and line.difficulty == pytest.approx(min(1, points / 2), abs=1e-9)
+    assert dict(line.counts) == {grade: 1} and line.facility == pytest.approx(min(1, points / 2), abs=1e-9)
     if grade == "full":
         assert line.mistakes == [] and reasons(student, EXERCISES) == ""
 
@@ -144,7 +146,7 @@ def test_what_was_set_by_hand_is_the_grade(before, points, grade):
 def test_a_class_that_handed_in_nothing_has_a_page_too(tmp_path):
     for shown in ({}, {"a": row("a", "blank", "blank", "blank")}):
         write_class(shown, EXERCISES, tmp_path)
-        assert "0 handed in" in (tmp_path / "class.html").read_text(encoding="utf-8")
+        assert f"<b>0 of {len(shown)} student" in (tmp_path / "class.html").read_text(encoding="utf-8")
 
 
 def test_a_held_back_check_does_not_tell_its_mistake():
@@ -152,7 +154,7 @@ def test_a_held_back_check_does_not_tell_its_mistake():
     student.records[1].held_back = True
     page = render({"a": student}, EXERCISES, named=True)
     assert "off by one" not in page
-    assert "wrong, without a name" in page
+    assert "another mistake, in a held-back check" in page
 
 
 def test_the_gradebook_says_why_points_are_missing(tmp_path):
@@ -167,15 +169,15 @@ def test_who_is_on_the_roster_alone_counts_nowhere(class_of_30):
     absent = row("absent", 0, 0, 0)
     absent.notes.append(NOT_SUBMITTED)
     page = render(class_of_30 | {"absent": absent}, EXERCISES, named=True)
-    assert "29 handed in" in page
-    assert "Nothing to grade from 2: gone, absent" in " ".join(page.split())
+    assert "<b>29 of 31 students</b> are counted" in page
+    assert "1 student handed in nothing: absent." in page
 
 
 def test_a_students_exception_does_not_name_a_mistake():
     student = row("a", 2, 0, 2)
     student.records[1].message = "your code raised ValueError: x\nThis is what you get when the mistake is: Bob"
     page = render({"a": student}, EXERCISES, named=False)
-    assert "Bob" not in page and "wrong, without a name" in page
+    assert "Bob" not in page and "raised an exception" in page
 
 
 def test_who_handed_in_nothing_has_one_reason():
@@ -192,5 +194,7 @@ def test_the_time_left_over_is_of_those_whose_hand_in_has_a_time(named):
         student.days_left = late.left(enrolled)
         assert late.days(enrolled) == (2 if hours == -36 else 0)
     words = " ".join(render({each.student: each for each in rows}, EXERCISES, named).split())
-    assert "0.8 days in the median, from -1.5 to 2.5, of 4 whose time is known" in words
-    assert "Time left over" not in render({"s4": rows[4]}, EXERCISES, named)
+    assert "Of the 5, 4 have a known time of hand-in: 3 on time, 1 late." in words
+    first, middle, last = "2.5 days before the due time", "the middle one (the median) 0.8 days before", "1.5 days after"
+    assert f"The first came {first}, {middle}, the last {last}." in words
+    assert "time of hand-in" not in render({"s4": rows[4]}, EXERCISES, named)

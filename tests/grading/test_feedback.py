@@ -92,7 +92,7 @@ def test_a_failure_is_told_with_property_numbers_and_likely_mistake(page):
         ("timeout", "out of time", "find what takes so long in double"),
         ("error", "the check itself went wrong", "not your fault"),
         ("failed", "your code raised ValueError: no", "run check(double) in the notebook; the error appears there too"),
-        ("failed", "Twice must be twice.", "compare your formula with the property above"),
+        ("failed", "Twice must be twice.", "compare your answer with the property above"),
     ],
 )
 def test_the_next_step_fits_what_went_wrong(page, status, message, step):
@@ -176,7 +176,7 @@ def test_hints_comments_and_notes_are_told(page):
     )
     assert "You opened 1 of 2 hints." in made.text
     assert "Your instructor: Nearly." in made.text
-    assert "About your file Cell 3 does not parse." in made.text
+    assert "About your hand-in Cell 3 does not parse." in made.text
 
 
 def test_the_answer_is_drawn_beside_its_target_where_a_check_failed(page):

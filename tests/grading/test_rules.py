@@ -204,7 +204,7 @@ def test_late_days_cost_what_the_rule_says(tmp_path, grade):
     assert late["absent"] == ["", "0", "0"]
     assert "not known" in gradebook(tmp_path)["dee"]["notes"]
     page = (tmp_path / "out" / "feedback" / "bob.html").read_text()
-    assert "2 days late, 1 of them at a cost: 0.5 points off" in page
+    assert "2 days late, 1 day beyond the 1 free: 0.5 points off" in page
     assert "<b>4.5</b>" in page and "of 5 points: 5, less 0.5 for lateness" in page
     assert json.loads((tmp_path / "out" / "gradescope" / "bob.json").read_text())["score"] == 4.5
 

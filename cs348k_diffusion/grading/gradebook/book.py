@@ -142,4 +142,4 @@ class Book:
         for each in shown.values():
             each.records = in_order(each.records, known)
         write_reports(shown, known, self.out)
-        write_class(shown, known, self.out)
+        write_class(shown, known, self.out, self.rules)

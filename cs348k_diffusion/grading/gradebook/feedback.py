@@ -27,6 +27,7 @@ MISTAKE = re.compile(r"^This is what you get when the mistake is: (.*)$", re.MUL
 NO_DEFINITION = re.compile(r"\((no definition of \w+) was found\)$")
 SYMBOL = re.compile(r"[b-z]\W|\w+(_\w|[(\d]| [=<>~])")
 RAISED = re.compile(r"^your code raised ")
+SPELLING = {"bayes": "Bayes", "gaussian": "Gaussian", "log snr": "log-SNR", "pytorch": "PyTorch"}  # in names of tests
 MARKS = {
     "passed": "✓",
     "partly": "◐",
@@ -129,37 +130,43 @@ def render(
     ]
     notebooks = [(name, list(each)) for name, each in itertools.groupby(cards, key=lambda card: card["notebook"])]
     earned, points = sum(r.earned for r in results), sum(r.points for r in results)
+    waiting = sum(r.points - r.earned for r in results if r.grade == WAITING)
     return page(
         "feedback.html",
         student=name or student,
         results=results,
         notes=notes,
         notebooks=notebooks,
-        summary=summary(results),
+        summary=summary(results, notes),
         earned=f"{earned - lost:g}",
         late=f": {earned:g}, less {lost:g} for lateness" if lost else "",
-        points=counted(points, "point"),
+        points=counted(points, "point") + (f", {waiting:g} of them not read yet" if waiting else ""),
     )
 
 
 def unread(result: Result, notes: Sequence[str]) -> bool:
-    """Was no check of the exercise run, for a reason that stands under "About your file"?"""
+    """Was no check of the exercise run, for a reason that stands under "About your hand-in"?"""
     return all(record.message in notes for record in result.records)
 
 
-def summary(results: Sequence[Result]) -> str:
-    """How many exercises are done, begun and still to write."""
-    grades = [result.grade for result in results]
+def summary(results: Sequence[Result], notes: Sequence[str] = ()) -> str:
+    """How many exercises are complete, begun, still to write, and not graded for a reason among the notes."""
     if not results:
         return "No exercise was found in what you handed in."
-    if set(grades) == {"full"}:
+    judged = [each.grade for each in results if not unread(each, notes)]
+    if not judged:
+        return "No exercise could be graded; the reason is below."
+    if set(judged) == {"full"} and len(judged) == len(results):
         return "Every exercise is complete. Well done."
-    begun, blank = grades.count("part") + grades.count("none"), grades.count("blank")
-    said = [f"{counted(grades.count('full'), 'exercise')} complete"] if "full" in grades else []
-    said += [f"{begun} to look at again"] if begun else []
-    said += [f"{blank} not written yet"] if blank else []
-    said += [f"{grades.count(WAITING)} waiting to be read"] if WAITING in grades else []
-    return ", ".join(said) + "."
+    numbers = {
+        "complete": judged.count("full"),
+        "to look at again": judged.count("part") + judged.count("none"),
+        "not written yet": judged.count("blank"),
+        "waiting to be read": judged.count(WAITING),
+        "not graded, for the reason below": len(results) - len(judged),
+    }
+    (what, first), *others = [(what, number) for what, number in numbers.items() if number]
+    return ", ".join([f"{counted(first, 'exercise')} {what}", *[f"{number} {what}" for what, number in others]]) + "."
 
 
 def notebook_of(exercise: Exercise) -> str:
@@ -199,13 +206,20 @@ def absence(records: Sequence[Record]) -> str:
     return f"{NOT_YET} {told}" if told.endswith("?") else f"{NOT_YET} {told}."
 
 
+def spelt(words: str) -> str:
+    """A test's name in words, with the capitals that Python's names lack."""
+    return re.sub(rf"\b({'|'.join(SPELLING)})\b", lambda found: SPELLING[found[1]], words)
+
+
 def check_line(record: Record) -> dict[str, Any]:
     """One check: mark, its name in words, points, and why it failed (None where there is nothing to say)."""
     status = record.status if record.status in MARKS else "error"
     status = "partly" if status == "failed" and record.earned > 0 else status  # a reader can give some of the points
-    name = "Held-back check" if record.held_back else sentence(property_of(record.test))
+    name = "Held-back check" if record.held_back else sentence(spelt(property_of(record.test)))
+    name = "For your instructor to read" if status == WAITING else name
     silent = record.held_back or (status == "passed" and not record.message)
     worth = f"{record.earned:g} of {record.points:g}" if record.points else f"{record.earned:+g}"
+    worth = "" if status == WAITING else worth
     return {
         "status": status, "mark": MARKS[status], "name": name, "worth": worth,
         "why": None if silent else reason(record), "picture": Markup(record.picture),
@@ -255,7 +269,7 @@ def next_step(result: Result) -> Markup:
     elif any(MISTAKE.search(record.message) for record in visible):
         says = "look for the likely mistake named above, then run {check} again."
     else:
-        says = "compare your formula with the property above, then run {check} again."
+        says = "compare your answer with the property above, then run {check} again."
     return Markup(says).format(name=name, check=check)
 
 

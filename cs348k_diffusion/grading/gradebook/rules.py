@@ -198,4 +198,5 @@ def _take_off(row: StudentRow, rules: Rules) -> None:
     row.lost = row.earned * min(1.0, over * rules.late.penalty)
     if row.lost:
         late, cost = counted(row.days_late, "day"), counted(row.lost, "point")
-        row.notes.append(f"Handed in {late} late, {over} of them at a cost: {cost} off.")
+        beyond = f", {counted(over, 'day')} beyond the {rules.late.free} free" if rules.late.free else ""
+        row.notes.append(f"Handed in {late} late{beyond}: {cost} off.")
