@@ -271,11 +271,13 @@ def collect(
 ) -> None:
     """Make a Canvas or Moodle download into a folder to grade."""
     from cs348k_diffusion.grading.submissions.lms import collect as collect_download
+    from cs348k_diffusion.grading.tables import counted
 
     students, notes = collect_download(download, out)
     for line in notes:
         typer.secho(line, fg="yellow")
-    typer.echo(f"{out}: {sum(map(len, students.values()))} notebooks of {len(students)} students")
+    notebooks = counted(sum(map(len, students.values())), "notebook")
+    typer.echo(f"{out}: {notebooks} of {counted(len(students), 'student')}")
 
 
 @app.command(rich_help_panel=TEACH)

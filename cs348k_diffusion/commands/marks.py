@@ -15,7 +15,7 @@ from cs348k_diffusion.grading.gradebook.rules import NOT_ON_ROSTER, NOT_SUBMITTE
 from cs348k_diffusion.grading.records import IN_NOTEBOOK, StudentResult, property_of
 from cs348k_diffusion.grading.submissions import similarity
 from cs348k_diffusion.grading.submissions.side_by_side import write_page
-from cs348k_diffusion.grading.tables import moment
+from cs348k_diffusion.grading.tables import counted, moment
 
 MOST_CHANGES = 20  # that are printed; the file has all
 
@@ -55,21 +55,32 @@ def rules_of(roster: Path | None, extensions: Path | None, due: str, late_days: 
 
 def print_class(rows: Mapping[str, StudentRow], out: Path) -> None:
     """What an instructor should know of a grading: who is missing, what waits to be read, which marks changed."""
-    for what, which in (("handed in nothing", NOT_SUBMITTED), ("handed in and are not on the roster", NOT_ON_ROSTER)):
+    for which, does, do in (
+        (NOT_SUBMITTED, "student handed in nothing", "students handed in nothing"),
+        (NOT_ON_ROSTER, "student is not on the roster", "students are not on the roster"),
+    ):
         names = [student for student, row in rows.items() if which in [*row.notes, *row.remarks]]
-        typer.echo(f"{len(names)} {what}: {', '.join(names)}" if names else "", nl=bool(names))
+        typer.echo(
+            f"{len(names)} {does if len(names) == 1 else do}: {', '.join(names)}" if names else "", nl=bool(names)
+        )
     if waiting := sum(record.status == "waiting" for row in rows.values() for record in row.records):
-        typer.echo(f"{waiting} answers wait to be read in {out / 'answers'}; their points go into {out / 'texts.csv'}")
+        what = "answer waits" if waiting == 1 else "answers wait"
+        typer.echo(f"{waiting} {what} to be read in {out / 'answers'}; the points go into {out / 'texts.csv'}")
     requests = [request for row in rows.values() for request in row.regrades.values() if request.status == "open"]
     if requests:
         names = ", ".join(f"{request.student} {request.exercise}" for request in requests)
-        typer.echo(f"{len(requests)} regrade requests are open in {out / 'overrides.csv'}: {names}")
+        what = "regrade request is" if len(requests) == 1 else "regrade requests are"
+        typer.echo(f"{len(requests)} {what} open in {out / 'overrides.csv'}: {names}")
     changed = [change for row in rows.values() for change in row.changes]
     for change in changed[:MOST_CHANGES]:
         typer.echo(f"  {change}")
     if changed:
-        typer.echo(f"{len(changed)} marks differ from the gradebook before: {out / 'changes.csv'}")
-    typer.echo(f"{len(rows)} students: {out / 'gradebook.csv'}, and a page each in {out / 'feedback'}")
+        what = "mark differs" if len(changed) == 1 else "marks differ"
+        typer.echo(f"{len(changed)} {what} from the gradebook before: {out / 'changes.csv'}")
+    typer.echo(f"{counted(len(rows), 'student')}: {out / 'gradebook.csv'}, and a page each in {out / 'feedback'}")
+    typer.echo(
+        f"The class at a glance: {out / 'class.html'}; without names, to project: {out / 'class_to_project.html'}"
+    )
 
 
 def print_similar(folder: Path, out: Path, threshold: float, most: int = 20) -> None:
@@ -79,5 +90,5 @@ def print_similar(folder: Path, out: Path, threshold: float, most: int = 20) -> 
     write_page(pairs, out.with_suffix(".html"))
     for pair in pairs[:most]:
         typer.echo(f"  {pair.one}, {pair.other}: " + ", ".join(f"{id} {score:.2f}" for id, score in pair.alike.items()))
-    typer.echo(f"{out}: {len(pairs)} pairs to look at, side by side in {out.with_suffix('.html')}")
+    typer.echo(f"{out}: {counted(len(pairs), 'pair')} to look at, side by side in {out.with_suffix('.html')}")
     typer.echo("Answers can be alike for good reasons.")

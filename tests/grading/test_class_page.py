@@ -12,7 +12,7 @@ from cs348k_diffusion.grading.gradebook import free_text
 from cs348k_diffusion.grading.gradebook.class_page import render, write_class
 from cs348k_diffusion.grading.gradebook.feedback import group
 from cs348k_diffusion.grading.gradebook.feedback import render as feedback
-from cs348k_diffusion.grading.gradebook.item_analysis import correlation, lines
+from cs348k_diffusion.grading.gradebook.item_analysis import lines
 from cs348k_diffusion.grading.gradebook.overrides import Override, correction
 from cs348k_diffusion.grading.gradebook.reports import reasons, write_gradebook
 from cs348k_diffusion.grading.gradebook.roster import RosterRow
@@ -195,6 +195,10 @@ def test_the_time_left_over_is_of_those_whose_hand_in_has_a_time(named):
         assert late.days(enrolled) == (2 if hours == -36 else 0)
     words = " ".join(render({each.student: each for each in rows}, EXERCISES, named).split())
     assert "Of the 5, 4 have a known time of hand-in: 3 on time, 1 late." in words
-    first, middle, last = "2.5 days before the due time", "the middle one (the median) 0.8 days before", "1.5 days after"
+    first, middle, last = (
+        "2.5 days before the due time",
+        "the middle one (the median) 0.8 days before",
+        "1.5 days after",
+    )
     assert f"The first came {first}, {middle}, the last {last}." in words
     assert "time of hand-in" not in render({"s4": rows[4]}, EXERCISES, named)

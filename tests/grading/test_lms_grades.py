@@ -5,7 +5,7 @@ import sys
 
 import pytest
 
-from cs348k_diffusion.grading.gradebook.lms_grades import NO_NUMBER, Mark, of_members, write_grades
+from cs348k_diffusion.grading.gradebook.lms_grades import MODIFIED, NO_NUMBER, Mark, of_members, write_grades
 from cs348k_diffusion.grading.gradebook.roster import read_roster
 from cs348k_diffusion.grading.gradebook.rules import Rules
 from cs348k_diffusion.grading.submissions.lms import IDS, Number, collect, keep, numbers
@@ -51,8 +51,8 @@ def test_each_system_gets_its_own_columns(tmp_path):
         ["Ada Lovelace", "4711", "", "", "", "3.5"],
     ]
     assert table(tmp_path / "moodle.csv") == [
-        ["Identifier", "Full name", "Email address", "Grade", "Maximum grade", "Feedback comments"],
-        ["Participant 12", "Zoë Müller", "", "1", "4", "E1.1: off by one."],
+        ["Identifier", "Full name", "Email address", "Grade", "Maximum grade", MODIFIED, "Feedback comments"],
+        ["Participant 12", "Zoë Müller", "", "1", "4", "", "E1.1: off by one."],
     ]
 
 

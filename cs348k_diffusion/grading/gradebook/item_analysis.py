@@ -60,28 +60,28 @@ class Line(NamedTuple):
 
 def lines(rows: Sequence[StudentRow], exercises: Mapping[str, Exercise]) -> list[Line]:
     """One line an exercise, in the order of the course; an answer in a file that cannot be read counts as blank."""
+    every = {display_name(row): group(row.records, exercises) for row in rows}
+    worth = {result.exercise.id: result.points for mine in every.values() for result in mine}
     results = {
-        display_name(row): {
-            each.exercise.id: each for each in group(row.records, exercises) if not unread(each, row.notes)
-        }
-        for row in rows
+        student: {each.exercise.id: each for each in mine if not unread(each, row.notes)}
+        for row, (student, mine) in zip(rows, every.items(), strict=True)
     }
-    ids = [id for id in exercises if any(id in mine for mine in results.values())]
+    ids = [id for id in exercises if id in worth]
     earned = np.array([[_points(mine.get(id)) for id in ids] for mine in results.values()]).reshape(len(rows), len(ids))
-    return [_line(exercises[id], results, correlation(earned, column)) for column, id in enumerate(ids)]
+    return [_line(exercises[id], worth[id], results, correlation(earned, column)) for column, id in enumerate(ids)]
 
 
-def _line(exercise: Exercise, results: Mapping[str, Mapping[str, Result]], discrimination: Index | None) -> Line:
+def _line(
+    exercise: Exercise, points: float, results: Mapping[str, Mapping[str, Result]], discrimination: Index | None
+) -> Line:
     answers = {student: mine[exercise.id] for student, mine in results.items() if exercise.id in mine}
     grades = {student: answers[student].grade if student in answers else "blank" for student in results}
     counts = Counter(grades.values())
     read = len(results) - counts[WAITING]
-    points = max(answer.points for answer in answers.values())
-    blank = [student for student, grade in grades.items() if grade == "blank"]
     written = read > counts["blank"] or not counts[WAITING]
     facility = _facility([*answers.values()], read) if written else None
-    mistakes = _mistakes(answers)
-    return Line(exercise, points, counts, len(results), facility, read, discrimination, mistakes, blank)
+    blank = [student for student, grade in grades.items() if grade == "blank"]
+    return Line(exercise, points, counts, len(results), facility, read, discrimination, _mistakes(answers), blank)
 
 
 def display_name(row: StudentRow) -> str:

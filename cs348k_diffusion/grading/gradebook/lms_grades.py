@@ -18,7 +18,8 @@ from cs348k_diffusion.grading.tables import key, write_table
 TITLE = "CS348K"  # of the column of marks in Canvas; an assignment of that name, or a new one
 CANVAS = ("Student", "ID", "SIS User ID", "SIS Login ID", "Section", TITLE)
 NO_NUMBER = "In no file for Canvas or Moodle: the number there belongs into a column id of the roster."
-MOODLE = ("Identifier", "Full name", "Email address", "Grade", "Maximum grade", "Feedback comments")
+MODIFIED = "Last modified (grade)"  # without this column Moodle refuses the worksheet; empty is never
+MOODLE = ("Identifier", "Full name", "Email address", "Grade", "Maximum grade", MODIFIED, "Feedback comments")
 
 
 class Mark(NamedTuple):
@@ -62,7 +63,15 @@ def write_grades(known: Mapping[str, tuple[str, Number]], marks: Mapping[str, Ma
         write_table(out / "canvas.csv", CANVAS, [possible, *rows])
     if moodle:
         rows = [
-            [f"Participant {number.id}", mark.name or number.name, "", f"{mark.points:g}", f"{mark.of:g}", mark.why]
+            [
+                f"Participant {number.id}",
+                mark.name or number.name,
+                "",
+                f"{mark.points:g}",
+                f"{mark.of:g}",
+                "",
+                mark.why,
+            ]
             for mark, number in moodle
         ]
         write_table(out / "moodle.csv", MOODLE, rows)

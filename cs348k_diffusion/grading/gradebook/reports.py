@@ -78,16 +78,16 @@ def write_gradebook(shown: Mapping[str, StudentRow], exercises: Mapping[str, Exe
 
 
 def reasons(row: StudentRow, exercises: Mapping[str, Exercise]) -> str:
-    """Why points are missing, one sentence an exercise: not written, the likely mistake, or what does not hold."""
-    said = {}
+    """Why points are missing: not written, the likely mistake, or what does not hold; each reason once."""
+    said: dict[str, list[str]] = {}
     for result in group(row.records, exercises):
         wrong = [record for record in result.records if record.status not in ("passed", WAITING)]
         if wrong and result.grade != "full":  # an override can give the points of a check that failed
             why = _why(result.grade, wrong)
-            said[result.exercise.id] = why if why.endswith((".", "!", "?")) else f"{why}."
-    if len(said) > 1 and set(said.values()) == {NOT_SUBMITTED}:
+            said.setdefault(why if why.endswith((".", "!", "?")) else f"{why}.", []).append(result.exercise.id)
+    if len(said.get(NOT_SUBMITTED, [])) > 1 and len(said) == 1:
         return NOT_SUBMITTED
-    return " ".join(f"{id}: {why}" for id, why in said.items())
+    return " ".join(f"{', '.join(ids)}: {why}" for why, ids in said.items())
 
 
 def _why(grade: str, wrong: Sequence[Record]) -> str:
