@@ -14,7 +14,7 @@ from cs348k_diffusion.grading.gradebook import item_analysis
 from cs348k_diffusion.grading.gradebook.class_page import UNCOUNTED, render
 from cs348k_diffusion.grading.gradebook.feedback import group
 from cs348k_diffusion.grading.gradebook.feedback import render as feedback
-from cs348k_diffusion.grading.gradebook.overrides import Override
+from cs348k_diffusion.grading.gradebook.overrides import TEST, Override
 from cs348k_diffusion.grading.gradebook.reports import reasons
 from cs348k_diffusion.grading.gradebook.rules import NOT_SUBMITTED, StudentRow
 from cs348k_diffusion.grading.pages import page
@@ -152,6 +152,14 @@ def test_blanks_are_listed_by_name_where_names_are():
         assert len(line.blank) == line.counts["blank"]
         says = f"blank: {len(line.blank)} of {line.of} {', '.join(line.blank)}"
         assert (says in [text for _, text in blocks(render(shown, EXERCISES, True))]) == bool(line.blank)
+
+
+def test_every_answer_without_all_points_is_blank_unread_or_among_the_mistakes():
+    granted = row("granted", "blank", 2, 2)
+    granted.records.append(Record("granted", "E1.1", TEST, 0, 1.5, "passed", "0 by the checks"))
+    for line in item_analysis.lines([*counted_rows(a_class(30)), granted], EXERCISES):
+        named = {student for _, students in line.mistakes for student in students}
+        assert len(named) == line.counts["part"] + line.counts["none"]
 
 
 def test_an_unreadable_notebook_beside_a_good_one_is_blank_and_no_mistake():

@@ -153,17 +153,17 @@ def summary(results: Sequence[Result], notes: Sequence[str] = ()) -> str:
     """How many exercises are complete, begun, still to write, and not graded for a reason among the notes."""
     if not results:
         return "No exercise was found in what you handed in."
-    judged = [each.grade for each in results if not unread(each, notes)]
-    if not judged:
+    grades = [each.grade for each in results if not unread(each, notes)]
+    if not grades:
         return "No exercise could be graded; the reason is below."
-    if set(judged) == {"full"} and len(judged) == len(results):
+    if set(grades) == {"full"} and len(grades) == len(results):
         return "Every exercise is complete. Well done."
     numbers = {
-        "complete": judged.count("full"),
-        "to look at again": judged.count("part") + judged.count("none"),
-        "not written yet": judged.count("blank"),
-        "waiting to be read": judged.count(WAITING),
-        "not graded, for the reason below": len(results) - len(judged),
+        "complete": grades.count("full"),
+        "to look at again": grades.count("part") + grades.count("none"),
+        "not written yet": grades.count("blank"),
+        "waiting to be read": grades.count(WAITING),
+        "not graded, for the reason below": len(results) - len(grades),
     }
     (what, first), *others = [(what, number) for what, number in numbers.items() if number]
     return ", ".join([f"{counted(first, 'exercise')} {what}", *[f"{number} {what}" for what, number in others]]) + "."

@@ -121,12 +121,14 @@ def _mistakes(answers: Mapping[str, Result]) -> list[tuple[str, list[str]]]:
     """Each named mistake and who made it, commonest first; other wrong answers by how or where they fail."""
     found: dict[str, list[str]] = {}
     for student, answer in answers.items():
-        wrong = [r for r in answer.records if r.status in WRONG] if answer.grade != "full" else []
+        if answer.grade not in ("part", "none"):
+            continue
+        wrong = [record for record in answer.records if record.status in WRONG]
         shown = [
             r for r in wrong if r.test != TEST and not r.held_back and not RAISED.match(r.message)
         ]  # raised: theirs
         names = {match[1] for record in shown for match in [MISTAKE.search(record.message)] if match}
-        for name in names or ({_no_name(wrong)} if wrong else ()):
+        for name in names or {_no_name(wrong)}:
             found.setdefault(name, []).append(student)
     return sorted(found.items(), key=lambda item: (-len(item[1]), item[0]))
 
@@ -136,7 +138,7 @@ def _no_name(wrong: Sequence[Record]) -> str:
     checked = [record for record in wrong if record.test != TEST]
     visible = [record for record in checked if not record.held_back]
     if not checked:
-        return "points taken off by hand"
+        return "points taken off by hand" if wrong else "some of the points given by hand"
     if any(record.status == "timeout" for record in checked):
         return "ran out of computing time"
     if any(record.status == "error" for record in checked):
