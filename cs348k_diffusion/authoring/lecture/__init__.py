@@ -215,6 +215,8 @@ def serve(say: Callable[[str], object], port: int, browser: bool) -> None:
             },
             "IdentityProvider": {"token": token},
             "MappingKernelManager": {"transport_encryption": "auto"},  # of what kernels say and hear on this machine
+            # a kernel that is gone is missed at once, and not begun again by the server too: the deck begins its own
+            "KernelRestarter": {"time_to_dead": 0.5, "restart_limit": 0},
         }
         server = ServerApp.instance(config=Config(settings))
         server.initialize(argv=[], find_extensions=False)

@@ -276,7 +276,7 @@ addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey) return;
   const field = event.target instanceof HTMLInputElement, text = field && event.target.type === "text";
   if (text && !["PageDown", "PageUp", "Escape"].includes(event.key)) return;
-  if (text && event.key === "Escape") { event.target.blur(); return; }
+  if (text && event.key === "Escape") { event.target.blur(); stop(); return; }  // S is a letter here
   if (field && ["ArrowRight", "ArrowLeft", "Home", "End"].includes(event.key)) return;
   if (event.target instanceof HTMLButtonElement && event.key === " ") return;
   if (/^[0-9]$/.test(event.key)) { typedNumber += event.key; return; }

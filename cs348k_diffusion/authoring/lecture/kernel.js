@@ -14,15 +14,24 @@ class Kernel {
     this.id = id; this.session = crypto.randomUUID?.() ?? String(Math.random()); this.waiting = new Map(); this.dead = false;
     this.seen = () => {}; this.lost = () => {};
     this.socket = new WebSocket(`${location.protocol === "https:" ? "wss" : "ws"}://${location.host}/api/kernels/${id}/channels?session_id=${this.session}&token=${SERVER.token}`);
-    this.open = new Promise((done, fail) => { this.socket.onopen = done; this.socket.onerror = () => fail(new Error("no answer")); });
+    this.open = new Promise((done, fail) => { this.failed = fail; this.socket.onopen = done; this.socket.onerror = () => fail(new Error("no answer")); });
     this.socket.onclose = () => this.die();
     this.socket.onmessage = (event) => this.hear(JSON.parse(event.data));
   }
   static async start() {
     const { id } = await api("kernels", "POST", { name: "python3" });
     const kernel = new Kernel(id);
+    kernel.watch();
     await kernel.open;
+    kernel.run("%xmode Minimal");  // else Stop waits until a long traceback is coloured that nobody sees
     return kernel;
+  }
+  /* A kernel that ends while it starts says nothing; the server has forgotten it. */
+  async watch() {
+    while (!this.dead) {
+      await new Promise((done) => setTimeout(done, 500));
+      await api(`kernels/${this.id}`).catch(() => this.die());
+    }
   }
   run(code) {
     const id = crypto.randomUUID?.() ?? String(Math.random());
@@ -40,20 +49,24 @@ class Kernel {
   }
   die() {
     if (this.dead) return;
-    this.dead = true;
     this.waiting.forEach((done) => done("dead")); this.waiting.clear();
-    this.lost();
+    const lost = this.lost;
+    this.failed(new Error("the kernel ended"));
+    this.close();
+    lost();
   }
   interrupt() { return api(`kernels/${this.id}/interrupt`, "POST").catch(() => {}); }
-  async close() { this.lost = () => {}; this.seen = () => {}; this.dead = true; this.socket.close(); await api(`kernels/${this.id}`, "DELETE").catch(() => {}); }
+  async close() { this.dead = true; this.lost = this.seen = () => {}; this.socket.close(); await api(`kernels/${this.id}`, "DELETE").catch(() => {}); }
 }
 
-/* One kernel waits: it can show a page as soon as it knows the package, and goes on to import what only some demos need. */
+/* One kernel waits: it can show a page as soon as it knows the package, and goes on to import what only some demos need.
+   Where it ends while it waits, another takes its place. */
 let reserve = null;
 function prepare() {
   if (!SERVER || reserve) return;
   const mine = reserve = Kernel.start().then(async (kernel) => { await kernel.run(LECTURE.warm[0]); return kernel; });
   mine.then(async (kernel) => {
+    kernel.lost = () => { if (reserve === mine) { reserve = null; prepare(); } };
     for (const more of LECTURE.warm.slice(1)) if (reserve === mine) await kernel.run(more);
   }, () => { if (reserve === mine) reserve = null; });
 }
