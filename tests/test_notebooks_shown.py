@@ -5,6 +5,7 @@ still listed.
 """
 
 import ast
+import json
 import re
 from pathlib import Path
 
@@ -21,6 +22,7 @@ UNUSED = {
     "08": {"E8.1", "E8.2", "E8.4", "E8.6"},
     "09": {"E9.6"},
 }
+CAPTIONS = re.compile(r'"captions":(\[(?:"(?:[^"\\]|\\.)*",?)*\])')  # of a stored player
 PLAYERS = {"compare", "show_trajectory", "watch"}
 
 each_solution = pytest.mark.parametrize("path", SOLUTIONS, ids=lambda path: path.stem)
@@ -109,6 +111,19 @@ def leading_nowhere(path: Path) -> set[str]:
         if tag not in free_texts()
         and not any(uses(cell.source, worth.exercise.name) for cell in cells if tag not in exercise_tags(cell))
     }
+
+
+@each_solution
+def test_every_film_says_what_a_frame_is(path):
+    """A frame that its recorder names by nothing else is a "frame 3": say what it is, with `each`."""
+    told = [
+        (cell.id, caption)
+        for cell in code_cells(path)
+        for output in cell.outputs
+        for names in CAPTIONS.findall("".join(output.get("data", {}).get("text/html", "")))
+        for caption in json.loads(names)
+    ]
+    assert [each for each in told if re.match(r"(frame|step) \d+( \(|$)", each[1])] == []
 
 
 @each_solution

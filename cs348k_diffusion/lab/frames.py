@@ -36,9 +36,11 @@ def frame_of(item: Any, show: Callable[[Any], Tensor] | None = None) -> Tensor |
     )
 
 
-def caption_of(item: Any, k: int) -> str:
-    """`item.label()`, or the step number."""
-    return str(item.label()) if hasattr(item, "label") else f"step {k}"
+def caption_of(item: Any, k: int, each: str | Callable[[int], str] = "frame") -> str:
+    """`item.label()`, or what frame k of a run is: the word `each` and its number, or `each(k)`."""
+    if hasattr(item, "label"):
+        return str(item.label())
+    return f"{each} {k}" if isinstance(each, str) else each(k)
 
 
 def step_of(item: Any, k: int) -> float:

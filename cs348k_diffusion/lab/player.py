@@ -44,7 +44,8 @@ class Look(TypedDict, total=False):
 
     label: a heading. fps: frames per second of Play. limits: (x0, x1, y0, y1) of points, else all of them fit.
     background: (density (H, W), (x0, x1, y0, y1)), row 0 at y0. classes: (N,) whole numbers that colour the points.
-    trail: how many earlier frames each point is joined to by a line. columns: of an image grid.
+    trail: how many earlier frames each point is joined to by a line. columns: of an image grid. each: what a frame is,
+    "proposal" for "proposal 16" below it, or a function of its number that says it; items with a label() say it.
     """
 
     label: str
@@ -54,6 +55,7 @@ class Look(TypedDict, total=False):
     classes: Int[Tensor, " n"]
     trail: int
     columns: int
+    each: str | Callable[[int], str]
 
 
 def show_trajectory(
@@ -65,7 +67,7 @@ def show_trajectory(
     [-1, 1], as a grid of unsmoothed pixels. At most 60 frames and 1 MB are kept, the first and the last among them.
     Raises ValueError without `alt`, without a frame, or where frames differ in shape.
     """
-    return player({"": record(states, show)}, alt, **look)
+    return player({"": record(states, show, look.get("each", "frame"))}, alt, **look)
 
 
 def compare(
@@ -77,14 +79,17 @@ def compare(
     """
     if not isinstance(runs, Mapping) or not runs:
         raise TypeError('compare takes a dict of recordings, such as {"DDPM": states, "DDIM": states}')
-    return player({str(name): record(states, show) for name, states in runs.items()}, alt, **look)
+    each = look.get("each", "frame")
+    return player({str(name): record(states, show, each) for name, states in runs.items()}, alt, **look)
 
 
-def record(states: Iterable[Any], show: Callable[[Any], Tensor] | None = None) -> Recording:
+def record(
+    states: Iterable[Any], show: Callable[[Any], Tensor] | None = None, each: str | Callable[[int], str] = "frame"
+) -> Recording:
     """Run through `states` and keep what a player needs; ValueError if there was nothing to see."""
     recording, k = Recording(), -1
     for k, item in enumerate(check_runs(states)):
-        note(recording, item, k, frame_of(item, show))
+        note(recording, item, k, frame_of(item, show), each)
     if k < 0:
         raise ValueError(
             "nothing to show: there was no state (an iterator can be run through only once;"
@@ -93,10 +98,12 @@ def record(states: Iterable[Any], show: Callable[[Any], Tensor] | None = None) -
     return recording.close()
 
 
-def note(recording: Recording, item: Any, k: int, frame: Tensor | None) -> None:
+def note(
+    recording: Recording, item: Any, k: int, frame: Tensor | None, each: str | Callable[[int], str] = "frame"
+) -> None:
     """Add one item to the recording: its frame, if it has one now, and its loss, if it has one."""
     if frame is not None:
-        recording.add(frame, caption_of(item, k), step_of(item, k))
+        recording.add(frame, caption_of(item, k, each), step_of(item, k))
     if hasattr(item, "loss"):
         recording.curve.add(step_of(item, k), float(item.loss))
 

@@ -69,7 +69,8 @@ class Projector:
 
     def see(self, item: Any) -> None:
         """Note one item; draw it if the last drawing is long ago. `show` is called by count, never by the clock."""
-        note(self.recording, item, self.steps, None if self.steps % self.every else frame_of(item, self.show))
+        frame = None if self.steps % self.every else frame_of(item, self.show)
+        note(self.recording, item, self.steps, frame, self.look.get("each", "frame"))
         self.steps, self.last = self.steps + 1, item
         if self.canvas is not None and time.monotonic() - self.sent >= PAUSE:
             self.draw(self.canvas)
@@ -92,7 +93,7 @@ class Projector:
         """Where `every` stepped over the last item, show it after all."""
         k = self.steps - 1
         if k % self.every and (frame := frame_of(self.last, self.show)) is not None:
-            self.recording.add(frame, caption_of(self.last, k), step_of(self.last, k))
+            self.recording.add(frame, caption_of(self.last, k, self.look.get("each", "frame")), step_of(self.last, k))
 
     def draw(self, canvas: LiveCanvas) -> None:
         """Send the latest frame and the loss curve, whichever there is."""

@@ -127,9 +127,9 @@ def test_a_player_of_noise_stays_under_a_megabyte_and_says_what_it_left_out():
     spec, _ = taken_apart(page)
     captions = spec["panels"][0]["captions"]
     assert len(captions) > 10
-    assert captions[0].startswith("step 0 (first ")
+    assert captions[0].startswith("frame 0 (first ")
     assert "of 80 shown" in captions[0]
-    assert captions[-1].startswith("step 59 ")
+    assert captions[-1].startswith("frame 59 ")
 
 
 def test_what_cannot_be_made_small_warns():
@@ -153,6 +153,18 @@ def test_the_page_is_self_contained_stable_and_described():
     for outside in ("http", "//cdn", "import(", "import ", "fetch(", "export "):
         assert outside not in pages[0].html
     assert "data-lm-suppress-shortcuts" in source()
+
+
+def test_a_frame_is_called_what_it_is():
+    def captions(page):
+        return [panel["captions"] for panel in taken_apart(page)[0]["panels"]]
+
+    frames = cloud(count=3)
+    assert captions(show_trajectory(frames, alt="x", each="proposal")) == [["proposal 0", "proposal 1", "proposal 2"]]
+    assert captions(show_trajectory(frames, alt="x")) == [["frame 0", "frame 1", "frame 2"]]
+    halves = compare({"a": frames, "b": frames}, alt="x", each=lambda k: f"t = {k / 2}")
+    assert captions(halves) == 2 * [["t = 0.0", "t = 0.5", "t = 1.0"]]
+    assert captions(show_trajectory(states(frames), alt="x", each="proposal"))[0][0].startswith("step 0, t = ")
 
 
 def test_text_cannot_end_the_script():
