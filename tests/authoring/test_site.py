@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from cs348k_diffusion.authoring import handout, site
+from cs348k_diffusion.authoring import handout, lecture, site
+from cs348k_diffusion.authoring.lecture.slides import SLIDES
 from cs348k_diffusion.authoring.site import extension, pages, reference
 
 ROOT = Path(__file__).parents[2]
@@ -99,6 +100,20 @@ def test_every_picture_of_the_gallery_leads_to_its_place(built):
     assert len(links) > 8
     for page, anchor in links:
         assert f'id="{anchor}"' in (built / page).read_text(encoding="utf-8"), anchor
+
+
+def test_the_lecture_has_the_slides_of_the_notebooks_that_are_there(built):
+    text, page = (built / "lecture.html").read_text(encoding="utf-8"), Page(built / "lecture.html")
+    shown = [slide for slide in SLIDES if slide.shown[0] in SMALL]
+    assert [slide.title for slide in SLIDES if f"{SLIDES.index(slide) + 1}. {slide.title}" in page.read] == [
+        slide.title for slide in shown
+    ]
+    assert page.formulas == sum(len(slide.formulas) for slide in shown)
+    assert text.count(pages.PLAYER) == sum(pages.PLAYER in lecture.stored(*slide.shown) for slide in shown) > 0
+    links = re.findall(r'href="(notebooks/[^"#]+)#([^"]+)"', text)
+    assert len(links) == len(shown) > 2
+    for name, anchor in links:
+        assert f'id="{anchor}"' in (built / name).read_text(encoding="utf-8"), anchor
 
 
 def test_formulas_are_rendered(built):

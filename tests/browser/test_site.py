@@ -4,10 +4,24 @@ from pathlib import Path
 
 import pytest
 
+from cs348k_diffusion.authoring import lecture
+from cs348k_diffusion.authoring.lecture.slides import SLIDES
+from cs348k_diffusion.authoring.site import pages
+
 pytestmark = pytest.mark.browser
 NAMES = sorted(path.stem for path in (Path(__file__).parents[2] / "solutions").glob("*.ipynb"))
 FILMS = [f"{folder}/{name}" for folder in ("notebooks", "one_file") for name in NAMES]
-PAGES = ("index", "gallery", "symbols", "search", "draw", "reference/index", "reference/sampling", "reference/nets")
+PAGES = (
+    "index",
+    "lecture",
+    "gallery",
+    "symbols",
+    "search",
+    "draw",
+    "reference/index",
+    "reference/sampling",
+    "reference/nets",
+)
 WEIGHT = 25_000_000  # bytes of the site, without the copies in one file
 SIDEWAYS = "() => document.documentElement.scrollWidth - document.documentElement.clientWidth"
 OUT_OF_COLUMN = """() => { // Furo lets the boxes of headings and tables out by half a rem
@@ -87,6 +101,32 @@ def test_every_player_moves_and_no_output_keeps_anybody_out(whole_site, plain_pa
     open_page(page, whole_site, "gallery")
     assert players == 2 * page.locator(".films .tile").count() > 0
     assert plain_page.troubles == []
+
+
+SECTION = """([number, title]) => {
+  const section = [...document.querySelectorAll("article section section")][number - 1];
+  const boxes = [...section.querySelectorAll("math")].map((each) => each.getBoundingClientRect().height);
+  return {
+    title: section.querySelector("h2").innerText.startsWith(`${number}. ${title}`), formulas: boxes.length,
+    drawn: boxes.every((height) => height > 8), film: Boolean(section.querySelector(".cell_output :is(canvas, img)")),
+  };
+}"""
+
+
+def test_the_lecture_has_every_page_of_the_deck_and_its_films_move(whole_site, plain_page, axe):
+    page = plain_page.page
+    open_page(page, whole_site, "lecture")
+    for number, slide in enumerate(SLIDES, start=1):
+        seen = page.evaluate(SECTION, [number, slide.title])
+        assert seen == {"title": True, "formulas": len(slide.formulas), "drawn": True, "film": True}, slide.title
+    assert page.evaluate(STILL) == []
+    films = [slide for slide in SLIDES if pages.SEVERAL.search(lecture.stored(*slide.shown))]
+    assert page.locator(".tp input[type=range]").count() == len(films) > 10
+    assert axe(page, all=True, rules=["image-alt", "heading-order", "duplicate-id", "color-contrast"]) == []
+    assert plain_page.troubles == []
+    for name in ("index", "gallery"):
+        open_page(page, whole_site, name)
+        assert page.locator('article a[href="lecture.html"]').count() == 1
 
 
 def test_a_picture_of_the_gallery_leads_to_its_film(whole_site, reader):

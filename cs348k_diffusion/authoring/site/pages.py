@@ -1,4 +1,4 @@
-"""The notebooks as Sphinx reads them, and the pages made from them: the first page and the gallery."""
+"""The notebooks as Sphinx reads them, and the pages made from them: the first page, the lecture and the gallery."""
 
 from __future__ import annotations
 
@@ -18,6 +18,7 @@ from PIL import Image, ImageFilter
 
 from cs348k_diffusion.authoring import handout
 from cs348k_diffusion.authoring.outputs import images
+from cs348k_diffusion.authoring.site import lecture_page
 from cs348k_diffusion.lab.player import BLUE
 
 SPARSE = 12  # of 255: the mean opacity of a poster that is nearly empty
@@ -68,6 +69,10 @@ def write(source: Path, root: Path, solutions: bool, which: Sequence[str] = ()) 
     (source / "symbols.md").write_text(symbols([one.name for one in lessons]), encoding="utf-8")
     (source / "index.md").write_text(index(lessons, solutions), encoding="utf-8")
     (source / "gallery.md").write_text(gallery(lessons), encoding="utf-8")
+    (source / "lecture.md").write_text(
+        lecture_page.write({one.name[:2]: one.name for one in lessons}, {one.name[:2]: one.title for one in lessons}),
+        encoding="utf-8",
+    )
     (source / "_static" / "gallery").mkdir()
     for one in lessons:
         for picture in one.pictures:
@@ -190,7 +195,8 @@ def text_of(name: str) -> str:
 
 def gallery(lessons: Sequence[Lesson]) -> str:
     """All films and figures, notebook by notebook; each leads to its place."""
-    parts = ["# Films and figures", "", "Five moments of each film; the link leads to the film itself.", ""]
+    opening = "Five moments of each film; the link leads to the film itself. [The lecture](lecture.md) has its own."
+    parts = ["# Films and figures", "", opening, ""]
     for one in lessons:
         films = [picture for picture in one.pictures if picture.film]
         figures = [picture for picture in one.pictures if not picture.film]
