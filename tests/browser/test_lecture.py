@@ -224,6 +224,10 @@ def test_the_notes_follow_and_lead_and_can_be_loaded_again(browser, deck, axe):
     page.keyboard.press("r")
     assert page.evaluate("clock.began") > began
     notes.wait_for_function("() => / spent 0:0/.test(document.getElementById('clock').textContent)")
+    planned = SLIDES[0].seconds + SLIDES[1].seconds + SLIDES[2].seconds, sum(slide.short for slide in SLIDES[:3])
+    long, short = (f"{seconds // 60}:{seconds % 60:02}" for seconds in planned)
+    assert f"end of this page {long}; in ten minutes: {short}" in notes.inner_text("#clock")
+    assert "--script 80" in notes.inner_text("main")
     assert axe(notes) == []
     notes.close()
     page.wait_for_function("() => notes.closed")

@@ -79,7 +79,7 @@ def _data(token: str | None) -> str:
         name: {"control": demo.control._asdict(), "code": source(name), "shown": demo.code.strip()}
         for name, demo in DEMOS.items()
     }
-    told = [{"title": slide.title, "notes": slide.notes, "seconds": slide.seconds} for slide in SLIDES]
+    told = [{name: getattr(slide, name) for name in ("title", "notes", "seconds", "short")} for slide in SLIDES]
     return json.dumps({"token": token, "warm": [WARM, *WARMER], "demos": demos, "notes": told}).replace("<", "\\u003c")
 
 

@@ -37,7 +37,8 @@ function beNotes() {
   document.title = "Notes";
   document.body.className = "notes";
   document.body.innerHTML = `<main><p id="clock" role="timer"></p><h1 id="title"></h1><p id="notes"></p>
-    <h2>Next: <span id="next"></span></h2><iframe title="The next slide" tabindex="-1"></iframe></main>`;
+    <h2>Next: <span id="next"></span></h2><iframe title="The next slide" tabindex="-1"></iframe>
+    <p>Both scripts: <code>cs348k lecture --script 80</code>, or <code>10</code>; docs/lecture.md has them, too.</p></main>`;
   document.querySelector("iframe").src = location.pathname + "?next";
   let told = { page: 0, began: Date.now() }, heard = Date.now();
   const show = () => showNotes(told, Date.now() - heard > 5000);
@@ -60,9 +61,10 @@ function showNotes({ page, began }, alone) {
   const put = (id, text) => { const place = document.getElementById(id); if (place.textContent !== text) place.textContent = text; };
   const spent = Math.floor((Date.now() - began) / 1000), two = (n) => String(n).padStart(2, "0");
   const time = (s) => `${Math.floor(s / 60)}:${two(s % 60)}`, { notes } = LECTURE;
-  const planned = notes.slice(0, page + 1).reduce((sum, each) => sum + each.seconds, 0);
+  const planned = (name) => time(notes.slice(0, page + 1).reduce((sum, each) => sum + each[name], 0));
+  const short = notes[page].short ? planned("short") : "leave it out";
   put("clock", alone ? "The deck does not answer: open it, and press N there."
-    : `${new Date().toLocaleTimeString()}   spent ${time(spent)}, planned to the end of this page ${time(planned)}`);
+    : `${new Date().toLocaleTimeString()}   spent ${time(spent)}, planned to the end of this page ${planned("seconds")}; in ten minutes: ${short}`);
   put("title", `${page + 1}. ${notes[page].title}`);
   put("notes", notes[page].notes);
   put("next", page + 1 < notes.length ? notes[page + 1].title : "the end");

@@ -296,13 +296,15 @@ def script(short: bool = False) -> list[str]:
 def timetable(rows: Sequence[Mapping[str, float | str | None]]) -> list[str]:
     """A table in Markdown: when a page comes in both lectures, and the measured seconds until it moved."""
     lines = [
-        "| page | | 80 minutes: from | seconds | 10 minutes: from | seconds | first movement, s | processor, s |",
-        "|---:|---|---:|---:|---:|---:|---:|---:|",
+        "| page | | 80 minutes: from | seconds | 10 minutes: from | seconds | first movement, s | processor, s | "
+        "free after S, s | after a kill, s |",
+        "|---:|---|---:|---:|---:|---:|---:|---:|---:|---:|",
     ]
     long, short = 0, 0
     for number, (slide, row) in enumerate(zip(SLIDES, rows, strict=True), start=1):
         spoken = f"{_clock(short)} | {slide.short}" if slide.short else "- | -"
-        measured = f"{row['seconds']:.1f} | {row['processor']:.2f}"
+        stop = "-" if row["stop"] is None else f"{row['stop']:.1f}"
+        measured = f"{row['seconds']:.1f} | {row['processor']:.2f} | {stop} | {row['revived']:.1f}"
         lines.append(f"| {number} | {slide.title} | {_clock(long)} | {slide.seconds} | {spoken} | {measured} |")
         long, short = long + slide.seconds, short + slide.short
     return lines

@@ -18,7 +18,7 @@ FENCE = "`" * 8  # longer than any that a film could hold
 
 
 def write(names: Mapping[str, str], titles: Mapping[str, str]) -> str:
-    """The page's source. names, titles: by number, "02", of the notebooks in the site; slides of others are left out."""
+    """The page's source. names, titles: of the site's notebooks, by number such as "02"; other slides are left out."""
     numbered = [(number, slide) for number, slide in enumerate(SLIDES, start=1) if slide.shown[0] in names]
     return "\n".join([OPENING, *(_slide(n, slide, names, titles) for n, slide in numbered)])
 
