@@ -149,7 +149,7 @@ def test_a_page_is_live_on_a_key_stops_and_lives_again_after_its_kernel_is_kille
     page.close()
 
 
-def test_every_page_comes_alive_and_again_after_every_kernel_was_killed(browser, served):
+def test_every_page_comes_alive_and_again_after_its_kernel_was_killed(browser, served):
     page = browser.new_page(viewport={"width": 1280, "height": 720})
     page.set_default_timeout(120_000)
     page.goto(f"{served[0]}#1")
@@ -163,8 +163,7 @@ def test_every_page_comes_alive_and_again_after_every_kernel_was_killed(browser,
     for slide in SLIDES:
         assert page.inner_text(".page:not([hidden]) h1") == slide.title
         live(slide.title)
-        for kernel in psutil.Process(served[1]).children(recursive=True):
-            kernel.kill()
+        min(psutil.Process(served[1]).children(), key=psutil.Process.create_time).kill()  # the other is in reserve
         page.locator(".page:not([hidden]) .film").wait_for(state="visible")
         assert page.evaluate(SCRUBBED), slide.title
         live(slide.title)
