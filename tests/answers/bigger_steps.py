@@ -575,7 +575,14 @@ EQUIVALENT = {
     "E10.3": {"line 13: steps -> train": "the words of the error are free"},
     "E10.7": {
         "line 9: 200 -> 199": "one noise fewer",
+        "line 9: 200 -> 201": "one noise more",
         "line 9: 0 -> 1": "another seed",
+        "line 9: torch.randn(200, 2, generator=torch.Generator().manual_seed(0)) -> torch.randn(200, 2)": "other noise",
+        "line 9: torch.Generator().manual_seed(0) -> torch.Generator()": "a generator with the seed it is born with",
+        "line 9: torch.Generator() -> torch": "torch.manual_seed gives a generator too",
+        "line 10: (1, 2, 4) -> (2, 1, 4)": "the same steps in another order",
         "line 14: 0.3 -> 0.6": "right students vary by more than 0.6",
+        "line 16: (alone - points[:7]).abs() -> alone - points[:7]": "fourteen differences have both signs",
+        "line 16: 0.05 -> 0.1": "right students agree to rounding, wrong ones are off by more",
     },
 }

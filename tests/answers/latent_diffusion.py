@@ -474,12 +474,16 @@ EQUIVALENT = {
     "E8.6": {
         **{f"line {n}: (0, 2, 3) -> (2, 0, 3)": "the same axes in another order" for n in (17, 18)},
         "line 17: z.mean((0, 2, 3)) -> z.sum((0, 2, 3))": "a sum is 0 where a mean is",
+        "line 17: torch.testing.assert_close(z.mean((0, 2, 3)), torch.zeros(3), **close) -> "
+        "torch.testing.assert_close(z.mean((0, 2, 3)), torch.zeros(3))": "right ones have 0 to rounding",
         "line 18: torch.testing.assert_close(z.var((0, 2, 3), correction=0), torch.ones(3), **close) -> "
         "torch.testing.assert_close(z.var((0, 2, 3), correction=0), torch.ones(3))": "right ones have 1 to rounding",
         "line 19: torch.testing.assert_close(encode(data[2:3]), z[2:3], **close) -> "
         "torch.testing.assert_close(encode(data[2:3]), z[2:3])": "right codecs give one example's code to rounding",
         "line 21: torch.testing.assert_close(encode(moved), there, **close) -> "
         "torch.testing.assert_close(encode(moved), there)": "right codecs move codes with pieces to rounding",
+        "line 23: torch.testing.assert_close(encode(both), (z[:9] + z[9:18]) / 2, **close) -> "
+        "torch.testing.assert_close(encode(both), (z[:9] + z[9:18]) / 2)": "right codecs take a mean to the mean, to rounding",
         "line 25: ((data - made) * (made.roll(1, 0) - made)).sum((1, 2, 3)) -> "
         "((data - made) * (made.roll(1, 0) - made)).mean((1, 2, 3))": "a mean is 0 where a sum is",
         "line 25: data - made -> made - data": "0 with another sign",

@@ -194,7 +194,7 @@ NAMED = {  # the names that may be printed; a slip that is not here has none
         "the noise level": ("the result has the wrong factor",),
     },
     "E10.7": {
-        "a limit of 0.3": ("It accepts 1 of 17 wrong answers: misses its teacher by 0.26 everywhere",),
+        "a limit of 0.3": ("misses its teacher by 0.26 everywhere",),
         "a mean square below 0.15": (
             "misses by 0.35, all of it in a quarter of the points; misses its teacher by 0.26 everywhere",
         ),
