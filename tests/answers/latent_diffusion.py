@@ -483,7 +483,7 @@ EQUIVALENT = {
         "line 21: torch.testing.assert_close(encode(moved), there, **close) -> "
         "torch.testing.assert_close(encode(moved), there)": "right codecs move codes with pieces to rounding",
         "line 23: torch.testing.assert_close(encode(both), (z[:9] + z[9:18]) / 2, **close) -> "
-        "torch.testing.assert_close(encode(both), (z[:9] + z[9:18]) / 2)": "right codecs take a mean to the mean, to rounding",
+        "torch.testing.assert_close(encode(both), (z[:9] + z[9:18]) / 2)": "right codecs take a mean to the mean",
         "line 25: ((data - made) * (made.roll(1, 0) - made)).sum((1, 2, 3)) -> "
         "((data - made) * (made.roll(1, 0) - made)).mean((1, 2, 3))": "a mean is 0 where a sum is",
         "line 25: data - made -> made - data": "0 with another sign",
