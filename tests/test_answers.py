@@ -1,7 +1,8 @@
 """The checks themselves: right answers pass, each named wrong one is rejected by its name, mutants do not slip through.
 
-All of it in the kernel, as `check` runs, and the most of it again in workers, as `grade` runs: each day a third of the
-notebooks, and half of the mutants' exercises; all of them with CS348K_ALL_ANSWERS=1.
+In the kernel, as `check` runs, and the most of it again in workers, as `grade` runs. Each day all right answers and
+half of the wrong ones, a third of the notebooks in workers, and half of the mutants' exercises; everything with
+CS348K_ALL_ANSWERS=1.
 """
 
 import functools
@@ -35,16 +36,17 @@ REFERENCE = "the notebook's own answer"
 def handed_in(word: str, few: bool = False) -> dict[str, dict[str, str]]:
     """student -> exercise -> answer, as an expression: the right ones, and one student for each rank of wrong ones.
 
-    few: three wrong ones; of a property test one right and one wrong, as each costs a worker for each of its subjects,
-    and of a dear answer too.
+    Of the wrong ones after the third every other one, by turns. few: three wrong ones; of a property test one right and
+    one wrong, as each costs a worker for each of its subjects, and of a dear answer too.
     """
     found: dict[str, dict[str, str]] = {REFERENCE: {exercise.id: exercise.name for exercise in of_notebook(word)}}
     for exercise in of_notebook(word):
         id, dear = exercise.id, exercise.name.startswith("test_") or exercise.id in mutants.DEAR
-        right, wrong = (1 if dear else 2, 1 if dear else 3) if few else (None, None)
-        for k in range(len(answers(word).RIGHT[id][:right])):
+        right, wrong = len(answers(word).RIGHT[id]), range(len(answers(word).WRONG[id]))
+        first = 1 if dear else 3
+        for k in range(min(right, 1 if dear else 2) if few else right):
             found.setdefault(f"right answer {k + 1}", {})[id] = f"RIGHT['{id}'][{k}]"
-        for k in range(len([*answers(word).WRONG[id]][:wrong])):
+        for k in [*wrong[:first]] + ([] if few else todays(wrong[first:], 2, "ANSWERS")):
             found.setdefault(f"wrong answer {k + 1}", {})[id] = f"[*WRONG['{id}'].values()][{k}]"
     return found
 

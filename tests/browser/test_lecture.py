@@ -15,8 +15,9 @@ from PIL import Image
 
 from cs348k_diffusion.authoring import lecture
 from cs348k_diffusion.authoring.lecture.slides import SLIDES
+from tests.turns import todays
 
-pytestmark = pytest.mark.browser
+pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("the deck and JupyterLab")]
 SMALLEST = {1920: 44, 1280: 32, 1024: 32}  # pixels of a letter's height, by the width of the window
 IN_CHARTS = {**SMALLEST, 1280: 29}  # the same, of letters that are part of a picture: as many on 1280 as 44 are on 1920
 LOOKED_AT = (Path(__file__).parent / "looked_at.js").read_text(encoding="utf-8")
@@ -150,6 +151,7 @@ def test_a_page_is_live_on_a_key_stops_and_lives_again_after_its_kernel_is_kille
 
 
 def test_every_page_comes_alive_and_again_after_its_kernel_was_killed(browser, served):
+    """A third of the pages each day; all with CS348K_ALL_PAGES=1."""
     page = browser.new_page(viewport={"width": 1280, "height": 720})
     page.set_default_timeout(120_000)
     page.goto(f"{served[0]}#1")
@@ -160,7 +162,10 @@ def test_every_page_comes_alive_and_again_after_its_kernel_was_killed(browser, s
         page.wait_for_timeout(300)
         assert not re.search(r"Error\b|gone|failed", page.inner_text(".page:not([hidden])")), title
 
-    for slide in SLIDES:
+    for number in todays(range(1, len(SLIDES) + 1), 3, "PAGES"):
+        page.keyboard.type(str(number))
+        page.keyboard.press("Enter")
+        slide = SLIDES[number - 1]
         assert page.inner_text(".page:not([hidden]) h1") == slide.title
         live(slide.title)
         kernel = page.evaluate("live.kernel.id")  # the other, in reserve, lives on
@@ -169,7 +174,6 @@ def test_every_page_comes_alive_and_again_after_its_kernel_was_killed(browser, s
         page.locator(".page:not([hidden]) .film").wait_for(state="visible")
         assert page.evaluate(SCRUBBED), slide.title
         live(slide.title)
-        page.keyboard.press("PageDown")
     page.close()
 
 

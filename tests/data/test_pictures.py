@@ -240,8 +240,13 @@ def test_each_optional_part_is_left_out_of_a_share_of_the_other_wordings_by_itse
 
 
 def test_the_shortest_wordings_come_up():
-    said = {caption(scene(0, i), 0, i, wording) for i in range(4000) for wording in (1, 2, 3)}
-    assert {"a cat", "two cats", "three trees", "a tree", "a house"} <= said
+    left = {"a cat", "two cats", "three trees", "a tree", "a house"}
+    for i in range(4000):
+        drawn = scene(0, i)
+        left -= {caption(drawn, 0, i, wording) for wording in (1, 2, 3)}
+        if not left:
+            break
+    assert not left
     with pytest.raises(ValueError, match="wording is a whole number from 0, got -1"):
         caption(scene(0, 0), 0, 0, -1)
 
