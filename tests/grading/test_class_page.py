@@ -56,7 +56,7 @@ def test_it_reads_off_by_one_six_of_29(class_of_30):
 def test_points_that_were_taken_off_by_hand_are_no_mistake_without_a_name():
     right = row("ada", 2, 2, 2)
     right.records.append(correction(Override("ada", "E1.1", 1.0, "a copied line"), "ada", right.records))
-    assert lines([right], EXERCISES)[0].mistakes == [("points taken off by hand", ["ada"])]
+    assert lines([right], EXERCISES)[0].mistakes == [("points taken off by the instructor", ["ada"])]
 
 
 def test_the_page_to_project_names_nobody(class_of_30, tmp_path):

@@ -154,6 +154,28 @@ def test_blanks_are_listed_by_name_where_names_are():
         assert (says in [text for _, text in blocks(render(shown, EXERCISES, True))]) == bool(line.blank)
 
 
+def test_unread_and_late_ones_are_named_where_names_are_and_what_is_to_do_is_linked():
+    shown = a_class(30)
+    page, projected = (render(shown, EXERCISES, named) for named in (True, False))
+    found = [text for _, text in blocks(page)]
+    assert "not read yet: 1 of 31 waiting" in found
+    assert any(text.endswith("Late: waiting.") for text in found)
+    assert any(text.startswith("To do: decide 1 request for a regrade; read E1.3") for text in found)
+    assert "To do" not in projected and "Late:" not in projected
+    for each in (page, projected):
+        assert set(re.findall(r'href="#([^"]+)"', each)) <= set(re.findall(r'id="([^"]+)"', each))
+    scores = [sum(record.earned for record in row.records) for row in counted_rows(shown)]
+    says = f"{np.mean(scores):.1f} of 6 on average (median {np.median(scores):g}, from {min(scores):g} to"
+    assert any(text.startswith(f"Points so far: {says} {max(scores):g}).") for text in found)
+
+
+def test_mistakes_with_a_name_come_first():
+    bare = [Record(f"b{k}", "E1.1", "test_a", 2, 0, "failed", "The values differ.") for k in range(3)]
+    rows = [row("a", 0, 2, 2), *(StudentRow(each.student, [each], []) for each in bare)]
+    names = [name for name, _ in item_analysis.lines(rows, EXERCISES)[0].mistakes]
+    assert names == ["off by one", 'another mistake, in the check "a"']
+
+
 def test_every_answer_without_all_points_is_blank_unread_or_among_the_mistakes():
     granted = row("granted", "blank", 2, 2)
     granted.records.append(Record("granted", "E1.1", TEST, 0, 1.5, "passed", "0 by the checks"))

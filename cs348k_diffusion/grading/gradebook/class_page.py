@@ -10,7 +10,7 @@ from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from datetime import date, datetime
 from pathlib import Path
-from statistics import median
+from statistics import mean, median
 from typing import Any
 
 from cs348k_diffusion.exercises.framework.catalogue import Exercise
@@ -61,9 +61,11 @@ def render(
             (says, [display_name(row) for student, row in shown.items() if why[student] == kind])
             for kind, says in UNCOUNTED.items()
         ],
+        "scores": _scores(rows, found),
         "time": _time(rows),
+        "late": [display_name(row) for row in rows if row.days_left is not None and row.days_left < 0],
         "waiting": [(line.exercise.id, line.counts[WAITING]) for line in found if line.counts[WAITING]],
-        "so_far": [line.read for line in found if line.facility is not None and line.read < line.of],
+        "carded": {line.exercise.id for line in found if line.mistakes or (named and (line.blank or line.unread))},
         "suspect": [line.exercise.id for line in found if line.suspect],
         "fewest": FEWEST,
         "different": DIFFERENT,
@@ -107,6 +109,16 @@ def _moment(time: datetime) -> str:
 def _worth(found: Sequence[Line]) -> str:
     """ "45 points in 12 exercises"."""
     return f"{counted(sum(line.points for line in found), 'point')} in {counted(len(found), 'exercise')}"
+
+
+def _scores(rows: Sequence[StudentRow], found: Sequence[Line]) -> str:
+    """The mean and the median of the students' points; "" where there is nobody."""
+    if not rows:
+        return ""
+    earned, points = [row.earned for row in rows], sum(line.points for line in found)
+    so_far = " so far" if any(line.unread for line in found) else ""
+    spread = f", from {min(earned):g} to {max(earned):g}" if len(rows) > 1 else ""
+    return f"Points{so_far}: {mean(earned):.1f} of {points:g} on average (median {median(earned):g}{spread})."
 
 
 def _time(rows: Sequence[StudentRow]) -> str:

@@ -17,6 +17,7 @@ from markupsafe import Markup
 
 from cs348k_diffusion.exercises.framework.catalogue import Exercise, in_course_order, registry
 from cs348k_diffusion.grading.gradebook import free_text
+from cs348k_diffusion.grading.gradebook.lms_grades import TITLE
 from cs348k_diffusion.grading.gradebook.overrides import TEST, Override, request_line
 from cs348k_diffusion.grading.pages import page
 from cs348k_diffusion.grading.records import WAITING, Record, property_of
@@ -133,6 +134,7 @@ def render(
     waiting = sum(r.points - r.earned for r in results if r.grade == WAITING)
     return page(
         "feedback.html",
+        course=TITLE,
         student=name or student,
         results=results,
         notes=notes,

@@ -39,7 +39,8 @@ class Line(NamedTuple):
     """One exercise: how many have it full, in part, wrong, blank or waiting, and what went wrong, commonest first.
 
     of: the students counted; facility: the mean share of its points, None where no answer is read; read: of how many;
-    discrimination: None for few students or where nearly all have the same; mistakes: (name, students); blank: who.
+    discrimination: None for few students or where nearly all have the same; mistakes: (name, students); blank and
+    unread: who.
     """
 
     exercise: Exercise
@@ -51,6 +52,7 @@ class Line(NamedTuple):
     discrimination: Index | None
     mistakes: list[tuple[str, list[str]]]
     blank: list[str]
+    unread: list[str]
 
     @property
     def suspect(self) -> bool:
@@ -80,8 +82,9 @@ def _line(
     read = len(results) - counts[WAITING]
     written = read > counts["blank"] or not counts[WAITING]
     facility = _facility([*answers.values()], read) if written else None
-    blank = [student for student, grade in grades.items() if grade == "blank"]
-    return Line(exercise, points, counts, len(results), facility, read, discrimination, _mistakes(answers), blank)
+    blank, waiting = ([each for each, grade in grades.items() if grade == wanted] for wanted in ("blank", WAITING))
+    made = _mistakes(answers)
+    return Line(exercise, points, counts, len(results), facility, read, discrimination, made, blank, waiting)
 
 
 def display_name(row: StudentRow) -> str:
@@ -118,8 +121,9 @@ def correlation(earned: np.ndarray, column: int) -> Index | None:
 
 
 def _mistakes(answers: Mapping[str, Result]) -> list[tuple[str, list[str]]]:
-    """Each named mistake and who made it, commonest first; other wrong answers by how or where they fail."""
+    """Each named mistake and who made it, commonest first; after them the others, by how or where they fail."""
     found: dict[str, list[str]] = {}
+    named: set[str] = set()
     for student, answer in answers.items():
         if answer.grade not in ("part", "none"):
             continue
@@ -128,9 +132,10 @@ def _mistakes(answers: Mapping[str, Result]) -> list[tuple[str, list[str]]]:
             r for r in wrong if r.test != TEST and not r.held_back and not RAISED.match(r.message)
         ]  # raised: theirs
         names = {match[1] for record in shown for match in [MISTAKE.search(record.message)] if match}
+        named |= names
         for name in names or {_no_name(wrong)}:
             found.setdefault(name, []).append(student)
-    return sorted(found.items(), key=lambda item: (-len(item[1]), item[0]))
+    return sorted(found.items(), key=lambda item: (item[0] not in named, -len(item[1]), item[0]))
 
 
 def _no_name(wrong: Sequence[Record]) -> str:
@@ -138,7 +143,7 @@ def _no_name(wrong: Sequence[Record]) -> str:
     checked = [record for record in wrong if record.test != TEST]
     visible = [record for record in checked if not record.held_back]
     if not checked:
-        return "points taken off by hand" if wrong else "some of the points given by hand"
+        return "points taken off by the instructor" if wrong else "some of the points given by the instructor"
     if any(record.status == "timeout" for record in checked):
         return "ran out of computing time"
     if any(record.status == "error" for record in checked):
@@ -147,4 +152,4 @@ def _no_name(wrong: Sequence[Record]) -> str:
         return "raised an exception"
     if visible and visible[0].test != free_text.TEST:
         return f'another mistake, in the check "{spelt(property_of(visible[0].test))}"'
-    return "points taken off by the reader" if visible else "another mistake, in a held-back check"
+    return "points taken off when it was read" if visible else "another mistake, in a held-back check"
