@@ -1,11 +1,12 @@
-"""This course beside four libraries at equal processor time, on the drawn pictures; one page of ratios.
+"""This course beside four libraries at equal processor time, on drawn pictures or clothes; one page of ratios.
 
-    python tests/benchmarks/peers/run.py [--quick]
+    python tests/benchmarks/peers/run.py [--quick] [--data fashion] [--seeds 1]
 
 Each contestant trains for 3 and for 10 minutes of processor time on one thread and draws 128 pictures in 20 network
 evaluations, three seeds, two contestants at a time on two cores: in all two hours (--quick: one minute, one seed, ten
-evaluations). Written: tests/benchmarks/results/peers.json (peers_quick.json) and the page README.md beside it. A task
-that is done is not done again; `make clean` forgets them.
+evaluations). Written: tests/benchmarks/results/peers.json (peers_quick.json, peers_fashion.json) and the page README.md
+beside it. A task that is done is not done again; `make clean` forgets them. Fashion-MNIST lies in the folder that
+CS348K_FASHION_DIR names, or is downloaded.
 """
 
 import argparse
@@ -20,32 +21,30 @@ from pathlib import Path
 import numpy as np
 import torch
 from contestants import CONTESTANTS
+from datasets import DATASETS, Dataset
 from environments import HOME, ROOT, environment, python
 from tqdm import tqdm
 
 from cs348k_diffusion.data.images import to_bytes
-from cs348k_diffusion.data.pictures import pictures
-from cs348k_diffusion.data.pictures.splits import PICTURES
 from cs348k_diffusion.evaluate.report import made
 from cs348k_diffusion.metrics import frechet, texture_distance
 from cs348k_diffusion.metrics.intervals import rounded
-from cs348k_diffusion.recipes.classifiers.picture_reader import frozen
 
 sys.path.append(str(ROOT / "tests" / "benchmarks"))
 from page import write_page
 
 FULL = {"seconds": [180, 600], "seeds": 3, "n": 128, "evaluations": 20}
 QUICK = {"seconds": [60], "seeds": 1, "n": 128, "evaluations": 10}
-TRAIN, TRUE, FLOORS = 10_000, 1000, 5  # pictures trained on, compared with, and sets of n true ones for the floor
+TRUE, FLOORS = 1000, 5  # pictures compared with, and sets of n true ones for the floor
 RESULTS = ROOT / "tests" / "benchmarks" / "results"
 
 
-def training_pictures() -> Path:
-    """The pictures that all train on, as bytes (TRAIN, 3, 32, 32), drawn on the first call."""
-    path = HOME / "pictures.npy"
+def training_pictures(name: str) -> Path:
+    """The pictures that all train on, as bytes (n, 3, 32, 32), made on the first call."""
+    path = HOME / f"{name}.npy"
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)
-        np.save(path, to_bytes(pictures(TRAIN, 32, PICTURES.training).images).numpy())
+        np.save(path, to_bytes(DATASETS[name].training()).numpy())
     return path
 
 
@@ -73,14 +72,13 @@ def done(task: dict) -> list[dict]:
     return [{"contestant": task["contestant"], "seed": task["seed"], "task": task["out"], **row} for row in rows]
 
 
-def judged(rows: list[dict], settings: dict) -> dict:
+def judged(rows: list[dict], settings: dict, data: Dataset) -> dict:
     """Each row with its FD and texture distance to true pictures, and what n other true pictures have: the floors."""
-    n, reader = settings["n"], frozen()
-    true = pictures(TRUE + FLOORS * n, 32, PICTURES.evaluation).images
-    there = reader.features(true[:TRUE])
+    n, true = settings["n"], data.true(TRUE + FLOORS * settings["n"])
+    there = data.features(true[:TRUE])
 
     def distances(images: torch.Tensor) -> dict[str, float]:
-        return {"fd": frechet(reader.features(images), there), "texture": texture_distance(images, true[:TRUE])}
+        return {"fd": frechet(data.features(images), there), "texture": texture_distance(images, true[:TRUE])}
 
     found = []
     for row in rows:
@@ -94,16 +92,20 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--quick", action="store_true", help="one minute, one seed: in all about ten minutes")
     parser.add_argument("--at-once", type=int, default=os.cpu_count(), help="processes at a time (one a core)")
+    parser.add_argument("--data", choices=DATASETS, default="drawn", help="what they learn to draw")
+    parser.add_argument("--seeds", type=int, help="trainings of each")
     given = parser.parse_args()
     settings, name = (QUICK, "peers_quick") if given.quick else (FULL, "peers")
+    settings, name = settings | {"data": given.data}, name + {"drawn": ""}.get(given.data, f"_{given.data}")
+    settings["seeds"] = given.seeds or settings["seeds"]
     torch.set_num_threads(1)
     for contestant in CONTESTANTS:
         python(contestant)  # before the first clock runs
-    listed = list(tasks(settings, HOME / name, training_pictures()))
+    listed = list(tasks(settings, HOME / name, training_pictures(given.data)))
     with ThreadPoolExecutor(given.at_once) as pool:
         rows = [row for part in tqdm(pool.map(done, listed), total=len(listed), desc="contests") for row in part]
     with torch.no_grad():
-        result = {"machine": made(), "settings": settings, **judged(rows, settings)}
+        result = {"machine": made(), "settings": settings, **judged(rows, settings, DATASETS[given.data])}
     RESULTS.mkdir(exist_ok=True)
     path = RESULTS / f"{name}.json"
     before = json.loads(path.read_text()) if path.is_file() else None
