@@ -1,7 +1,7 @@
 """The checks themselves: right answers pass, each named wrong one is rejected by its name, mutants do not slip through.
 
 In the kernel, as `check` runs, and the most of it again in workers, as `grade` runs. Each day all right answers and
-half of the wrong ones, a third of the notebooks in workers, and half of the mutants' exercises; everything with
+half of the wrong ones, a quarter of the notebooks in workers, and a third of the mutants' exercises; everything with
 CS348K_ALL_ANSWERS=1.
 """
 
@@ -138,7 +138,7 @@ def test_in_the_kernel_right_answers_pass_and_wrong_ones_are_named(word):
     assert not found, "\n".join(found)
 
 
-@pytest.mark.parametrize("word", todays(WORDS, 3, "ANSWERS"))
+@pytest.mark.parametrize("word", todays(WORDS, 4, "ANSWERS"))
 def test_workers_give_the_verdicts_and_names_of_the_kernel(word, tmp_path):
     students = notebooks(word, tmp_path)
     plan = batch.plan_for(students, [word], FOLDER, None, ())
@@ -167,7 +167,7 @@ def test_a_wrong_answer_is_drawn_beside_the_target(id, name):
     assert yours != target
 
 
-@pytest.mark.parametrize("exercise", todays(EXERCISES, 2, "ANSWERS"), ids=named)
+@pytest.mark.parametrize("exercise", todays(EXERCISES, 3, "ANSWERS"), ids=named)
 def test_mutants_of_the_reference_are_rejected(exercise):
     count, alive, stale = mutants.report(exercise, mutants.sample(exercise))
     assert count >= 5, "too little code to mutate"

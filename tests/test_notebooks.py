@@ -394,7 +394,7 @@ def test_no_cell_misses_a_name_where_exercises_are_unsolved(path):
     assert lacking == {}
 
 
-@pytest.mark.parametrize("path", todays(STUDENTS, 3, "BLANKS"), ids=lambda path: path.stem)
+@pytest.mark.parametrize("path", todays(STUDENTS, 4, "BLANKS"), ids=lambda path: path.stem)
 def test_a_blank_notebook_stops_exactly_at_the_cells_that_are_tagged(path):
     """And each of them says in one line which exercise it waits for; nbval runs all of them each day."""
     notebook = handout.read(path)
