@@ -162,11 +162,12 @@ def test_every_page_comes_alive_and_again_after_its_kernel_was_killed(browser, s
         page.wait_for_timeout(300)
         assert not re.search(r"Error\b|gone|failed", page.inner_text(".page:not([hidden])")), title
 
-    for number in todays(range(1, len(SLIDES) + 1), 3, "PAGES"):
-        page.keyboard.type(str(number))
-        page.keyboard.press("Enter")
-        slide = SLIDES[number - 1]
+    today = todays(range(len(SLIDES)), 3, "PAGES")
+    for number, slide in enumerate(SLIDES):
+        page.keyboard.press("PageDown") if number else None
         assert page.inner_text(".page:not([hidden]) h1") == slide.title
+        if number not in today:
+            continue
         live(slide.title)
         kernel = page.evaluate("live.kernel.id")  # the other, in reserve, lives on
         (mine,) = [each for each in psutil.Process(served[1]).children() if kernel in " ".join(each.cmdline())]
