@@ -80,7 +80,7 @@ fast: $(DEV) ## the unit tests alone
 
 browser: $(DEV) ## the notebooks in a real browser (needs Chromium)
 	@echo "== the notebooks in a real browser"
-	@$(if $(wildcard tests/browser/test_*.py),$(PYTEST) -n 2 --dist loadgroup tests/browser $(ARGS),echo "none yet")
+	@$(if $(wildcard tests/browser/test_*.py),$(PYTEST) -n 2 --dist loadfile tests/browser $(ARGS),echo "none yet")
 
 lint: $(DEV) ## ruff and pyright
 	@echo "== ruff and pyright"

@@ -10,7 +10,7 @@ from cs348k_diffusion.grading.gradebook.feedback import write_feedback
 from cs348k_diffusion.grading.gradebook.rules import StudentRow
 from cs348k_diffusion.grading.records import Record
 
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("the site")]
+pytestmark = pytest.mark.browser
 SITE = ("index", "lecture", "gallery", "symbols", "search", "draw", "reference/index", "reference/sampling")
 NOTEBOOKS = ("notebooks/02_forward_noising", "one_file/02_forward_noising")
 EXERCISES = {id: Exercise(id, "half", "Half of it", hints=("Divide.",), word="toy") for id in ("E9.1", "E9.2", "E9.3")}

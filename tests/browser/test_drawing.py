@@ -21,7 +21,7 @@ from cs348k_diffusion.data.pictures import WORDS, caption, parse, scene
 from cs348k_diffusion.data.pictures.captions import INSTEAD
 from cs348k_diffusion.recipes.pictures import TOKENIZER
 
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("the site")]
+pytestmark = pytest.mark.browser
 LETTERS = "abcdefghilmnoprstuwy"
 HEAVY = (".wasm", ".mjs", ".gz", "worker.js")
 WORKER = """async ({ tokens, scale, steps, noise }) => {

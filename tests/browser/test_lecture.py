@@ -17,7 +17,7 @@ from cs348k_diffusion.authoring import lecture
 from cs348k_diffusion.authoring.lecture.slides import SLIDES
 from tests.turns import todays
 
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("the deck and JupyterLab")]
+pytestmark = pytest.mark.browser
 SMALLEST = {1920: 44, 1280: 32, 1024: 32}  # pixels of a letter's height, by the width of the window
 IN_CHARTS = {**SMALLEST, 1280: 29}  # the same, of letters that are part of a picture: as many on 1280 as 44 are on 1920
 LOOKED_AT = (Path(__file__).parent / "looked_at.js").read_text(encoding="utf-8")

@@ -16,7 +16,7 @@ def states(count, shape):
         x = torch.lerp(start, end / 3, k / (count - 1))
         yield State(k, 1 - k / (count - 1), x, x)
 """
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("the deck and JupyterLab")]
+pytestmark = pytest.mark.browser
 CELLS = (
     SHOW,
     'show_trajectory(states(21, (200, 2)), alt="points draw together", label="Points")',

@@ -2,7 +2,7 @@
 
 import pytest
 
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("the deck and JupyterLab")]
+pytestmark = pytest.mark.browser
 SHOW = """
 import time
 import torch

@@ -8,7 +8,7 @@ from cs348k_diffusion.authoring import lecture
 from cs348k_diffusion.authoring.lecture.slides import SLIDES
 from cs348k_diffusion.authoring.site import pages
 
-pytestmark = [pytest.mark.browser, pytest.mark.xdist_group("the site")]
+pytestmark = pytest.mark.browser
 NAMES = sorted(path.stem for path in (Path(__file__).parents[2] / "solutions").glob("*.ipynb"))
 FILMS = [f"{folder}/{name}" for folder in ("notebooks", "one_file") for name in NAMES]
 PAGES = (
