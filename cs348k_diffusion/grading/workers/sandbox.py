@@ -22,7 +22,7 @@ from cs348k_diffusion.grading.workers import syscalls
 NEWNS, NEWIPC, NEWUSER, NEWPID, NEWNET = 0x00020000, 0x08000000, 0x10000000, 0x20000000, 0x40000000
 RDONLY, NOSUID, NODEV, BIND, REC, PRIVATE = 1, 2, 4, 4096, 16384, 1 << 18
 DETACH, RECURSIVE = 2, 0x8000
-PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS = 1, 36, 38
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER, PR_SET_NO_NEW_PRIVS, PR_SET_THP_DISABLE = 1, 36, 38, 41
 MB = 1 << 20
 NOBODY = 65534  # the user and the group that own nothing
 OWN_ROOT = "own root"  # the layer that leaves no other file in sight
@@ -264,7 +264,7 @@ def renounce() -> None:
     """Give up what privileges there are, then new processes, sockets, signals and tracing (Linux)."""
     if sys.platform != "linux":
         return
-    for step in (die_with_parent, _no_new_privileges, _drop_capabilities, syscalls.refuse):
+    for step in (die_with_parent, _small_pages, _no_new_privileges, _drop_capabilities, syscalls.refuse):
         with contextlib.suppress(OSError, AttributeError):
             step()
 
@@ -272,6 +272,11 @@ def renounce() -> None:
 def die_with_parent() -> None:
     """Let the kernel end this process when its parent is gone (Linux)."""
     _call("prctl", PR_SET_PDEATHSIG, 9, 0, 0, 0)
+
+
+def _small_pages() -> None:
+    """New memory comes in small pages, so that its high-water mark is what an answer needs, and not rounded up."""
+    _call("prctl", PR_SET_THP_DISABLE, 1, 0, 0, 0)
 
 
 def _no_new_privileges() -> None:
