@@ -28,14 +28,15 @@ def run_against(
 
     right: at least two, by name; wrong: name -> subject. Advice for a test that rejects a right subject, given only
     where its cause was seen: stricter: names of right subjects -> what a test that rejects these or some of them, and
-    no other right one, has overlooked; takes: what a test has overlooked that accepts this subject -> the subject. Each
-    run gets a fresh worker, in shuffled order. Only an AssertionError counts as rejecting.
+    no other right one, has overlooked; takes: what a test has overlooked that accepts this subject -> the subject.
+    Each run gets a fresh worker, in shuffled order, and is not repeated for another check of the same answer. Only an
+    AssertionError counts as rejecting.
     Raises Wrong: one that rejects a right subject earns nothing, else each wrong one that it rejects earns its share.
     """
     right = right if isinstance(right, Mapping) else {_title(one, k): one for k, one in enumerate(right)}
     runs = [(True, name, one) for name, one in right.items()] + [(False, name, one) for name, one in wrong.items()]
     random.Random(seed).shuffle(runs)
-    verdicts = [(good, name, _verdict(subject.restart(), one)) for good, name, one in runs]
+    verdicts = [(good, name, subject.ran_on(one, _verdict)) for good, name, one in runs]
     for good, name, (kind, problem) in verdicts:
         if good and kind == "raised":
             raise Wrong("Your test must run on every right answer.", f"On {name} it raised {problem}")
@@ -58,7 +59,7 @@ def overlooked(rejected: Collection[str], right: Collection[str], stricter: Mapp
 
 
 def _taken(subject: Any, takes: Mapping[str, Any]) -> str:
-    return next((advice for advice, one in takes.items() if _verdict(subject.restart(), one)[0] == "accepted"), "")
+    return next((advice for advice, one in takes.items() if subject.ran_on(one, _verdict)[0] == "accepted"), "")
 
 
 def _rounding(problem: str) -> str:

@@ -96,13 +96,11 @@ def plan_for(
 
 
 def _words_in(students: dict[str, list[Path]], exercises: Iterable[Exercise]) -> set[str]:
-    waiting = {exercise.name: exercise.word for exercise in exercises}
+    word_of = {exercise.name: exercise.word for exercise in exercises}
     found: set[str] = set()
     for path in (path for paths in students.values() for path in paths):
-        if waiting:
-            text = _bytes(path)
-            found |= {word for name, word in waiting.items() if re.search(rf"(def|class) {name}\b".encode(), text)}
-            waiting = {name: word for name, word in waiting.items() if word not in found}
+        names = re.findall(rb"(?:def|class) ([A-Za-z0-9_]+)", _bytes(path))
+        found |= {word_of[name] for name in map(bytes.decode, set(names)) if name in word_of}
     return found
 
 

@@ -28,9 +28,13 @@ from cs348k_diffusion.grading.subject.watch import Rules, rules_of
 
 @runtime_checkable
 class Link(Protocol):
-    """The way to a student's code: straight into this process, or over a socket; `last`: what came back, in words."""
+    """The way to a student's code: straight into this process, or over a socket; `last`: what came back, in words.
+
+    known: what came of a property test's run on an implementation, by the implementation's id, which it keeps alive.
+    """
 
     last: str
+    known: dict[int, tuple[Any, Any]]
 
     def ask(self, verb: str, number: int, args: tuple, named: dict, extra: Any = None) -> Any:
         """Have one verb carried out. Raises StudentError or NotYet."""
@@ -134,6 +138,12 @@ class Subject(Handle):
         """What came back last, in words; empty where nothing did."""
         return self._link.last
 
+    def ran_on(self, one: Any, run: Callable[[Subject, Any], Any]) -> Any:
+        """run(fresh subject, one), which for a property test is asked once, however many checks need it."""
+        if id(one) not in self._link.known:
+            self._link.known[id(one)] = one, run(self.restart(), one)
+        return self._link.known[id(one)][1]
+
     def construct(self, *args: Any, **named: Any) -> Instance:
         """Make an instance of the student's class; it stays on their side."""
         return self._asked("construct", args, named)
@@ -172,6 +182,7 @@ class LocalLink:
 
     def __init__(self, target: Any, seed: int = 0, budget: Budget | None = None, prints: Any = None):
         self.target, self.seed, self.budget, self.prints = target, seed, budget, prints
+        self.known: dict[int, tuple[Any, Any]] = {}
         self.restart()
 
     def restart(self) -> None:

@@ -46,6 +46,7 @@ class RemoteLink:
     def __init__(self, workers: Workers, job: Job, seconds: int):
         self.workers, self.job, self.seconds = workers, job, seconds
         self.worker: Worker | None = None
+        self.known: dict[int, tuple[Any, Any]] = {}
         self.callbacks, self.seed, self.passed = Callbacks(), 0, 0
 
     def reseed(self, seed: int) -> None:
