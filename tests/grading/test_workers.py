@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import torch
 
-from cs348k_diffusion.exercises import Counted, NotYet, StudentError, expect
+from cs348k_diffusion.exercises import Counted, NotYet, StudentError, expect, run_against
 from cs348k_diffusion.grading.records import OutOfTime, WorkersGone
 from cs348k_diffusion.grading.subject import protocol
 from cs348k_diffusion.grading.subject.subject import Instance, Subject, local
@@ -69,6 +69,26 @@ def test_values_cross_both_ways(subject):
     for dtype in protocol.DTYPES.values():
         x = torch.ones(2, 2).to(dtype)
         assert torch.equal(subject("def answer(x): return x.T")(x), x.T)
+
+
+def test_a_worker_is_new_after_a_restart_and_one_that_was_not_used_is_kept(remote):
+    answer = remote("calls = []\ndef answer(x):\n    calls.append(x)\n    return len(calls)")
+    workers = {answer._link.worker.pid}
+    assert answer.restart()(1) == 1
+    assert {answer._link.worker.pid} == workers
+    assert answer(1) == 2
+    assert answer.restart()(1) == 1
+    assert answer._link.worker.pid not in workers
+
+
+def test_a_property_test_meets_each_implementation_once_and_with_nothing_left_over(remote):
+    answer = remote("seen = []\ndef answer(f):\n    seen.append(f)\n    assert len(seen) == 1 and f(1) == 1")
+    met = []
+    right = [lambda x: met.append("a") or x, lambda x: met.append("b") or 2 * x - 1]
+    wrong = {"zero": lambda x: met.append("c") or 0 * x, "twice": lambda x: met.append("d") or 2 * x}
+    run_against(answer, right, {"zero": wrong["zero"]})
+    run_against(answer, right, wrong)
+    assert sorted(met) == ["a", "b", "c", "d"]
 
 
 def test_what_cannot_cross_is_kept(subject):

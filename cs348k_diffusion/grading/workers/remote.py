@@ -42,6 +42,7 @@ class RemoteLink:
     """The way to one exercise of one submission; its worker is started when first needed."""
 
     last = ""
+    used = False  # has the worker been asked for more than to start its random numbers?
 
     def __init__(self, workers: Workers, job: Job, seconds: int):
         self.workers, self.job, self.seconds = workers, job, seconds
@@ -55,7 +56,8 @@ class RemoteLink:
         self.ask("seed", 0, (), {}, seed)
 
     def restart(self) -> None:
-        self.close()
+        if self.used:
+            self.close()
         self.reseed(self.seed)
 
     def peak_bytes(self) -> int | None:
@@ -83,6 +85,7 @@ class RemoteLink:
     def ask(self, verb: str, number: int, args: tuple, named: dict, extra: Any = None) -> Any:
         try:
             worker = self._started()
+            self.used = self.used or verb != "seed"
             deadline = time.monotonic() + self.seconds * WALL_PER_CPU
             with self.callbacks.blaming_checks():
                 request = protocol.dumps((verb, number, args, named, extra), self.callbacks.number)
@@ -100,7 +103,7 @@ class RemoteLink:
     def _started(self) -> Worker:
         if self.worker is None:
             self.worker = self.workers.start(self.seconds, self.job.exercise, self.job.closed)
-            self.callbacks, self.passed = Callbacks(), 0
+            self.callbacks, self.passed, self.used = Callbacks(), 0, False
             job = replace(self.job, package=self.worker.package)
             protocol.send(self.worker.sock, protocol.dumps(job, _no_callback))
         return self.worker
