@@ -159,9 +159,10 @@ def write_page(found: dict[str, Any]) -> None:
     rows = found["rows"]
     loads, tries = ([row[name] for row in rows] for name in ("load", "rounds"))
     stop, film, revived = (max(row[name] or 0 for row in rows) for name in ("stop", "film", "revived"))
+    counted = f"{min(tries)}" if min(tries) == max(tries) else f"{min(tries)} to {max(tries)}"
     told = (
         f"{found['machine']}, with a load of {min(loads):.1f} to {max(loads):.1f}, this walk's own programs with it; "
-        f"the best of {min(tries)} to {max(tries)} rounds. After S a kernel was free within {stop:.1f} s (the picture "
+        f"rounds: {counted}, of which the best counts. After S a kernel was free within {stop:.2f} s (the picture "
         f"stands still at once). After all kernels were killed, a page was its film again within {film:.1f} s, "
         f"and L had it moving within {revived:.1f} s."
     )
