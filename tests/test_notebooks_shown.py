@@ -24,6 +24,7 @@ UNUSED = {
 }
 CAPTIONS = re.compile(r'"captions":(\[(?:"(?:[^"\\]|\\.)*",?)*\])')  # of a stored player
 PLAYERS = {"compare", "show_trajectory", "watch"}
+PICTURES = {"image_grid", "show_figure", *PLAYERS}
 
 each_solution = pytest.mark.parametrize("path", SOLUTIONS, ids=lambda path: path.stem)
 
@@ -175,3 +176,15 @@ def test_what_is_excused_still_needs_it():
     """A list of excuses does not outlive what it excuses."""
     needless = {path.name[:2]: UNUSED.get(path.name[:2], set()) - leading_nowhere(path) for path in SOLUTIONS}
     assert not any(needless.values()), needless
+
+
+@each_solution
+def test_a_picture_is_the_last_thing_in_its_cell(path):
+    """Jupyter shows what the last line gives, and nothing that a line before it does."""
+    lost = []
+    for cell in code_cells(path):
+        for statement in parse(cell.source).body[:-1]:
+            call = statement.value if isinstance(statement, ast.Expr) else None
+            if isinstance(call, ast.Call) and isinstance(call.func, ast.Name) and call.func.id in PICTURES:
+                lost.append((cell.id, call.func.id))
+    assert lost == []
