@@ -63,7 +63,7 @@ QUIET := OMP_NUM_THREADS=1 MKL_NUM_THREADS=1 MPLBACKEND=Agg PYTHONPATH="$(CURDIR
 PYTEST := $(QUIET) $(BIN)/python -m pytest
 NBVAL := -n 2 --dist loadfile --nbval-lax --nbval-current-env --nbval-cell-timeout 300 -p no:cacheprovider
 
-test: $(DEV) ## everything: lint, unit tests, every notebook, the browser (10 to 25 minutes)
+test: $(DEV) ## everything: lint, unit tests, every notebook, the browser (25 to 40 minutes)
 	@failed=0; \
 	$(MAKE) --no-print-directory lint || failed=1; \
 	$(MAKE) --no-print-directory fast || failed=1; \
