@@ -36,17 +36,17 @@ REFERENCE = "the notebook's own answer"
 def handed_in(word: str, few: bool = False) -> dict[str, dict[str, str]]:
     """student -> exercise -> answer, as an expression: the right ones, and one student for each rank of wrong ones.
 
-    Of the wrong ones after the third every other one, by turns. few: three wrong ones; of a property test one right and
-    one wrong, as each costs a worker for each of its subjects, and of a dear answer too.
+    few: two right ones and three wrong ones; of a property test one of each, as each costs a worker for each of its
+    subjects, and of a dear answer too. Not few: all right ones, and beyond those wrong ones every other one, by turns.
     """
     found: dict[str, dict[str, str]] = {REFERENCE: {exercise.id: exercise.name for exercise in of_notebook(word)}}
     for exercise in of_notebook(word):
         id, dear = exercise.id, exercise.name.startswith("test_") or exercise.id in mutants.DEAR
-        right, wrong = len(answers(word).RIGHT[id]), range(len(answers(word).WRONG[id]))
-        first = 1 if dear else 3
-        for k in range(min(right, 1 if dear else 2) if few else right):
+        right, wrong = range(len(answers(word).RIGHT[id])), range(len(answers(word).WRONG[id]))
+        few_right, few_wrong = (1, 1) if dear else (2, 3)
+        for k in right[:few_right] if few else right:
             found.setdefault(f"right answer {k + 1}", {})[id] = f"RIGHT['{id}'][{k}]"
-        for k in [*wrong[:first]] + ([] if few else todays(wrong[first:], 2, "ANSWERS")):
+        for k in [*wrong[:few_wrong], *(() if few else todays(wrong[few_wrong:], 2, "ANSWERS"))]:
             found.setdefault(f"wrong answer {k + 1}", {})[id] = f"[*WRONG['{id}'].values()][{k}]"
     return found
 

@@ -6,7 +6,12 @@ from pathlib import Path
 
 from peers.table import section
 
-NAMES = {"peers": "Drawn pictures", "peers_fashion": "Fashion-MNIST", "peers_quick": "Quick"}
+NAMES = {
+    "peers": "Drawn pictures",
+    "peers_fashion": "Fashion-MNIST",
+    "peers_quick": "Quick",
+    "peers_quick_fashion": "Quick, Fashion-MNIST",
+}
 INTRO = """\
 # Measured beside other libraries
 

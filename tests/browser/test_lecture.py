@@ -164,7 +164,8 @@ def test_every_page_comes_alive_and_again_after_its_kernel_was_killed(browser, s
 
     today = todays(range(len(SLIDES)), 3, "PAGES")
     for number, slide in enumerate(SLIDES):
-        page.keyboard.press("PageDown") if number else None
+        if number:
+            page.keyboard.press("PageDown")
         assert page.inner_text(".page:not([hidden]) h1") == slide.title
         if number not in today:
             continue

@@ -82,8 +82,8 @@ def _line(
     read = len(results) - counts[WAITING]
     written = read > counts["blank"] or not counts[WAITING]
     facility = _facility([*answers.values()], read) if written else None
-    blank, waiting = ([each for each, grade in grades.items() if grade == wanted] for wanted in ("blank", WAITING))
     made = _mistakes(answers)
+    blank, waiting = ([each for each, grade in grades.items() if grade == wanted] for wanted in ("blank", WAITING))
     return Line(exercise, points, counts, len(results), facility, read, discrimination, made, blank, waiting)
 
 

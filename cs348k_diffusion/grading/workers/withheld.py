@@ -138,7 +138,7 @@ def _redirect(copy: str) -> None:
 
 
 def _moved(path: str, copy: str) -> str:
-    """As with pathlib, which takes a hundred times as long: every worker does this for every module."""
+    """The same place in the copy; by strings and not by pathlib, as every worker does this for every module."""
     inside = path == str(ROOT) or path.startswith(f"{ROOT}{os.sep}")
     return copy + path.removeprefix(str(ROOT)) if inside else path
 

@@ -4,7 +4,7 @@
 
 Each contestant trains for 3 and for 10 minutes of processor time on one thread and draws 128 pictures in 20 network
 evaluations, three seeds, two contestants at a time on two cores: in all two hours (--quick: one minute, one seed, ten
-evaluations). Written: tests/benchmarks/results/peers.json (peers_quick.json, peers_fashion.json) and the page README.md
+evaluations). Written: tests/benchmarks/results/peers.json (_quick, _fashion, _quick_fashion) and the page README.md
 beside it. A task that is done is not done again; `make clean` forgets them. Fashion-MNIST lies in the folder that
 CS348K_FASHION_DIR names, or is downloaded.
 """
@@ -96,8 +96,8 @@ def main() -> None:
     parser.add_argument("--seeds", type=int, help="trainings of each")
     given = parser.parse_args()
     settings, name = (QUICK, "peers_quick") if given.quick else (FULL, "peers")
-    settings, name = settings | {"data": given.data}, name + {"drawn": ""}.get(given.data, f"_{given.data}")
-    settings["seeds"] = given.seeds or settings["seeds"]
+    settings = settings | {"data": given.data, "seeds": given.seeds or settings["seeds"]}
+    name += "" if given.data == "drawn" else f"_{given.data}"
     torch.set_num_threads(1)
     for contestant in CONTESTANTS:
         python(contestant)  # before the first clock runs
